@@ -1,0 +1,47 @@
+"""What an attack ascends: per-example functions of logits and labels, to be summed over the batch.
+
+The sum, not the mean, so that an image's gradient does not depend on the size of its batch.
+"""
+
+import tensorflow as tf
+
+MARGIN_CONFIDENCE = 50.0  # as in Madry, SML, FS, Bilateral and AGKD-BML; it never saturates
+
+
+def cross_entropy(logits, labels):
+    """Returns float32 [B], -log softmax(logits)[label].
+
+    Args:
+        logits: float32 [B, n].
+        labels: int32 [B].
+    """
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
+def targeted_cross_entropy(logits, targets):
+    """Returns float32 [B], log softmax(logits)[target]: ascending it approaches the target."""
+    return -cross_entropy(logits, targets)
+
+
+def margin(logits, labels, *, confidence=MARGIN_CONFIDENCE):
+    """Returns float32 [B], -max(0, z_label - max_{k != label} z_k + confidence).
+
+    Source: Carlini and Wagner, Towards Evaluating the Robustness of Neural Networks, 2017, as the
+    l_inf "CW" attack of Madry et al., 2018.
+    """
+    true = tf.gather(logits, labels, batch_dims=1)
+    return -tf.nn.relu(true - best_other_logit(logits, labels) + confidence)
+
+
+def best_other_logit(logits, labels):
+    """Returns float32 [B], max_{k != label} z_k."""
+    return tf.reduce_max(mask_labels(logits, labels), axis=1)
+
+
+def mask_labels(logits, labels):
+    """Returns the logits with each label's own entry at the smallest float."""
+    own = tf.one_hot(labels, tf.shape(logits)[1], on_value=True, off_value=False, dtype=tf.bool)
+    return tf.where(own, logits.dtype.min, logits)
+
+
+OBJECTIVES = {"cross_entropy": cross_entropy, "margin": margin}

@@ -1,0 +1,7 @@
+"""Attention maps of a classifier's last feature map."""
+
+from agkd_tf.attention.class_irrelevant import class_irrelevant_map
+from agkd_tf.attention.grad_cam import class_activation_map, grad_cam
+from agkd_tf.attention.normalization import normalize_map
+
+__all__ = ["class_activation_map", "class_irrelevant_map", "grad_cam", "normalize_map"]

@@ -1,0 +1,42 @@
+"""Training augmentation, in the graph and stateless."""
+
+import tensorflow as tf
+
+from agkd_tf.errors import check_choice
+from agkd_tf.randomness import named_seed, uniform, uniform_integers
+
+PADDING = 4
+
+
+def crop_flip(images, seed, *, padding=PADDING):
+    """Returns the images zero-padded, cropped back at a random place, and flipped with probability 1/2.
+
+    Places and flips are drawn per image.
+
+    Args:
+        images: float32 [B, H, W, C].
+        seed: int32 [2].
+        padding: pixels added on each side before the crop.
+
+    Returns:
+        float32 [B, H, W, C].
+    """
+    batch, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    padded = tf.pad(images, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
+    top = uniform_integers([batch, 1], named_seed(seed, "crop_top"), 2 * padding + 1)
+    left = uniform_integers([batch, 1], named_seed(seed, "crop_left"), 2 * padding + 1)
+    flip = uniform([batch, 1], named_seed(seed, "flip")) < 0.5
+    rows = top + tf.range(height)
+    columns = tf.range(width)
+    columns = left + tf.where(flip, tf.reverse(columns, [0]), columns)
+    cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
+    cropped = tf.gather(cropped, columns, axis=2, batch_dims=1)
+    return tf.ensure_shape(cropped, images.shape)
+
+
+AUGMENTATIONS = {"none": lambda images, seed: images, "crop_flip": crop_flip}
+
+
+def augment(name, images, seed):
+    """Returns float32 [B, H, W, C] images under the augmentation called `name`."""
+    return AUGMENTATIONS[check_choice("augmentation", name, sorted(AUGMENTATIONS))](images, seed)

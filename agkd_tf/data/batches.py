@@ -1,0 +1,77 @@
+"""tf.data pipelines over `Examples`."""
+
+import numpy as np
+import tensorflow as tf
+
+from agkd_tf.errors import check_range
+
+
+def training_batches(examples, *, batch_size, seed, first_step=0):
+    """Returns an endless tf.data.Dataset of shuffled training batches.
+
+    Batch number k is a function of (seed, k) alone: a run resumed at step k continues with exactly the
+    batches that an unbroken run would have seen. Each epoch is one pass over a fresh permutation, less
+    the remainder that does not fill a batch.
+
+    Args:
+        examples: `Examples`.
+        batch_size: images a batch, at most `len(examples)`.
+        seed: integer.
+        first_step: number of the first batch to give.
+
+    Returns:
+        A dataset of dicts: `image` uint8 [B, H, W, C], `label` int32 [B], `index` int32 [B], the
+        examples' places in the split.
+
+    Raises:
+        InputError: if a batch is larger than the data.
+    """
+    check_range("batch_size", batch_size, 1, len(examples))
+    count, steps = len(examples), len(examples) // batch_size
+    with tf.device("CPU"):  # the host gathers; only batches travel to the accelerator
+        images, labels = tf.constant(examples.images), tf.constant(examples.labels)
+
+    def batch(step):
+        epoch, place = step // steps, step % steps
+        positions = place * batch_size + tf.range(batch_size, dtype=tf.int64)
+        order_seed = tf.stack([tf.cast(seed, tf.int64), epoch])
+        index = tf.random.experimental.index_shuffle(positions, order_seed, count - 1)
+        index = tf.ensure_shape(index, [batch_size])
+        return {
+            "image": tf.gather(images, index),
+            "label": tf.gather(labels, index),
+            "index": tf.cast(index, tf.int32),
+        }
+
+    endless = tf.data.Dataset.counter(first_step)
+    return endless.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(examples, *, batch_size):
+    """Returns a finite tf.data.Dataset over `examples` in order, in batches of one size.
+
+    The last batch is filled up with copies of its first image whose `valid` is 0, so that a compiled
+    function sees one shape only.
+
+    Returns:
+        A dataset of dicts: `image` uint8 [B, H, W, C], `label` int32 [B], `index` int32 [B],
+        `valid` float32 [B] (1, or 0 for filling).
+    """
+    check_range("batch_size", batch_size, 1)
+    count = len(examples)
+    with tf.device("CPU"):
+        images, labels = tf.constant(examples.images), tf.constant(examples.labels)
+
+    def batch(start):
+        positions = start + tf.range(batch_size, dtype=tf.int64)
+        valid = positions < count
+        index = tf.where(valid, positions, start)
+        return {
+            "image": tf.gather(images, index),
+            "label": tf.gather(labels, index),
+            "index": tf.cast(index, tf.int32),
+            "valid": tf.cast(valid, tf.float32),
+        }
+
+    starts = tf.data.Dataset.from_tensor_slices(np.arange(0, count, batch_size, dtype=np.int64))
+    return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

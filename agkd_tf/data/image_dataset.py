@@ -1,0 +1,76 @@
+"""What a data set is here: three splits of uint8 images with integer labels."""
+
+import dataclasses
+
+import numpy as np
+
+from agkd_tf.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """One split, in host memory.
+
+    Attributes:
+        images: uint8 [N, H, W, C], NHWC, 0-255.
+        labels: int32 [N], 0 to num_classes - 1.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def take(self, indices):
+        """Returns the examples at `indices` (an integer array or a slice), in that order."""
+        return Examples(self.images[indices], self.labels[indices])
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageDataset:
+    """Train, validation and test examples of one data set.
+
+    Attributes:
+        name: the data set's name.
+        class_names: one name a class; their number is the number of classes.
+        train, validation, test: `Examples`. Validation is held out of the training split;
+            the test split is for final numbers only.
+        augmentation: the augmentation that published work uses on it.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Examples
+    validation: Examples
+    test: Examples
+    augmentation: str = "none"
+
+    @property
+    def num_classes(self):
+        return len(self.class_names)
+
+    @property
+    def image_shape(self):
+        return self.train.images.shape[1:]
+
+    def split(self, name):
+        """Returns the `Examples` of the split called `name`."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+
+def check_examples(name, examples, num_classes):
+    """Checks one split's types, shapes and labels.
+
+    Raises:
+        InputError: for images that are not uint8 NHWC, or labels out of range.
+    """
+    images, labels = examples.images, examples.labels
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise InputError(f"{name}: images must be uint8 [N, H, W, C]. Received: {images.dtype} {list(images.shape)}")
+    if len(images) != len(labels):
+        raise InputError(f"{name}: {len(images)} images but {len(labels)} labels")
+    if len(labels) and not (0 <= labels.min() and labels.max() < num_classes):
+        raise InputError(
+            f"{name}: labels must be in [0, {num_classes - 1}]. Received: {labels.min()} to {labels.max()}"
+        )

@@ -1,0 +1,45 @@
+"""The one error a user can cause and mend."""
+
+
+class InputError(ValueError):
+    """Raised for a bad value, file or combination that the caller chose.
+
+    The message names the argument, what was received and what is allowed, in one line. The command
+    lines print it and exit with code 2; everything else that is raised is a defect of this library.
+    """
+
+
+def check_choice(argument, value, allowed):
+    """Returns `value` if it is one of `allowed`.
+
+    Raises:
+        InputError: if it is not; the message lists the allowed values.
+    """
+    if value not in allowed:
+        raise InputError(f"`{argument}` must be one of {', '.join(map(str, allowed))}. Received: {value!r}")
+    return value
+
+
+def check_range(argument, value, low, high=float("inf"), *, low_open=False):
+    """Returns `value` if it is a number in [low, high], or in (low, high] with `low_open`.
+
+    Raises:
+        InputError: if it lies outside, or is NaN.
+    """
+    if not (low < value <= high if low_open else low <= value <= high):
+        edge = f"({low}" if low_open else f"[{low}"
+        raise InputError(f"`{argument}` must be in {edge}, {high}]. Received: {value}")
+    return value
+
+
+def check_eps(argument, value):
+    """Returns `value` if it is a perturbation size for images in [0, 1].
+
+    Raises:
+        InputError: if it lies outside [0, 1]; whole pixel values such as 8 are recognised and explained.
+    """
+    if value > 1 and float(value).is_integer():
+        raise InputError(
+            f"`{argument}` is in units of images in [0, 1]. Received: {value:g} (did you mean {value:g}/255?)"
+        )
+    return check_range(argument, value, 0.0, 1.0)

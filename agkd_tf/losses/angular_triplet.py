@@ -1,0 +1,51 @@
+"""The metric loss of BML: a triplet with angular distance, and a penalty on the embeddings' size."""
+
+import tensorflow as tf
+
+
+def angular_distance(a, b):
+    """Returns d(a, b) = 1 - |cos(a, b)| per row.
+
+    Args:
+        a, b: float32 [B, K]; a row of zeros has cosine 0 with everything.
+
+    Returns:
+        float32 [B] in [0, 1].
+
+    Source: Mao et al., Metric Learning for Adversarial Robustness, 2019 (SML); AGKD-BML, ICCV 2021.
+    """
+    cosine = tf.reduce_sum(_unit(a) * _unit(b), axis=-1)
+    return 1.0 - tf.minimum(tf.abs(cosine), 1.0)
+
+
+def angular_triplet(anchor, positive, negative, *, margin):
+    """Returns mean max(0, margin + d(anchor, positive) - d(anchor, negative)).
+
+    In BML the anchor is the forward adversary, the positive its clean image, the negative the backward
+    adversary. Nothing is detached.
+
+    Args:
+        anchor, positive, negative: float32 [B, K].
+        margin: non-negative float; 0.03 in the paper's code.
+
+    Returns:
+        float32 scalar.
+    """
+    difference = angular_distance(anchor, positive) - angular_distance(anchor, negative)
+    return tf.reduce_mean(tf.nn.relu(margin + difference))
+
+
+def embedding_norm(*embeddings):
+    """Returns the sum over its arguments of mean(h^2), over the batch and the features.
+
+    Args:
+        embeddings: float32 [B, K] each.
+
+    Returns:
+        float32 scalar. A mean, as in the released code, which is K times weaker than a summed norm.
+    """
+    return tf.add_n([tf.reduce_mean(tf.square(embedding)) for embedding in embeddings])
+
+
+def _unit(rows):
+    return tf.math.l2_normalize(rows, axis=-1, epsilon=1e-12)

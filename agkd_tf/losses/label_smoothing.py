@@ -1,0 +1,42 @@
+"""Cross-entropy against a smoothed label."""
+
+import tensorflow as tf
+
+from agkd_tf.errors import InputError
+
+
+def check_label_smoothing(smoothing, num_classes):
+    """Returns `smoothing` if the true class stays the largest.
+
+    Raises:
+        InputError: if it is negative, or (n - 1) / n or more: the label would be uniform or worse, and
+            teach nothing.
+    """
+    bound = (num_classes - 1) / num_classes
+    if not 0 <= smoothing < bound:
+        raise InputError(
+            f"`label_smoothing` must be in [0, {bound:g}) with {num_classes} classes, "
+            f"or the true class is no longer the largest. Received: {smoothing}"
+        )
+    return smoothing
+
+
+def smoothed_cross_entropy(logits, labels, smoothing):
+    """Returns the batch mean of -sum_k q_k log p_k, with q = 1 - s on the label and s / (n - 1) elsewhere.
+
+    Keras' `label_smoothing` spreads over all n classes instead; this one equals Keras' s * n / (n - 1).
+
+    Args:
+        logits: float32 [B, n].
+        labels: int32 [B].
+        smoothing: s, in [0, (n - 1) / n).
+
+    Returns:
+        float32 scalar.
+
+    Source: Feature Scattering and AGKD-BML's released code (LS).
+    """
+    classes = logits.shape[-1]
+    other = smoothing / (classes - 1)
+    target = tf.one_hot(labels, classes, on_value=1.0 - smoothing, off_value=other)
+    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=target, logits=logits))

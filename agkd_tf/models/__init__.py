@@ -1,0 +1,34 @@
+"""Networks, and the view of a classifier that every other room works with."""
+
+import re
+
+from agkd_tf.errors import InputError
+from agkd_tf.models.classifier import Classifier, Outputs, remove_softmax
+from agkd_tf.models.wide_resnet import wide_resnet
+
+# Pattern of the name -> (builder, what the pattern's groups set).
+MODELS = {r"wrn-(\d+)-(\d+)": (wide_resnet, ("depth", "width"))}
+MODEL_NAMES = ("wrn-DEPTH-WIDTH (for example wrn-28-10)",)
+
+__all__ = ["MODELS", "Classifier", "Outputs", "build_model", "remove_softmax", "wide_resnet"]
+
+
+def build_model(name, *, image_shape, num_classes, dtype=None, seed=0):
+    """Returns the network called `name`, from images in [0, 1] to logits.
+
+    Args:
+        name: for example `wrn-28-10`.
+        image_shape: (H, W, C).
+        num_classes: number of logits.
+        dtype: Keras dtype policy, such as "mixed_bfloat16".
+        seed: integer; fixes the initial weights.
+
+    Raises:
+        InputError: if no network has that name.
+    """
+    for pattern, (builder, settings) in MODELS.items():
+        match = re.fullmatch(pattern, name)
+        if match:
+            sizes = dict(zip(settings, map(int, match.groups()), strict=True))
+            return builder(**sizes, image_shape=image_shape, num_classes=num_classes, dtype=dtype, seed=seed)
+    raise InputError(f"`model` must be one of {', '.join(MODEL_NAMES)}. Received: {name!r}")

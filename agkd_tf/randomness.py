@@ -1,0 +1,57 @@
+"""Stateless randomness: every draw is a function of a seed, so a resumed run equals an unbroken one.
+
+The algorithm is always named (`philox`): TensorFlow's default draws other numbers under XLA.
+"""
+
+import zlib
+
+import tensorflow as tf
+
+ALGORITHM = "philox"
+
+
+def step_seed(seed, step):
+    """Returns the int32 [2] seed of one training step."""
+    return tf.stack([tf.cast(seed, tf.int32), tf.cast(step, tf.int32)])
+
+
+def named_seed(seed, purpose):
+    """Returns an int32 [2] seed for one purpose (a string) within a step or an evaluation.
+
+    Two purposes never share their numbers, and adding a new one changes no other.
+    """
+    return fold_in(seed, zlib.crc32(purpose.encode()) & 0x7FFFFFFF)
+
+
+def fold_in(seed, number):
+    """Returns an int32 [2] seed that depends on `seed` (int32 [2]) and on an integer."""
+    return tf.random.fold_in(tf.cast(seed, tf.int32), tf.cast(number, tf.int32), alg=ALGORITHM)
+
+
+def uniform(shape, seed, low=0.0, high=1.0):
+    """Returns float32 numbers from U(low, high) of the given shape."""
+    return tf.random.stateless_uniform(shape, seed, low, high, alg=ALGORITHM)
+
+
+def uniform_per_example(indices, shape, seed, low=0.0, high=1.0):
+    """Returns float32 [B, *shape] numbers whose row i depends on `seed` and `indices[i]` alone.
+
+    Used in evaluation: an image's adversary then depends neither on its batch nor on its device.
+
+    Args:
+        indices: integer [B], each example's place in its data set.
+        shape: shape of one row, without the batch axis.
+        seed: int32 [2].
+    """
+    return tf.map_fn(
+        lambda index: uniform(shape, fold_in(seed, index), low, high),
+        tf.cast(indices, tf.int32),
+        fn_output_signature=tf.TensorSpec(shape, tf.float32),
+    )
+
+
+def uniform_integers(shape, seed, high):
+    """Returns int32 numbers in [0, high), where `high` may be a tensor that broadcasts to `shape`."""
+    high = tf.convert_to_tensor(high, tf.int32)
+    scaled = tf.floor(uniform(shape, seed) * tf.cast(high, tf.float32))
+    return tf.minimum(tf.cast(scaled, tf.int32), high - 1)

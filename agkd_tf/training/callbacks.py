@@ -1,0 +1,53 @@
+"""Small habits of a training run, as Keras callbacks."""
+
+import math
+import time
+
+import keras
+
+
+class NonFiniteLossError(RuntimeError):
+    """Raised when a loss term is NaN or infinite; says which one, where, and what to try."""
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Stops training at the first term that is NaN or infinite."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        bad = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
+        if bad:
+            step = int(self.model.step)
+            raise NonFiniteLossError(
+                f"{', '.join(bad)} became NaN or infinite at step {step}: training stopped, the last checkpoint "
+                "is intact; a lower --learning_rate or --mixed_precision=float32 are the usual remedies"
+            )
+
+
+class RefreshPool(keras.callbacks.Callback):
+    """Gives a bounded `ClassPool` its sample of the epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.model.pool is not None:
+            self.model.pool.refresh(epoch)
+
+
+class Throughput(keras.callbacks.Callback):
+    """Adds `images_per_second` of the epoch's training steps to its logs.
+
+    Args:
+        batch_size: images a step.
+    """
+
+    def __init__(self, batch_size):
+        super().__init__()
+        self._batch_size = batch_size
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begin, self._steps, self._seconds = time.perf_counter(), 0, 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps = batch + 1
+        self._seconds = time.perf_counter() - self._begin
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["images_per_second"] = self._steps * self._batch_size / self._seconds

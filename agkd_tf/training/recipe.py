@@ -1,0 +1,183 @@
+"""Everything that defines a training run, and the objects that it describes."""
+
+import dataclasses
+import inspect
+
+import keras
+
+from agkd_tf.data import ClassPool, load_dataset
+from agkd_tf.defenses import DEFENSES
+from agkd_tf.errors import InputError, check_choice, check_range
+from agkd_tf.models import Classifier, build_model
+from agkd_tf.models.storage import load_classifier
+from agkd_tf.training.schedule import step_decay
+
+PRECISIONS = {"float32": None, "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A training run. Two runs of one recipe give the same weights on one device.
+
+    Attributes:
+        dataset, train_examples, validation_examples: see `agkd_tf.data.load_dataset`.
+        augmentation: a name of `AUGMENTATIONS`; None for the data set's own.
+        model: see `agkd_tf.models.build_model`.
+        mixed_precision: float32, bfloat16 or float16: what the network computes in.
+        defense: a name of `DEFENSES`.
+        hyperparameters: the defense's keyword arguments that differ from its defaults.
+        init_from: run's folder or `.keras` file to start the student from.
+        teacher: likewise, the clean teacher; None trains one first where the defense has a teacher.
+        teacher_label_smoothing: of a teacher that is trained first.
+        init_from_teacher: start the student from the teacher's weights.
+        pool_capacity: images of each class kept on the device; None for all.
+        learning_rate, decay_epochs, decay_rate: see `step_decay`.
+        momentum: of SGD.
+        weight_decay: see `Defense`.
+        batch_size, epochs, seed: of the training.
+    """
+
+    dataset: str = "digits"
+    train_examples: int | None = None
+    validation_examples: int | None = None
+    augmentation: str | None = None
+    model: str = "wrn-28-10"
+    mixed_precision: str = "float32"
+    defense: str = "agkd_bml"
+    hyperparameters: dict = dataclasses.field(default_factory=dict)
+    init_from: str | None = None
+    teacher: str | None = None
+    teacher_label_smoothing: float = 0.5
+    init_from_teacher: bool = True
+    pool_capacity: int | None = None
+    learning_rate: float = 0.1
+    decay_epochs: tuple[int, ...] = (100, 150)
+    decay_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 2e-4
+    batch_size: int = 128
+    epochs: int = 200
+    seed: int = 0
+
+    def __post_init__(self):
+        check_choice("defense", self.defense, sorted(DEFENSES))
+        check_choice("mixed_precision", self.mixed_precision, sorted(PRECISIONS))
+        check_range("epochs", self.epochs, 1)
+        check_range("momentum", self.momentum, 0.0, 1.0)
+        known = hyperparameter_names(self.defense)
+        for name in self.hyperparameters:
+            if name not in known:
+                raise InputError(f"`{name}` does not apply to --defense={self.defense}. It has: {', '.join(known)}")
+        if not self.has_teacher and self.teacher:
+            raise InputError(f"`teacher` does not apply to --defense={self.defense}, which has none")
+        if self.init_from and self.teacher and self.init_from_teacher:
+            raise InputError("`init_from` and `init_from_teacher` contradict: add --noinit_from_teacher")
+        step_decay(self.learning_rate, decay_epochs=self.decay_epochs, decay_rate=self.decay_rate, steps_per_epoch=1)
+
+    @property
+    def has_teacher(self):
+        """Whether the defense is guided by a clean teacher."""
+        return "teacher" in inspect.signature(DEFENSES[self.defense].__init__).parameters
+
+    def for_teacher(self):
+        """Returns the recipe of the clean teacher that this one needs."""
+        shared = {name: value for name, value in self.hyperparameters.items() if name in ("eps",)}
+        return dataclasses.replace(
+            self,
+            defense="undefended",
+            hyperparameters={**shared, "label_smoothing": self.teacher_label_smoothing},
+        )
+
+    def load_dataset(self, *, data_dir=None, download=False):
+        """Returns the `ImageDataset`."""
+        return load_dataset(
+            self.dataset,
+            data_dir=data_dir,
+            download=download,
+            train_examples=self.train_examples,
+            validation_examples=self.validation_examples,
+        )
+
+    def steps_per_epoch(self, dataset):
+        """Returns optimizer steps an epoch."""
+        check_range("batch_size", self.batch_size, 1, len(dataset.train))
+        return len(dataset.train) // self.batch_size
+
+    def build_student(self, dataset, teacher=None):
+        """Returns the network to train, with the weights that it starts from."""
+        student = build_model(
+            self.model,
+            image_shape=dataset.image_shape,
+            num_classes=dataset.num_classes,
+            dtype=PRECISIONS[self.mixed_precision],
+            seed=self.seed,
+        )
+        if self.init_from:
+            _copy_weights("init_from", load_classifier("init_from", self.init_from), student)
+        elif teacher is not None and self.init_from_teacher:
+            _copy_weights("init_from_teacher", teacher, student)
+        return student
+
+    def build_defense(self, dataset, *, teacher=None, jit_compile="auto"):
+        """Returns the compiled defense.
+
+        Args:
+            dataset: `ImageDataset`.
+            teacher: `keras.Model`, where the defense has one.
+            jit_compile: see `Defense.compile`.
+        """
+        guided = {}
+        if self.has_teacher:
+            pool = ClassPool(
+                dataset.train.images,
+                dataset.train.labels,
+                num_classes=dataset.num_classes,
+                capacity_per_class=self.pool_capacity,
+                seed=self.seed,
+            )
+            guided = {"teacher": teacher, "pool": pool}
+        defense = DEFENSES[self.defense](
+            self.build_student(dataset, teacher),
+            **guided,
+            augmentation=self.augmentation or dataset.augmentation,
+            weight_decay=self.weight_decay,
+            seed=self.seed,
+            **self.hyperparameters,
+        )
+        rate = step_decay(
+            self.learning_rate,
+            decay_epochs=self.decay_epochs,
+            decay_rate=self.decay_rate,
+            steps_per_epoch=self.steps_per_epoch(dataset),
+        )
+        optimizer = keras.optimizers.SGD(rate, momentum=self.momentum)
+        if self.mixed_precision == "float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        defense.compile(optimizer, jit_compile=jit_compile)
+        return defense
+
+
+# Set by the recipe's own fields, or by the code that builds the defense.
+_NOT_HYPERPARAMETERS = {"self", "student", "teacher", "pool", "kwargs", "name", "layer_names"}
+_NOT_HYPERPARAMETERS |= {"augmentation", "weight_decay", "seed"}
+
+
+def hyperparameter_names(defense):
+    """Returns the names of the keyword arguments that set the defense called `defense`."""
+    names = []
+    for base in DEFENSES[defense].__mro__:
+        if base is keras.Model:
+            break
+        names += inspect.signature(base.__init__).parameters
+    return sorted(set(names) - _NOT_HYPERPARAMETERS)
+
+
+def _copy_weights(argument, source, target):
+    try:
+        target.set_weights(source.get_weights())
+    except ValueError as error:
+        shapes = Classifier(source).image_shape, Classifier(target).image_shape
+        raise InputError(
+            f"`{argument}`: {source.name} {shapes[0]} does not fit {target.name} {shapes[1]}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error

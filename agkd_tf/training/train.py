@@ -1,0 +1,79 @@
+"""Training a recipe in a folder, resumably."""
+
+import keras
+
+from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.files import replacing
+from agkd_tf.models.storage import load_classifier
+from agkd_tf.monitoring import AttentionPanels
+from agkd_tf.training.callbacks import RefreshPool, StopOnNonFinite, Throughput
+from agkd_tf.training.checkpoints import Checkpoints
+
+VALIDATION_BATCH = 200
+
+
+def train(recipe, workdir, dataset, *, begin=None, jit_compile="auto", keep_checkpoints=2, panel_every=5, verbose=1):
+    """Trains a recipe, its teacher first where it needs one, from where the folder's checkpoints end.
+
+    Args:
+        recipe: `Recipe`.
+        workdir: `Workdir`.
+        dataset: `ImageDataset` of the recipe.
+        begin: callable (recipe, workdir), called before each of the trainings; may refuse.
+        jit_compile: see `Defense.compile`.
+        keep_checkpoints: how many checkpoints stay.
+        panel_every: epochs between image panels; 0 for none.
+        verbose: as `keras.Model.fit`: 0 silent, 1 progress bar, 2 a line per epoch.
+
+    Returns:
+        The trained `Defense`.
+
+    Raises:
+        InputError: for a recipe, teacher or checkpoint that does not fit.
+        NonFiniteLossError: if the loss became NaN or infinite.
+    """
+    options = {"jit_compile": jit_compile, "keep_checkpoints": keep_checkpoints, "verbose": verbose}
+    if begin:
+        begin(recipe, workdir)
+    teacher = None
+    if recipe.has_teacher:
+        if recipe.teacher:
+            teacher = load_classifier("teacher", recipe.teacher)
+        else:
+            train(recipe.for_teacher(), workdir.teacher, dataset, begin=begin, panel_every=0, **options)
+            teacher = load_classifier("teacher", workdir.teacher.path)
+    defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
+
+    def save_student():
+        with replacing(workdir.student) as path:
+            defense.student.save(path)
+
+    checkpoints = Checkpoints(workdir.checkpoints, defense, keep=keep_checkpoints, on_save=save_student)
+    finished = checkpoints.restore()
+    if finished and not workdir.student.exists():
+        save_student()
+    if finished >= recipe.epochs:
+        return defense
+    validation = evaluation_batches(
+        dataset.validation, batch_size=min(VALIDATION_BATCH, len(dataset.validation))
+    )
+    callbacks = [StopOnNonFinite(), RefreshPool(), Throughput(recipe.batch_size)]
+    if panel_every:
+        callbacks.append(AttentionPanels(workdir.tensorboard, dataset.validation, every=panel_every))
+    # TensorBoard writes before the checkpoint says that the epoch is done: a crash in between repeats
+    # an epoch's points instead of losing them.
+    callbacks += [keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False), checkpoints]
+    steps = recipe.steps_per_epoch(dataset)
+    defense.fit(
+        training_batches(
+            dataset.train, batch_size=recipe.batch_size, seed=recipe.seed, first_step=finished * steps
+        ),
+        steps_per_epoch=steps,
+        initial_epoch=finished,
+        epochs=recipe.epochs,
+        validation_data=validation,
+        callbacks=callbacks,
+        shuffle=False,
+        verbose=verbose,
+    )
+    return defense

@@ -1,0 +1,30 @@
+"""A run is a folder; this is its map."""
+
+import pathlib
+
+
+class Workdir:
+    """Names the parts of a run's folder.
+
+    Attributes:
+        flags: the resolved flags, relaunchable with `--flagfile`.
+        checkpoints: what training resumes from.
+        student: the trained classifier as a `.keras` file, as of the last checkpoint.
+        tensorboard: event files.
+        evaluation: results of `tools.evaluate`, JSON.
+        saved_model: what `tools.export` writes.
+        teacher: the folder of the teacher's own run, where this run trained one.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.flags = self.path / "flags.txt"
+        self.checkpoints = self.path / "checkpoints"
+        self.student = self.path / "student.keras"
+        self.tensorboard = self.path / "tensorboard"
+        self.evaluation = self.path / "evaluation.json"
+        self.saved_model = self.path / "saved_model"
+
+    @property
+    def teacher(self):
+        return Workdir(self.path / "teacher")

@@ -1,0 +1,246 @@
+"""Flags, their files, and the dataclasses that they become."""
+
+import dataclasses
+
+from absl import flags
+
+from agkd_tf.attacks import ATTACK_NAMES
+from agkd_tf.data import DATASETS
+from agkd_tf.data.augmentation import AUGMENTATIONS
+from agkd_tf.defenses import DEFENSES
+from agkd_tf.defenses.agkd_bml import ATTENTION_MAPS
+from agkd_tf.errors import InputError, check_eps
+from agkd_tf.files import write_text
+from agkd_tf.models import MODEL_NAMES
+from agkd_tf.training import Recipe, hyperparameter_names
+from agkd_tf.training.recipe import PRECISIONS
+
+DEFAULT = "the defense's own default"
+
+
+class PixelParser(flags.ArgumentParser):
+    """Perturbation sizes for images in [0, 1]: `8/255` or `0.031`."""
+
+    syntactic_help = "a fraction such as 8/255 or a decimal such as 0.031, for images in [0, 1]"
+
+    def parse(self, argument):
+        if isinstance(argument, float):
+            return argument
+        try:
+            numerator, _, denominator = str(argument).partition("/")
+            value = float(numerator) / float(denominator or 1)
+        except (ValueError, ZeroDivisionError):
+            raise ValueError(f"must be {self.syntactic_help}") from None
+        return check_eps("eps", value)
+
+    def flag_type(self):
+        return "pixels"
+
+
+class PixelSerializer(flags.ArgumentSerializer):
+    """Writes a perturbation size as a fraction of 255 where it is a whole one."""
+
+    def serialize(self, value):
+        whole = round(value * 255)
+        return f"{whole}/255" if whole / 255 == value else repr(value)
+
+
+def define_pixels(name, default, text, flag_values):
+    """Defines a flag whose value is in units of images in [0, 1]."""
+    flags.DEFINE(PixelParser(), name, default, text, flag_values, PixelSerializer())
+
+
+def define_data(flag_values=flags.FLAGS):
+    """Defines the flags that choose the data, and where it is."""
+    flags.DEFINE_enum("dataset", "digits", sorted(DATASETS), "Data set.", flag_values)
+    flags.DEFINE_integer(
+        "train_examples", None, "Train on the first so many images of the training split; all if not given.",
+        1, flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "validation_examples", None, "Images held out of the training split; a tenth of it if not given.",
+        1, flag_values=flag_values,
+    )
+
+
+def define_data_place(flag_values=flags.FLAGS):
+    """Defines the flags that say where data is."""
+    flags.DEFINE_string("data_dir", None, "Folder of prepared tensorflow-datasets.", flag_values)
+    flags.DEFINE_bool("download", False, "Fetch the data set from the network if it is not prepared.", flag_values)
+
+
+def define_recipe(flag_values=flags.FLAGS):
+    """Defines the flags of `Recipe`: together with the data's, they define a run."""
+    fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
+
+    def integer(name, text, low, default=None):
+        flags.DEFINE_integer(name, default, text, low, flag_values=flag_values)
+
+    def number(name, text, low=0.0, high=None, default=None):
+        flags.DEFINE_float(name, default, text, low, high, flag_values=flag_values)
+
+    flags.DEFINE_enum(
+        "augmentation", None, sorted(AUGMENTATIONS), "Training augmentation; the data set's own if not given.",
+        flag_values,
+    )
+    flags.DEFINE_string("model", fields["model"], f"Network: {', '.join(MODEL_NAMES)}.", flag_values)
+    flags.DEFINE_enum(
+        "mixed_precision", fields["mixed_precision"], list(PRECISIONS),
+        "What the network computes in; losses and attacks accumulate in float32.", flag_values,
+    )
+    flags.DEFINE_enum("defense", fields["defense"], sorted(DEFENSES), "How the network is trained.", flag_values)
+    flags.DEFINE_string("init_from", None, "Run's folder or .keras file to start the student from.", flag_values)
+    flags.DEFINE_string(
+        "teacher", None, "Run's folder or .keras file of the clean teacher; trained first if not given.", flag_values
+    )
+    number("teacher_label_smoothing", "Label smoothing of a teacher that is trained first.",
+           high=1.0, default=fields["teacher_label_smoothing"])
+    flags.DEFINE_bool("init_from_teacher", True, "Start the student from the teacher's weights.", flag_values)
+    integer("pool_capacity", "Images of each class kept on the device for the backward adversaries; all if not "
+            "given. A smaller pool is drawn anew each epoch.", 1)
+
+    define_pixels("eps", 8 / 255, "Radius of the l_inf ball.", flag_values)
+    integer("attack_steps", f"Steps of the training attack; {DEFAULT} if not given.", 0)
+    define_pixels("attack_step_size", None,
+                  "Step of the training attack; eps for up to 2 steps and a quarter of it beyond, if not given.",
+                  flag_values)
+    flags.DEFINE_bool("random_start", True, "Begin training attacks at a random point of the ball.", flag_values)
+    integer("validation_attack_steps", "Steps of the PGD attack behind val_robust_accuracy; 0 for none.", 0, 10)
+    number("label_smoothing", f"Mass taken from the true class; {DEFAULT} if not given.", high=1.0)
+    number("attention_weight", f"Weight of the attention distillation; {DEFAULT} if not given.")
+    number("triplet_weight", f"Weight of the metric loss; {DEFAULT} if not given.")
+    number("margin", f"Margin of the triplet; {DEFAULT} if not given.")
+    number("norm_weight", f"Weight of the embeddings' size within the metric loss; {DEFAULT} if not given.")
+    flags.DEFINE_bool("mart", None, f"Add the MART terms; {DEFAULT} if not given.", flag_values)
+    number("mart_beta", f"Weight of MART's divergence; {DEFAULT} if not given.")
+    flags.DEFINE_enum("attention", None, sorted(ATTENTION_MAPS), f"Attention map; {DEFAULT} if not given.", flag_values)
+
+    number("learning_rate", "First learning rate.", default=fields["learning_rate"])
+    flags.DEFINE_list(
+        "decay_epochs", [str(epoch) for epoch in fields["decay_epochs"]],
+        "0-based epochs from which the rate is decayed, separated by commas.", flag_values,
+    )
+    number("decay_rate", "Factor of each decay.", high=1.0, default=fields["decay_rate"])
+    number("momentum", "Momentum of SGD.", high=1.0, default=fields["momentum"])
+    number("weight_decay", "wd: adds wd * w to the gradient of every trainable weight.", default=fields["weight_decay"])
+    integer("batch_size", "Images a step.", 1, fields["batch_size"])
+    integer("epochs", "Epochs; more than a finished run had continues it.", 1, fields["epochs"])
+    integer("seed", "Seed of all randomness.", 0, fields["seed"])
+
+
+def recipe_from_flags(flag_values=flags.FLAGS):
+    """Returns the `Recipe` that the flags describe.
+
+    Raises:
+        InputError: for flags that contradict each other.
+    """
+    settings = {
+        field.name: flag_values[field.name].value
+        for field in dataclasses.fields(Recipe)
+        if field.name != "hyperparameters"
+    }
+    try:
+        settings["decay_epochs"] = tuple(int(epoch) for epoch in flag_values.decay_epochs if epoch)
+    except ValueError:
+        raise InputError(f"`decay_epochs` must be epochs. Received: {','.join(flag_values.decay_epochs)}") from None
+    known = hyperparameter_names(settings["defense"])
+    hyperparameters = {}
+    for name in sorted(set().union(*map(hyperparameter_names, DEFENSES))):
+        flag = flag_values[name]
+        # A default that every defense takes (eps) is passed on; what the user gave is checked.
+        if flag.value is not None and (flag.present or name in known):
+            hyperparameters[name] = flag.value
+    return Recipe(**settings, hyperparameters=hyperparameters)
+
+
+def flags_from_recipe(recipe):
+    """Returns a fresh `FlagValues` that describes `recipe`."""
+    values = recipe_flag_values()
+    for field in dataclasses.fields(Recipe):
+        if field.name != "hyperparameters":
+            value = getattr(recipe, field.name)
+            _set(values, field.name, list(map(str, value)) if field.name == "decay_epochs" else value)
+    for name, value in recipe.hyperparameters.items():
+        _set(values, name, value)
+    return values
+
+
+def _set(values, name, value):
+    values[name].value = value
+    values[name].present = value is not None
+
+
+def recipe_flag_values():
+    """Returns a fresh `FlagValues` with the flags that define a run."""
+    values = flags.FlagValues()
+    define_data(values)
+    define_recipe(values)
+    values.mark_as_parsed()
+    return values
+
+
+def flag_lines(values):
+    """Returns name -> flagfile line of every flag that has a value."""
+    lines = {name: values[name].serialize() for name in values}
+    return {name: line for name, line in lines.items() if line}
+
+
+def write_flagfile(path, recipe, extra=()):
+    """Writes a recipe as a flagfile that relaunches it.
+
+    Args:
+        path: file to write.
+        recipe: `Recipe`.
+        extra: further lines, such as `--workdir=...`.
+    """
+    lines = [*extra, *sorted(flag_lines(flags_from_recipe(recipe)).values())]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_flagfile(path):
+    """Returns the `Recipe` that `write_flagfile` recorded.
+
+    Raises:
+        InputError: if the file is missing or holds what no flag accepts.
+    """
+    values = flags.FlagValues()
+    define_data(values)
+    define_recipe(values)
+    flags.DEFINE_string("workdir", None, "The run's folder.", values)
+    if not path.is_file():
+        raise InputError(f"`workdir` has no {path.name}: it is not a run's folder. Received: {str(path.parent)!r}")
+    try:
+        values(["flagfile", *path.read_text(encoding="utf-8").split("\n")])
+    except (flags.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a flagfile: {error}") from error
+    return recipe_from_flags(values)
+
+
+def differing_flags(recorded, given):
+    """Returns a line for each run-defining flag in which two recipes differ; `epochs` does not count."""
+    lines = [flag_lines(flags_from_recipe(recipe)) for recipe in (recorded, given)]
+    names = sorted(set().union(*lines) - {"epochs"})
+    absent = "not given"
+    return [
+        f"--{name}: recorded {_value(lines[0].get(name, absent))}, received {_value(lines[1].get(name, absent))}"
+        for name in names
+        if lines[0].get(name) != lines[1].get(name)
+    ]
+
+
+def _value(line):
+    if "=" in line:
+        return line.partition("=")[2]
+    return {"--no": "false"}.get(line[:4], "true") if line.startswith("--") else line
+
+
+def define_evaluation(flag_values=flags.FLAGS):
+    """Defines the flags of an evaluation."""
+    flags.DEFINE_list(
+        "attacks", "clean,fgsm,pgd-20,cw-20", f"Attacks, separated by commas: {', '.join(ATTACK_NAMES)}.", flag_values
+    )
+    flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.", flag_values)
+    flags.DEFINE_integer("num_examples", None, "First so many images of the split; all if not given.", 1,
+                         flag_values=flag_values)
+
+

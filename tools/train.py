@@ -1,0 +1,87 @@
+"""Trains a network in a folder, and resumes there.
+
+  python -m tools.train --flagfile=flags/digits/agkd_bml.flags --workdir=runs/digits/agkd_bml
+  tensorboard --logdir=runs
+
+A flag after --flagfile overrides the file's. The same command on an existing folder continues it.
+"""
+
+import sys
+
+from absl import flags
+
+from agkd_tf.errors import InputError
+from agkd_tf.training import NonFiniteLossError, train
+from agkd_tf.workdir import Workdir
+from tools import _app, _flags
+from tools._dry_run import describe
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("workdir", None, "Folder of the run.")
+_flags.define_data()
+_flags.define_data_place()
+_flags.define_recipe()
+flags.DEFINE_enum(
+    "jit_compile", "auto", ["auto", "on", "off"],
+    "XLA around attack, passes and gradient; auto: on with a GPU or TPU, off on the CPU, where it is slower.",
+)
+flags.DEFINE_integer("panel_every", 5, "Epochs between TensorBoard's image panels; 0 for none.", 0)
+flags.DEFINE_integer("keep_checkpoints", 2, "Checkpoints that stay.", 1)
+flags.DEFINE_enum("progress", "auto", ["auto", "bar", "lines", "off"],
+                  "Progress bar, a line per epoch, or nothing; auto: a bar on a terminal, lines elsewhere.")
+flags.DEFINE_bool("dry_run", False, "Print what would be trained, and its size, then exit.")
+
+JIT = {"auto": "auto", "on": True, "off": False}
+
+
+def main(argv):
+    """Trains the recipe of the flags."""
+    del argv
+    recipe = _flags.recipe_from_flags()
+    if not FLAGS.dry_run and not FLAGS.workdir:
+        raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
+    dataset = recipe.load_dataset(data_dir=FLAGS.data_dir, download=FLAGS.download)
+    if FLAGS.dry_run:
+        print(describe(recipe, dataset, jit_compile=JIT[FLAGS.jit_compile]))
+        return
+    verbose = {"auto": 1 if sys.stdout.isatty() else 2, "bar": 1, "lines": 2, "off": 0}[FLAGS.progress]
+    workdir = Workdir(FLAGS.workdir)
+    try:
+        train(
+            recipe,
+            workdir,
+            dataset,
+            begin=lambda *run: begin(*run, quiet=FLAGS.progress == "off"),
+            jit_compile=JIT[FLAGS.jit_compile],
+            keep_checkpoints=FLAGS.keep_checkpoints,
+            panel_every=FLAGS.panel_every,
+            verbose=verbose,
+        )
+    except NonFiniteLossError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    if verbose:
+        print(f"\nTrained: {workdir.path}. Next:")
+        print(f"  python -m tools.evaluate --workdir={workdir.path}")
+        print(f"  python -m tools.export --workdir={workdir.path}")
+
+
+def begin(recipe, workdir, *, quiet=False):
+    """Checks a folder against the recipe, records the recipe in it, and says what is trained."""
+    if workdir.flags.exists():
+        differing = _flags.differing_flags(_flags.read_flagfile(workdir.flags), recipe)
+        if differing:
+            raise InputError(
+                f"{workdir.path} holds a run of other flags; use another --workdir or the recorded flags. "
+                f"{'; '.join(differing)}"
+            )
+    elif workdir.checkpoints.exists():
+        raise InputError(f"{workdir.path} has checkpoints but no {workdir.flags.name}: it is not a run's folder")
+    _flags.write_flagfile(workdir.flags, recipe, extra=[f"--workdir={workdir.path}"])
+    if not quiet:
+        print(f"\n{recipe.defense} on {recipe.dataset}, {recipe.model}, {recipe.epochs} epochs -> {workdir.path}")
+
+
+if __name__ == "__main__":
+    _app.run(main)
