@@ -3,7 +3,6 @@
 from agkd_tf.data import ClassPool, load_dataset
 from agkd_tf.defenses import AGKDBML, AdversarialTraining, Undefended
 from agkd_tf.errors import InputError
+from agkd_tf.version import __version__
 
-__version__ = "0.1.0"
-
-__all__ = ["AGKDBML", "AdversarialTraining", "ClassPool", "InputError", "Undefended", "load_dataset"]
+__all__ = ["AGKDBML", "AdversarialTraining", "ClassPool", "InputError", "Undefended", "__version__", "load_dataset"]

@@ -1,6 +1,7 @@
 """Stateless randomness: every draw is a function of a seed, so a resumed run equals an unbroken one.
 
-The algorithm is always named (`philox`): TensorFlow's default draws other numbers under XLA.
+The algorithm is always named (`philox`), and floats are made of integer draws: TensorFlow's default
+algorithm, and its float draws of any, give other numbers under XLA.
 """
 
 import zlib
@@ -30,7 +31,10 @@ def fold_in(seed, number):
 
 def uniform(shape, seed, low=0.0, high=1.0):
     """Returns float32 numbers from U(low, high) of the given shape."""
-    return tf.random.stateless_uniform(shape, seed, low, high, alg=ALGORITHM)
+    # TensorFlow's float draws differ under XLA even with one algorithm; its integer draws do not.
+    bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg=ALGORITHM)
+    unit = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
+    return low + (high - low) * unit
 
 
 def uniform_per_example(indices, shape, seed, low=0.0, high=1.0):

@@ -2,6 +2,12 @@
 
 import os
 
-# TensorFlow's start-up notes would stand above every message of ours; errors still show.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from tools._quiet import without_startup_notes
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+with without_startup_notes():
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()

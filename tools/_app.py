@@ -23,7 +23,7 @@ def _parse(argv):
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:
-        fail(error)
+        fail(str(error).removeprefix("ERROR:: "))
     if len(rest) > 1:
         fail(f"only flags are taken, as --name=value. Received: {' '.join(rest[1:])}")
     return rest

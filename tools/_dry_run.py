@@ -1,12 +1,50 @@
 """What a training would be, without training."""
 
+import math
+
 import numpy as np
 
-from agkd_tf.models import build_model
-from agkd_tf.training.recipe import PRECISIONS
 from tools import _flags
+
+# Rough factors. A training-mode pass keeps every layer's output (and BN keeps its input again); the
+# attack and the teacher keep one pass of theirs at a time.
+PASSES_KEPT = {"undefended": 1, "at": 2}
+PASSES_KEPT_GUIDED = 6  # 3B joint pass, 2B attack, and what the allocator holds of the rest
 
 
 def describe(recipe, dataset, *, jit_compile):
     """Returns the resolved recipe, parameter counts, steps and an estimate of memory, as text."""
-    raise SystemExit(0)
+    teacher = recipe.build_student(dataset) if recipe.has_teacher and not recipe.teacher else None
+    defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
+    student, steps = defense.student, recipe.steps_per_epoch(dataset)
+    trainable = sum(math.prod(weight.shape) for weight in student.trainable_weights)
+    total = student.count_params()
+    state = 4 * (total + 2 * trainable) + (4 * total if recipe.has_teacher else 0)
+    passes = PASSES_KEPT.get(recipe.defense, PASSES_KEPT_GUIDED)
+    activations = 2 * passes * recipe.batch_size * activation_bytes(student)
+    pool = defense.pool.nbytes if defense.pool is not None else 0
+    lines = [f"  {line}" for line in sorted(_flags.flag_lines(_flags.flags_from_recipe(recipe)).values())]
+    return "\n".join(
+        [
+            "Recipe:",
+            *lines,
+            f"Data:        {len(dataset.train):,} training, {len(dataset.validation):,} validation, "
+            f"{len(dataset.test):,} test images {'x'.join(map(str, dataset.image_shape))}, "
+            f"{dataset.num_classes} classes",
+            f"Parameters:  {trainable:,} trainable, {total - trainable:,} BN statistics",
+            f"Steps:       {steps:,} an epoch, {steps * recipe.epochs:,} in all"
+            + (", and as many for the teacher" if teacher is not None else ""),
+            f"XLA:         {'on' if defense.use_xla else 'off'}",
+            f"Memory:      about {(state + activations + pool) / 2**20:,.0f} MiB: weights, teacher and optimizer "
+            f"{state / 2**20:,.0f}, activations {activations / 2**20:,.0f}, class pool {pool / 2**20:,.0f}",
+        ]
+    )
+
+
+def activation_bytes(model):
+    """Returns bytes of all layer outputs for one image."""
+    size = 0
+    for layer in model.layers:
+        width = np.dtype("float32").itemsize if layer.compute_dtype == "float32" else 2
+        size += width * math.prod(layer.output.shape[1:])
+    return size

@@ -12,7 +12,7 @@ from agkd_tf.defenses.agkd_bml import ATTENTION_MAPS
 from agkd_tf.errors import InputError, check_eps
 from agkd_tf.files import write_text
 from agkd_tf.models import MODEL_NAMES
-from agkd_tf.training import Recipe, hyperparameter_names
+from agkd_tf.training import Recipe, default_hyperparameters
 from agkd_tf.training.recipe import PRECISIONS
 
 DEFAULT = "the defense's own default"
@@ -41,8 +41,13 @@ class PixelSerializer(flags.ArgumentSerializer):
     """Writes a perturbation size as a fraction of 255 where it is a whole one."""
 
     def serialize(self, value):
-        whole = round(value * 255)
-        return f"{whole}/255" if whole / 255 == value else repr(value)
+        return pixels(value)
+
+
+def pixels(value):
+    """Returns a perturbation size as text: a fraction of 255 where it is a whole one."""
+    whole = round(value * 255)
+    return f"{whole}/255" if whole / 255 == value else repr(value)
 
 
 def define_pixels(name, default, text, flag_values):
@@ -54,12 +59,18 @@ def define_data(flag_values=flags.FLAGS):
     """Defines the flags that choose the data, and where it is."""
     flags.DEFINE_enum("dataset", "digits", sorted(DATASETS), "Data set.", flag_values)
     flags.DEFINE_integer(
-        "train_examples", None, "Train on the first so many images of the training split; all if not given.",
-        1, flag_values=flag_values,
+        "train_examples",
+        None,
+        "Train on the first so many images of the training split; all if not given.",
+        1,
+        flag_values=flag_values,
     )
     flags.DEFINE_integer(
-        "validation_examples", None, "Images held out of the training split; a tenth of it if not given.",
-        1, flag_values=flag_values,
+        "validation_examples",
+        None,
+        "Images held out of the training split; a tenth of it if not given.",
+        1,
+        flag_values=flag_values,
     )
 
 
@@ -80,30 +91,47 @@ def define_recipe(flag_values=flags.FLAGS):
         flags.DEFINE_float(name, default, text, low, high, flag_values=flag_values)
 
     flags.DEFINE_enum(
-        "augmentation", None, sorted(AUGMENTATIONS), "Training augmentation; the data set's own if not given.",
+        "augmentation",
+        None,
+        sorted(AUGMENTATIONS),
+        "Training augmentation; the data set's own if not given.",
         flag_values,
     )
     flags.DEFINE_string("model", fields["model"], f"Network: {', '.join(MODEL_NAMES)}.", flag_values)
     flags.DEFINE_enum(
-        "mixed_precision", fields["mixed_precision"], list(PRECISIONS),
-        "What the network computes in; losses and attacks accumulate in float32.", flag_values,
+        "mixed_precision",
+        fields["mixed_precision"],
+        list(PRECISIONS),
+        "What the network computes in; losses and attacks accumulate in float32.",
+        flag_values,
     )
     flags.DEFINE_enum("defense", fields["defense"], sorted(DEFENSES), "How the network is trained.", flag_values)
     flags.DEFINE_string("init_from", None, "Run's folder or .keras file to start the student from.", flag_values)
     flags.DEFINE_string(
         "teacher", None, "Run's folder or .keras file of the clean teacher; trained first if not given.", flag_values
     )
-    number("teacher_label_smoothing", "Label smoothing of a teacher that is trained first.",
-           high=1.0, default=fields["teacher_label_smoothing"])
+    number(
+        "teacher_label_smoothing",
+        "Label smoothing of a teacher that is trained first.",
+        high=1.0,
+        default=fields["teacher_label_smoothing"],
+    )
     flags.DEFINE_bool("init_from_teacher", True, "Start the student from the teacher's weights.", flag_values)
-    integer("pool_capacity", "Images of each class kept on the device for the backward adversaries; all if not "
-            "given. A smaller pool is drawn anew each epoch.", 1)
+    integer(
+        "pool_capacity",
+        "Images of each class kept on the device for the backward adversaries; all if not "
+        "given. A smaller pool is drawn anew each epoch.",
+        1,
+    )
 
     define_pixels("eps", 8 / 255, "Radius of the l_inf ball.", flag_values)
     integer("attack_steps", f"Steps of the training attack; {DEFAULT} if not given.", 0)
-    define_pixels("attack_step_size", None,
-                  "Step of the training attack; eps for up to 2 steps and a quarter of it beyond, if not given.",
-                  flag_values)
+    define_pixels(
+        "attack_step_size",
+        None,
+        "Step of the training attack; eps for up to 2 steps and a quarter of it beyond, if not given.",
+        flag_values,
+    )
     flags.DEFINE_bool("random_start", True, "Begin training attacks at a random point of the ball.", flag_values)
     integer("validation_attack_steps", "Steps of the PGD attack behind val_robust_accuracy; 0 for none.", 0, 10)
     number("label_smoothing", f"Mass taken from the true class; {DEFAULT} if not given.", high=1.0)
@@ -117,8 +145,10 @@ def define_recipe(flag_values=flags.FLAGS):
 
     number("learning_rate", "First learning rate.", default=fields["learning_rate"])
     flags.DEFINE_list(
-        "decay_epochs", [str(epoch) for epoch in fields["decay_epochs"]],
-        "0-based epochs from which the rate is decayed, separated by commas.", flag_values,
+        "decay_epochs",
+        [str(epoch) for epoch in fields["decay_epochs"]],
+        "0-based epochs from which the rate is decayed, separated by commas.",
+        flag_values,
     )
     number("decay_rate", "Factor of each decay.", high=1.0, default=fields["decay_rate"])
     number("momentum", "Momentum of SGD.", high=1.0, default=fields["momentum"])
@@ -143,9 +173,9 @@ def recipe_from_flags(flag_values=flags.FLAGS):
         settings["decay_epochs"] = tuple(int(epoch) for epoch in flag_values.decay_epochs if epoch)
     except ValueError:
         raise InputError(f"`decay_epochs` must be epochs. Received: {','.join(flag_values.decay_epochs)}") from None
-    known = hyperparameter_names(settings["defense"])
+    known = default_hyperparameters(settings["defense"])
     hyperparameters = {}
-    for name in sorted(set().union(*map(hyperparameter_names, DEFENSES))):
+    for name in sorted(set().union(*map(default_hyperparameters, DEFENSES))):
         flag = flag_values[name]
         # A default that every defense takes (eps) is passed on; what the user gave is checked.
         if flag.value is not None and (flag.present or name in known):
@@ -240,7 +270,33 @@ def define_evaluation(flag_values=flags.FLAGS):
         "attacks", "clean,fgsm,pgd-20,cw-20", f"Attacks, separated by commas: {', '.join(ATTACK_NAMES)}.", flag_values
     )
     flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.", flag_values)
-    flags.DEFINE_integer("num_examples", None, "First so many images of the split; all if not given.", 1,
-                         flag_values=flag_values)
+    flags.DEFINE_integer(
+        "num_examples", None, "First so many images of the split; all if not given.", 1, flag_values=flag_values
+    )
 
 
+def define_jit_compile(flag_values=flags.FLAGS):
+    """Defines `--jit_compile`."""
+    flags.DEFINE_enum(
+        "jit_compile",
+        "auto",
+        ["auto", "on", "off"],
+        "XLA around attacks, passes and gradients; auto: on with a GPU or TPU, off on the CPU, where it is slower.",
+        flag_values,
+    )
+
+
+def jit_compile(flag_values=flags.FLAGS):
+    """Returns what `--jit_compile` asks for, as the library takes it."""
+    return {"auto": "auto", "on": True, "off": False}[flag_values.jit_compile]
+
+
+def define_progress(flag_values=flags.FLAGS):
+    """Defines `--progress`."""
+    flags.DEFINE_enum(
+        "progress",
+        "auto",
+        ["auto", "bar", "lines", "off"],
+        "A progress bar, lines, or nothing; auto: a bar on a terminal, lines elsewhere.",
+        flag_values,
+    )

@@ -22,17 +22,11 @@ flags.DEFINE_string("workdir", None, "Folder of the run.")
 _flags.define_data()
 _flags.define_data_place()
 _flags.define_recipe()
-flags.DEFINE_enum(
-    "jit_compile", "auto", ["auto", "on", "off"],
-    "XLA around attack, passes and gradient; auto: on with a GPU or TPU, off on the CPU, where it is slower.",
-)
+_flags.define_jit_compile()
 flags.DEFINE_integer("panel_every", 5, "Epochs between TensorBoard's image panels; 0 for none.", 0)
 flags.DEFINE_integer("keep_checkpoints", 2, "Checkpoints that stay.", 1)
-flags.DEFINE_enum("progress", "auto", ["auto", "bar", "lines", "off"],
-                  "Progress bar, a line per epoch, or nothing; auto: a bar on a terminal, lines elsewhere.")
+_flags.define_progress()
 flags.DEFINE_bool("dry_run", False, "Print what would be trained, and its size, then exit.")
-
-JIT = {"auto": "auto", "on": True, "off": False}
 
 
 def main(argv):
@@ -43,7 +37,7 @@ def main(argv):
         raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
     dataset = recipe.load_dataset(data_dir=FLAGS.data_dir, download=FLAGS.download)
     if FLAGS.dry_run:
-        print(describe(recipe, dataset, jit_compile=JIT[FLAGS.jit_compile]))
+        print(describe(recipe, dataset, jit_compile=_flags.jit_compile()))
         return
     verbose = {"auto": 1 if sys.stdout.isatty() else 2, "bar": 1, "lines": 2, "off": 0}[FLAGS.progress]
     workdir = Workdir(FLAGS.workdir)
@@ -52,8 +46,9 @@ def main(argv):
             recipe,
             workdir,
             dataset,
-            begin=lambda *run: begin(*run, quiet=FLAGS.progress == "off"),
-            jit_compile=JIT[FLAGS.jit_compile],
+            prepare=prepare,
+            announce=announce if verbose else None,
+            jit_compile=_flags.jit_compile(),
             keep_checkpoints=FLAGS.keep_checkpoints,
             panel_every=FLAGS.panel_every,
             verbose=verbose,
@@ -67,8 +62,12 @@ def main(argv):
         print(f"  python -m tools.export --workdir={workdir.path}")
 
 
-def begin(recipe, workdir, *, quiet=False):
-    """Checks a folder against the recipe, records the recipe in it, and says what is trained."""
+def prepare(recipe, workdir):
+    """Checks a folder against the recipe, and records the recipe in it.
+
+    Raises:
+        InputError: if the folder holds another run, or something else.
+    """
     if workdir.flags.exists():
         differing = _flags.differing_flags(_flags.read_flagfile(workdir.flags), recipe)
         if differing:
@@ -79,8 +78,16 @@ def begin(recipe, workdir, *, quiet=False):
     elif workdir.checkpoints.exists():
         raise InputError(f"{workdir.path} has checkpoints but no {workdir.flags.name}: it is not a run's folder")
     _flags.write_flagfile(workdir.flags, recipe, extra=[f"--workdir={workdir.path}"])
-    if not quiet:
-        print(f"\n{recipe.defense} on {recipe.dataset}, {recipe.model}, {recipe.epochs} epochs -> {workdir.path}")
+
+
+def announce(recipe, workdir, defense, finished):
+    """Says what is trained, from where, and how it is compiled."""
+    begin = f"continued after epoch {finished} of" if finished else "trained for"
+    print(
+        f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {recipe.epochs} epochs in {workdir.path}; "
+        f"XLA {'on' if defense.use_xla else 'off'}, {recipe.mixed_precision}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -43,9 +43,7 @@ class GradientAttack:
         """
         objective, start = OBJECTIVES[self.objective], None
         if self.random_start:
-            start = uniform_per_example(
-                indices, images.shape[1:], named_seed(seed, self.name), -self.eps, self.eps
-            )
+            start = uniform_per_example(indices, images.shape[1:], named_seed(seed, self.name), -self.eps, self.eps)
         return projected_gradient_descent(
             lambda adv: objective(logits(adv), labels),
             images,
@@ -80,10 +78,12 @@ def parse_attack(name, *, eps):
         InputError: for an unknown name, a missing or needless number of steps, or an `eps` out of range.
     """
     check_eps("eps", eps)
-    match = re.fullmatch(r"([a-z]+)(?:-(\d+))?", name)
+    match = re.fullmatch(r"([a-z]+)(?:-([1-9][0-9]*))?", name)
     kind, given = match.groups() if match else (None, None)
     if kind in ATTACKS:
         objective, steps, share, random_start = ATTACKS[kind]
-        if (steps is None) == (given is not None) and given != "0":
-            return GradientAttack(name, objective, eps, share * eps, steps if given is None else int(given), random_start)
+        if (steps is None) == (given is not None):
+            return GradientAttack(
+                name, objective, eps, share * eps, steps if given is None else int(given), random_start
+            )
     raise InputError(f"`attacks` must be of {', '.join(ATTACK_NAMES)}, with K at least 1. Received: {name!r}")

@@ -39,9 +39,10 @@ def best_other_logit(logits, labels):
 
 
 def mask_labels(logits, labels):
-    """Returns the logits with each label's own entry at the smallest float."""
+    """Returns the logits with each label's own entry at the smallest float, below every other."""
     own = tf.one_hot(labels, tf.shape(logits)[1], on_value=True, off_value=False, dtype=tf.bool)
-    return tf.where(own, logits.dtype.min, logits)
+    low = logits.dtype.min  # halved for the others, so that even -inf stays above the label's own
+    return tf.where(own, low, tf.maximum(logits, low / 2))
 
 
 OBJECTIVES = {"cross_entropy": cross_entropy, "margin": margin}

@@ -16,11 +16,11 @@ DATASETS = {
 __all__ = ["DATASETS", "ClassPool", "Examples", "ImageDataset", "load_dataset"]
 
 
-def load_dataset(name, *, data_dir=None, download=False, train_examples=None, validation_examples=None):
+def load_dataset(dataset, *, data_dir=None, download=False, train_examples=None, validation_examples=None):
     """Returns an `ImageDataset`.
 
     Args:
-        name: one of `DATASETS`.
+        dataset: one of `DATASETS`.
         data_dir: folder of prepared tensorflow-datasets.
         download: whether a data set that is not prepared may be fetched.
         train_examples: train on the first so many images of the training split; None or 0 for all.
@@ -29,7 +29,7 @@ def load_dataset(name, *, data_dir=None, download=False, train_examples=None, va
     Raises:
         InputError: for an unknown name, missing data, or more examples than there are.
     """
-    load = DATASETS[check_choice("dataset", name, sorted(DATASETS))]
+    load = DATASETS[check_choice("dataset", dataset, sorted(DATASETS))]
     official, test, class_names, augmentation = load(data_dir=data_dir, download=download)
     train, validation = hold_out_validation(
         official,
@@ -37,5 +37,5 @@ def load_dataset(name, *, data_dir=None, download=False, train_examples=None, va
         validation_examples=validation_examples or max(1, len(official) // 10),
     )
     for split, examples in (("train", train), ("validation", validation), ("test", test)):
-        check_examples(f"{name}/{split}", examples, len(class_names))
-    return ImageDataset(name, class_names, train, validation, test, augmentation)
+        check_examples(f"{dataset}/{split}", examples, len(class_names))
+    return ImageDataset(dataset, class_names, train, validation, test, augmentation)

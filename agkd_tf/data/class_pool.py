@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.data.pixels import as_float
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.randomness import uniform_integers
 
@@ -84,7 +85,7 @@ class ClassPool:
         counts = tf.gather(self._counts, classes)
         offsets = uniform_integers(tf.shape(classes), seed, counts)
         rows = tf.gather(self._starts, classes) + offsets
-        return tf.cast(tf.gather(self._images, rows), tf.float32) / 255.0
+        return as_float(tf.gather(self._images, rows))
 
     @property
     def nbytes(self):
@@ -96,8 +97,6 @@ def _as_uint8(images):
     images = np.asarray(images)
     if images.dtype == np.uint8:
         return images
-    if images.min() < 0 or images.max() > 1:
-        raise InputError(
-            f"ClassPool: float images must be in [0, 1]. Received: {images.min():g} to {images.max():g}"
-        )
+    if not (images.min() >= 0 and images.max() <= 1):  # NaN fails both
+        raise InputError(f"ClassPool: float images must be in [0, 1]. Received: {images.min():g} to {images.max():g}")
     return np.round(images * 255).astype(np.uint8)

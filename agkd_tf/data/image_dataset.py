@@ -70,7 +70,7 @@ def check_examples(name, examples, num_classes):
         raise InputError(f"{name}: images must be uint8 [N, H, W, C]. Received: {images.dtype} {list(images.shape)}")
     if len(images) != len(labels):
         raise InputError(f"{name}: {len(images)} images but {len(labels)} labels")
-    if len(labels) and not (0 <= labels.min() and labels.max() < num_classes):
+    if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
         raise InputError(
             f"{name}: labels must be in [0, {num_classes - 1}]. Received: {labels.min()} to {labels.max()}"
         )

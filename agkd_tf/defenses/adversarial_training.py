@@ -23,9 +23,8 @@ class AdversarialTraining(Defense):
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018.
     """
 
-    term_weights = {"cross_entropy": 1.0}
-
     def __init__(self, student, *, attack_steps=7, label_smoothing=0.0, **kwargs):
+        self.term_weights = {"cross_entropy": 1.0}
         super().__init__(student, attack_steps=attack_steps, **kwargs)
         self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
 

@@ -4,7 +4,9 @@ import keras
 import tensorflow as tf
 
 from agkd_tf.attacks import parse_attack, projected_gradient_descent
+from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data.augmentation import AUGMENTATIONS, augment
+from agkd_tf.data.pixels import as_float
 from agkd_tf.errors import InputError, check_choice, check_eps, check_range
 from agkd_tf.models import Classifier
 from agkd_tf.randomness import named_seed, step_seed, uniform
@@ -17,8 +19,8 @@ class Defense(keras.Model):
     """Base of all defenses: a Keras model whose `fit` trains a student.
 
     A defense says what is different about it in three places: `term_weights`, the terms of its loss and
-    their weights; `craft`, the tensors made without gradient (adversaries, teacher's maps); and
-    `loss_terms`, the terms as scalars. Everything else is here.
+    their weights, set before it calls this constructor; `craft`, the tensors made without gradient
+    (adversaries, teacher's maps); and `loss_terms`, the terms as scalars. Everything else is here.
 
     Batches are `(images, labels)`, as for any Keras model, or dicts with `image`, `label` and, in
     evaluation, `index` and `valid` (see `agkd_tf.data.batches`). Images are uint8, or float in [0, 1].
@@ -39,8 +41,6 @@ class Defense(keras.Model):
     Raises:
         InputError: for a value out of range, or a student whose structure is not understood.
     """
-
-    term_weights = {}
 
     def __init__(
         self,
@@ -72,12 +72,8 @@ class Defense(keras.Model):
         self.seed = check_range("seed", seed, 0, 2**31 - 1)
         self.use_xla = self.unroll = False
         self.pool = None
-        self.step = self.add_weight(
-            shape=(), initializer="zeros", dtype="int32", trainable=False, name="step"
-        )
-        self.trackers = {
-            term: keras.metrics.Mean(name=term) for term in ("loss", *self.term_weights, "train_accuracy")
-        }
+        self.step = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False, name="step")
+        self.trackers = {term: keras.metrics.Mean(name=term) for term in ("loss", *self.term_weights, "train_accuracy")}
         if weight_decay or student.losses:
             self.trackers["regularization"] = keras.metrics.Mean(name="regularization")
         self.test_trackers = {"accuracy": keras.metrics.Mean(name="accuracy")}
@@ -152,9 +148,7 @@ class Defense(keras.Model):
         for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(argument, None):
                 raise InputError(f"`{argument}` cannot be given: {type(self).__name__} has its own")
-        check_choice("jit_compile", jit_compile, ("auto", True, False))
-        accelerators = tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU")
-        self.use_xla = bool(accelerators) if jit_compile == "auto" else jit_compile
+        self.use_xla = resolve_jit_compile(jit_compile)
         self.unroll = self.use_xla and self.attack_steps <= UNROLLED_STEPS
         self._jit_compile = jit_compile
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
@@ -164,6 +158,8 @@ class Defense(keras.Model):
 
     def get_compile_config(self):
         """Returns what `compile_from_config` needs to continue training from a `.keras` file."""
+        if not self.compiled:
+            return None
         return {
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
             "jit_compile": self._jit_compile,
@@ -262,12 +258,3 @@ def unpack(data):
     indices = data.get("index", tf.range(tf.shape(labels)[0]))
     valid = data.get("valid", tf.ones(tf.shape(labels)))
     return images, labels, indices, valid
-
-
-def as_float(images):
-    """Returns float32 images in [0, 1] of uint8 images, or of float images in [0, 1]."""
-    if images.dtype == tf.uint8:
-        return tf.cast(images, tf.float32) / 255.0
-    return tf.cast(images, tf.float32)
-
-

@@ -16,9 +16,8 @@ class Undefended(Defense):
         **kwargs: as `Defense`; the attack's settings serve validation only.
     """
 
-    term_weights = {"cross_entropy": 1.0}
-
     def __init__(self, student, *, label_smoothing=0.0, **kwargs):
+        self.term_weights = {"cross_entropy": 1.0}
         super().__init__(student, **kwargs)
         self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
 

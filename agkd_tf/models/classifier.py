@@ -45,16 +45,21 @@ class Classifier:
         if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
             raise InputError(f"the classifier must take one image batch [B, H, W, C]. Received: {model.inputs}")
         self.model = model
-        logits_layer = _layer(model, logits) if logits else _logits_layer(model)
-        activation = getattr(logits_layer, "activation", None)
-        if activation is keras.activations.softmax:
+        logits_tensor = _output(model, logits) if logits else _logits_tensor(model)
+        logits_layer, inputs = _producer(logits_tensor)
+        if _is_softmax(getattr(logits_layer, "activation", None)):
             raise InputError(
                 f"layer {logits_layer.name!r} ends in a softmax; losses and attacks need logits: "
                 "wrap the model in agkd_tf.models.remove_softmax(model) or build it with Dense(n)"
             )
-        embedding_tensor = _layer(model, embedding).output if embedding else logits_layer.input
-        features_tensor = _layer(model, features).output if features else _last_map(embedding_tensor)
-        self._outputs = keras.Model(model.inputs, [features_tensor, embedding_tensor, logits_layer.output])
+        if not embedding and len(inputs) != 1:
+            raise InputError(
+                f"layer {logits_layer.name!r} has {len(inputs)} inputs, none of them the embedding. "
+                "Name its layer: embedding=..."
+            )
+        embedding_tensor = _output(model, embedding) if embedding else inputs[0]
+        features_tensor = _output(model, features) if features else _last_map(embedding_tensor)
+        self._outputs = keras.Model(model.inputs[0], [features_tensor, embedding_tensor, logits_tensor])
         self.layer_names = {"features": features, "embedding": embedding, "logits": logits}
 
     @property
@@ -93,7 +98,7 @@ def remove_softmax(model):
         InputError: if there is no such layer.
     """
     last = model.layers[-1]
-    if getattr(last, "activation", None) is not keras.activations.softmax:
+    if not _is_softmax(getattr(last, "activation", None)):
         raise InputError(f"the last layer has no softmax to remove. Received: {last.name!r}")
 
     def clone(layer):
@@ -107,45 +112,54 @@ def remove_softmax(model):
     return copy
 
 
-def _layer(model, name):
+def _output(model, name):
+    """Returns the output of the layer called `name`, as it is used in `model` (it may serve others too)."""
     try:
-        return model.get_layer(name)
+        layer = model.get_layer(name)
     except ValueError as error:
         names = ", ".join(layer.name for layer in model.layers)
         raise InputError(f"the classifier has no layer {name!r}. It has: {names}") from error
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    nodes = [node for level in graph._nodes_by_depth.values() for node in level if node.operation is layer]
+    return nodes[-1].outputs[0]
+
+
+def _is_softmax(activation):
+    # keras.activations, keras.ops and tf.nn each have their own.
+    return getattr(activation, "__name__", "") in ("softmax", "softmax_v2")
 
 
 def _producer(tensor):
-    """Returns (layer, its input tensors) that made a symbolic tensor; (None, []) for an input."""
+    """Returns (layer, its input tensors) that made a symbolic tensor; no tensors for an input."""
     layer, node_index, _ = tensor._keras_history
     node = layer._inbound_nodes[node_index]
     return layer, list(node.input_tensors)
 
 
-def _logits_layer(model):
-    layer, inputs = _producer(model.outputs[0])
-    if isinstance(model, keras.Sequential):
-        layer, inputs = _producer(model.layers[-1].output)
+def _logits_tensor(model):
+    tensor = model.outputs[0]
+    layer, inputs = _producer(tensor)
     softmax = isinstance(layer, keras.layers.Softmax) or (
-        isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.softmax
+        isinstance(layer, keras.layers.Activation) and _is_softmax(layer.activation)
     )
     if softmax:
-        layer, inputs = _producer(inputs[0])
+        tensor = inputs[0]
+        layer, _ = _producer(tensor)
     if len(model.outputs) != 1 or not isinstance(layer, keras.layers.Dense):
         raise InputError(
             "the classifier's logits were not found: it does not end in one Dense layer. "
             "Name its layers: features=..., embedding=..., logits=..."
         )
-    return layer
+    return tensor
 
 
 def _last_map(tensor):
-    while len(tensor.shape) != 4:
+    while True:
         _, inputs = _producer(tensor)
+        if len(inputs) == 1 and len(tensor.shape) == 4:
+            return tensor
         if len(inputs) != 1:
             raise InputError(
-                "the classifier's last feature map was not found before its embedding. "
-                "Name its layer: features=..."
+                "the classifier's last feature map was not found before its embedding. Name its layer: features=..."
             )
         tensor = inputs[0]
-    return tensor

@@ -18,7 +18,9 @@ def classifier_path(argument, path):
     if path.is_dir():
         path = Workdir(path).student
         if not path.exists():
-            raise InputError(f"`{argument}` has no {path.name} yet: the run has not finished an epoch. Received: {path.parent}")
+            raise InputError(
+                f"`{argument}` has no {path.name} yet: the run has not finished an epoch. Received: {path.parent}"
+            )
     if path.suffix != ".keras" or not path.is_file():
         raise InputError(f"`{argument}` must be a run's folder or an existing .keras file. Received: {str(path)!r}")
     return path

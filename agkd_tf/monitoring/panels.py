@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from agkd_tf.attacks import parse_attack
 from agkd_tf.attention import class_irrelevant_map
-from agkd_tf.defenses.defense import as_float
+from agkd_tf.data.pixels import as_float
 from agkd_tf.randomness import step_seed
 
 PANEL_ATTACK_STEPS = 10

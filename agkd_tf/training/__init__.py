@@ -1,7 +1,7 @@
 """Training: recipes, checkpoints, and the loop around `fit`."""
 
 from agkd_tf.training.callbacks import NonFiniteLossError
-from agkd_tf.training.recipe import Recipe, hyperparameter_names
+from agkd_tf.training.recipe import Recipe, default_hyperparameters
 from agkd_tf.training.train import train
 
-__all__ = ["NonFiniteLossError", "Recipe", "hyperparameter_names", "train"]
+__all__ = ["NonFiniteLossError", "Recipe", "default_hyperparameters", "train"]

@@ -57,3 +57,8 @@ class Checkpoints(keras.callbacks.Callback):
         self._manager.save(checkpoint_number=epoch + 1)
         if self._on_save:
             self._on_save()
+
+
+def has_checkpoint(folder):
+    """Returns whether a folder holds a finished checkpoint."""
+    return tf.train.latest_checkpoint(str(folder)) is not None

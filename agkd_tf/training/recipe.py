@@ -25,7 +25,8 @@ class Recipe:
         model: see `agkd_tf.models.build_model`.
         mixed_precision: float32, bfloat16 or float16: what the network computes in.
         defense: a name of `DEFENSES`.
-        hyperparameters: the defense's keyword arguments that differ from its defaults.
+        hyperparameters: the defense's keyword arguments; those not given are filled in with its defaults,
+            so that a recorded recipe says all of them.
         init_from: run's folder or `.keras` file to start the student from.
         teacher: likewise, the clean teacher; None trains one first where the defense has a teacher.
         teacher_label_smoothing: of a teacher that is trained first.
@@ -64,10 +65,11 @@ class Recipe:
         check_choice("mixed_precision", self.mixed_precision, sorted(PRECISIONS))
         check_range("epochs", self.epochs, 1)
         check_range("momentum", self.momentum, 0.0, 1.0)
-        known = hyperparameter_names(self.defense)
+        defaults = default_hyperparameters(self.defense)
         for name in self.hyperparameters:
-            if name not in known:
-                raise InputError(f"`{name}` does not apply to --defense={self.defense}. It has: {', '.join(known)}")
+            if name not in defaults:
+                raise InputError(f"`{name}` does not apply to --defense={self.defense}. It has: {', '.join(defaults)}")
+        object.__setattr__(self, "hyperparameters", {**defaults, **self.hyperparameters})
         if not self.has_teacher and self.teacher:
             raise InputError(f"`teacher` does not apply to --defense={self.defense}, which has none")
         if self.init_from and self.teacher and self.init_from_teacher:
@@ -81,11 +83,13 @@ class Recipe:
 
     def for_teacher(self):
         """Returns the recipe of the clean teacher that this one needs."""
-        shared = {name: value for name, value in self.hyperparameters.items() if name in ("eps",)}
+        eps = self.hyperparameters["eps"]
         return dataclasses.replace(
             self,
             defense="undefended",
-            hyperparameters={**shared, "label_smoothing": self.teacher_label_smoothing},
+            hyperparameters={"eps": eps, "label_smoothing": self.teacher_label_smoothing},
+            init_from_teacher=True,
+            pool_capacity=None,
         )
 
     def load_dataset(self, *, data_dir=None, download=False):
@@ -162,14 +166,16 @@ _NOT_HYPERPARAMETERS = {"self", "student", "teacher", "pool", "kwargs", "name", 
 _NOT_HYPERPARAMETERS |= {"augmentation", "weight_decay", "seed"}
 
 
-def hyperparameter_names(defense):
-    """Returns the names of the keyword arguments that set the defense called `defense`."""
-    names = []
+def default_hyperparameters(defense):
+    """Returns name -> default of the keyword arguments that set the defense called `defense`."""
+    defaults = {}
     for base in DEFENSES[defense].__mro__:
         if base is keras.Model:
             break
-        names += inspect.signature(base.__init__).parameters
-    return sorted(set(names) - _NOT_HYPERPARAMETERS)
+        for name, parameter in inspect.signature(base.__init__).parameters.items():
+            if name not in _NOT_HYPERPARAMETERS:
+                defaults.setdefault(name, parameter.default)
+    return dict(sorted(defaults.items()))
 
 
 def _copy_weights(argument, source, target):

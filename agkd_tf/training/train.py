@@ -7,19 +7,31 @@ from agkd_tf.files import replacing
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.monitoring import AttentionPanels
 from agkd_tf.training.callbacks import RefreshPool, StopOnNonFinite, Throughput
-from agkd_tf.training.checkpoints import Checkpoints
+from agkd_tf.training.checkpoints import Checkpoints, has_checkpoint
 
 VALIDATION_BATCH = 200
 
 
-def train(recipe, workdir, dataset, *, begin=None, jit_compile="auto", keep_checkpoints=2, panel_every=5, verbose=1):
+def train(
+    recipe,
+    workdir,
+    dataset,
+    *,
+    prepare=None,
+    announce=None,
+    jit_compile="auto",
+    keep_checkpoints=2,
+    panel_every=5,
+    verbose=1,
+):
     """Trains a recipe, its teacher first where it needs one, from where the folder's checkpoints end.
 
     Args:
         recipe: `Recipe`.
         workdir: `Workdir`.
         dataset: `ImageDataset` of the recipe.
-        begin: callable (recipe, workdir), called before each of the trainings; may refuse.
+        prepare: callable (recipe, workdir), called for the run, then for its teacher's; may refuse.
+        announce: callable (recipe, workdir, defense, finished epochs), called when a training begins.
         jit_compile: see `Defense.compile`.
         keep_checkpoints: how many checkpoints stay.
         panel_every: epochs between image panels; 0 for none.
@@ -32,16 +44,24 @@ def train(recipe, workdir, dataset, *, begin=None, jit_compile="auto", keep_chec
         InputError: for a recipe, teacher or checkpoint that does not fit.
         NonFiniteLossError: if the loss became NaN or infinite.
     """
-    options = {"jit_compile": jit_compile, "keep_checkpoints": keep_checkpoints, "verbose": verbose}
-    if begin:
-        begin(recipe, workdir)
+    if prepare:
+        prepare(recipe, workdir)
     teacher = None
     if recipe.has_teacher:
-        if recipe.teacher:
-            teacher = load_classifier("teacher", recipe.teacher)
-        else:
-            train(recipe.for_teacher(), workdir.teacher, dataset, begin=begin, panel_every=0, **options)
-            teacher = load_classifier("teacher", workdir.teacher.path)
+        # A student that has begun keeps its teacher, also where the run is continued for more epochs.
+        if not recipe.teacher and not has_checkpoint(workdir.checkpoints):
+            train(
+                recipe.for_teacher(),
+                workdir.teacher,
+                dataset,
+                prepare=prepare,
+                announce=announce,
+                jit_compile=jit_compile,
+                keep_checkpoints=keep_checkpoints,
+                panel_every=0,
+                verbose=verbose,
+            )
+        teacher = load_classifier("teacher", recipe.teacher or workdir.teacher.path)
     defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
 
     def save_student():
@@ -54,9 +74,9 @@ def train(recipe, workdir, dataset, *, begin=None, jit_compile="auto", keep_chec
         save_student()
     if finished >= recipe.epochs:
         return defense
-    validation = evaluation_batches(
-        dataset.validation, batch_size=min(VALIDATION_BATCH, len(dataset.validation))
-    )
+    if announce:
+        announce(recipe, workdir, defense, finished)
+    validation = evaluation_batches(dataset.validation, batch_size=min(VALIDATION_BATCH, len(dataset.validation)))
     callbacks = [StopOnNonFinite(), RefreshPool(), Throughput(recipe.batch_size)]
     if panel_every:
         callbacks.append(AttentionPanels(workdir.tensorboard, dataset.validation, every=panel_every))
@@ -65,9 +85,7 @@ def train(recipe, workdir, dataset, *, begin=None, jit_compile="auto", keep_chec
     callbacks += [keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False), checkpoints]
     steps = recipe.steps_per_epoch(dataset)
     defense.fit(
-        training_batches(
-            dataset.train, batch_size=recipe.batch_size, seed=recipe.seed, first_step=finished * steps
-        ),
+        training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed, first_step=finished * steps),
         steps_per_epoch=steps,
         initial_epoch=finished,
         epochs=recipe.epochs,

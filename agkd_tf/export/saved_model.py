@@ -1,0 +1,44 @@
+"""SavedModels that need nothing but TensorFlow."""
+
+import shutil
+
+import keras
+import tensorflow as tf
+
+from agkd_tf.attention import class_irrelevant_map
+from agkd_tf.data.pixels import as_float
+from agkd_tf.models import Classifier
+
+
+def export_saved_model(model, folder):
+    """Writes a classifier as a SavedModel.
+
+    Signatures: `serving_default` takes `images` float32 [B, H, W, C] in [0, 1], `serving_uint8` the same
+    as uint8 0-255, for any B. Both return a dict of float32 tensors: `logits` [B, n], `probabilities`
+    [B, n], `embedding` [B, K], `attention` [B, h, w] in [0, 1] (the class-irrelevant map).
+
+    Args:
+        model: functional `keras.Model` from images in [0, 1] to logits; of a `Defense`, its student.
+        folder: path to write; an existing SavedModel there is replaced once the new one is whole.
+    """
+    classifier = Classifier(getattr(model, "student", model))
+
+    def serve(images):
+        outputs = classifier(as_float(images))
+        return {
+            "logits": outputs.logits,
+            "probabilities": tf.nn.softmax(outputs.logits),
+            "embedding": outputs.embedding,
+            "attention": class_irrelevant_map(outputs.features),
+        }
+
+    archive = keras.export.ExportArchive()
+    archive.track(classifier.model)
+    shape = (None, *classifier.image_shape)
+    for name, dtype in (("serving_default", tf.float32), ("serving_uint8", tf.uint8)):
+        archive.add_endpoint(name, serve, input_signature=[tf.TensorSpec(shape, dtype, name="images")])
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    archive.write_out(str(unfinished), verbose=False)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)

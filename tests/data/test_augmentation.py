@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from agkd_tf.data.augmentation import augment, crop_flip
+from agkd_tf.errors import InputError
+
+SEED = (5, 2)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).uniform(0.1, 1, (600, 6, 6, 2)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def places(images):
+    """(top, left, flip) of each image's crop, found among all 81 offsets and 2 flips."""
+    cropped = crop_flip(tf.constant(images), SEED).numpy()
+    padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (6, 6), axis=(1, 2)).transpose(0, 1, 2, 4, 5, 3)
+    windows = np.stack([windows, windows[:, :, :, :, ::-1]], axis=3)  # [B, top, left, flip, H, W, C]
+    image, *place = np.nonzero((windows == cropped[:, None, None, None]).all(axis=(4, 5, 6)))
+    np.testing.assert_array_equal(image, np.arange(len(images)))  # exactly one place each
+    return np.stack(place, axis=1)
+
+
+def test_every_image_is_a_crop_of_its_own_padded_self(places):
+    assert places.shape == (600, 3)
+
+
+def test_places_are_uniform_and_drawn_per_image(places):
+    tops, lefts, flips = places.T
+    for offsets in (tops, lefts):
+        np.testing.assert_allclose(np.bincount(offsets, minlength=9), 600 / 9, rtol=0.5)
+    assert 0.4 < flips.mean() < 0.6
+    assert len(np.unique(places, axis=0)) > 140  # of 162: the three draws are independent
+
+
+def test_the_seed_alone_fixes_the_crops(images):
+    first, again, other = (crop_flip(tf.constant(images[:8]), seed).numpy() for seed in (SEED, SEED, (5, 3)))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_xla_crops_the_same(images):
+    compiled = tf.function(crop_flip, jit_compile=True)
+    few, seed = tf.constant(images[:32]), tf.constant(SEED)  # a tensor: XLA would fold a constant seed away
+    np.testing.assert_array_equal(compiled(few, seed), crop_flip(few, seed))
+
+
+def test_names_choose_the_augmentation(images):
+    few = tf.constant(images[:4])
+    np.testing.assert_array_equal(augment("none", few, SEED), few)
+    np.testing.assert_array_equal(augment("crop_flip", few, SEED), crop_flip(few, SEED))
+    with pytest.raises(InputError, match="`augmentation` must be one of crop_flip, none"):
+        augment("mixup", few, SEED)

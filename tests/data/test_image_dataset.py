@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from agkd_tf.data.image_dataset import Examples, check_examples
+from agkd_tf.errors import InputError
+
+IMAGES, LABELS = np.zeros((3, 4, 4, 1), np.uint8), np.array([0, 2, 1], np.int32)
+
+
+def test_take_keeps_image_and_label_together_in_the_order_asked_for():
+    examples = Examples(np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), LABELS)
+    taken = examples.take(np.array([2, 0]))
+    np.testing.assert_array_equal(taken.images.ravel(), [2, 0])
+    np.testing.assert_array_equal(taken.labels, [1, 0])
+    assert len(examples.take(slice(2))) == 2
+
+
+def test_sound_examples_pass():
+    check_examples("toy/train", Examples(IMAGES, LABELS), 3)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES.astype(np.float32), LABELS, r"images must be uint8 \[N, H, W, C\]. Received: float32"),
+        (IMAGES[..., 0], LABELS, r"images must be uint8 \[N, H, W, C\]. Received: uint8 \[3, 4, 4\]"),
+        (IMAGES, LABELS[:2], "3 images but 2 labels"),
+        (IMAGES, LABELS + 1, r"labels must be in \[0, 2\]. Received: 1 to 3"),
+        (IMAGES, LABELS - 1, r"labels must be in \[0, 2\]. Received: -1 to 1"),
+    ],
+)
+def test_unsound_examples_are_refused_by_name(images, labels, message):
+    with pytest.raises(InputError, match=f"toy/train: {message}"):
+        check_examples("toy/train", Examples(images, labels), 3)

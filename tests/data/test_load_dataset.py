@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from agkd_tf.data import load_dataset
+from agkd_tf.errors import InputError
+
+
+def test_a_tenth_is_validation_unless_told_otherwise():
+    dataset = load_dataset("digits")
+    assert (len(dataset.train), len(dataset.validation)) == (1258, 139)
+
+
+def test_train_examples_bounds_the_training_split():
+    few, all_of_them = load_dataset("digits", train_examples=50), load_dataset("digits", train_examples=0)
+    assert len(few.train) == 50
+    assert len(all_of_them.train) == 1258
+    assert not (few.validation.images[:, None] == few.train.images).all(axis=(2, 3, 4)).any()
+
+
+def test_class_names_count_the_classes():
+    dataset = load_dataset("digits")
+    assert dataset.class_names == tuple("0123456789")
+    assert dataset.num_classes == np.max(dataset.train.labels) + 1
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"must be one of cifar10, digits. Received: 'mnist'"):
+        load_dataset("mnist")
+
+
+@pytest.mark.parametrize("sizes", [{"train_examples": 1397}, {"validation_examples": 1397}, {"train_examples": 5000}])
+def test_more_examples_than_there_are_are_refused(sizes):
+    with pytest.raises(InputError, match="examples"):
+        load_dataset("digits", **sizes)

@@ -1,0 +1,39 @@
+"""TensorFlow's start without its start-up notes."""
+
+import contextlib
+import os
+import pathlib
+import sys
+import tempfile
+
+# What TensorFlow writes at each start, whatever is asked of it: notes, and that there is no GPU driver.
+NOTES = ("I0000", "WARNING: All log messages before absl::InitializeLog()")
+NO_DRIVER = ("cuda_platform.cc", "cudart_stub.cc")
+
+
+@contextlib.contextmanager
+def without_startup_notes():
+    """Holds back what the process writes to standard error in the block, and lets the rest out after.
+
+    TensorFlow's native libraries write there before any Python setting reaches them. Notes are dropped,
+    and on machines without an NVIDIA device the complaint that there is none; all else is written.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            for line in held.read().decode(errors="replace").splitlines(keepends=True):
+                if not _is_note(line):
+                    sys.stderr.write(line)
+
+
+def _is_note(line):
+    has_nvidia = pathlib.Path("/dev/nvidiactl").exists()
+    return line.startswith(NOTES) or (not has_nvidia and any(mark in line for mark in NO_DRIVER))

@@ -1,0 +1,33 @@
+"""Results as readable tables."""
+
+
+def results_table(rows):
+    """Returns a plain-text table of accuracies in percent with their 95 % intervals.
+
+    Args:
+        rows: dict of row title -> dict of attack name -> record of `EvaluationRecord`.
+    """
+    attacks = list(dict.fromkeys(name for results in rows.values() for name in results))
+    width = max(len("model"), *(len(title) for title in rows))
+    if len(rows) == 1:
+        ((title, results),) = rows.items()
+        lines = [title, f"  {'attack':<10} {'accuracy':>8}   95 % interval     images  seconds"]
+        for name, record in results.items():
+            low, high = record["confidence_interval_95"]
+            lines.append(
+                f"  {name:<10} {100 * record['accuracy']:>7.2f}%  {100 * low:>6.2f} to {100 * high:<6.2f}  "
+                f"{record['num_examples']:>7}  {record['seconds']:>7.1f}"
+            )
+        return "\n".join(lines)
+    lines = [f"{'model':<{width}}" + "".join(f"{name:>18}" for name in attacks)]
+    for title, results in rows.items():
+        cells = "".join(f"{_cell(results.get(name)):>18}" for name in attacks)
+        lines.append(f"{title:<{width}}{cells}")
+    return "\n".join(lines)
+
+
+def _cell(record):
+    if record is None:
+        return "-"
+    low, high = record["confidence_interval_95"]
+    return f"{100 * record['accuracy']:.1f} ({100 * low:.1f}-{100 * high:.1f})"

@@ -1,0 +1,44 @@
+"""Exports a trained classifier as a SavedModel that needs nothing but TensorFlow.
+
+python -m tools.export --workdir=runs/digits/agkd_bml
+python -m tools.export --model_file=FILE.keras --output=FOLDER
+"""
+
+import pathlib
+
+from absl import flags
+
+from agkd_tf.errors import InputError
+from agkd_tf.export import export_saved_model
+from agkd_tf.models.storage import load_classifier
+from agkd_tf.workdir import Workdir
+from tools import _app
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("workdir", None, "Folder of the run to export.")
+flags.DEFINE_string("model_file", None, "A .keras classifier to export instead of a run's.")
+flags.DEFINE_string("output", None, "Folder to write; the run's saved_model if not given.")
+
+
+def main(argv):
+    """Writes the SavedModel and says how to use it."""
+    del argv
+    if bool(FLAGS.workdir) == bool(FLAGS.model_file):
+        raise InputError("one of `workdir` and `model_file` is needed: --workdir=runs/NAME or --model_file=FILE.keras")
+    if FLAGS.model_file and not FLAGS.output:
+        raise InputError("with `model_file`, `output` is needed: --output=FOLDER")
+    source = ("workdir", FLAGS.workdir) if FLAGS.workdir else ("model_file", FLAGS.model_file)
+    folder = pathlib.Path(FLAGS.output) if FLAGS.output else Workdir(FLAGS.workdir).saved_model
+    if folder.exists() and not (folder / "saved_model.pb").is_file():
+        raise InputError(f"`output` exists and is not a SavedModel; it would be replaced. Received: {str(folder)!r}")
+    export_saved_model(load_classifier(*source), folder)
+    print(f"SavedModel: {folder}")
+    print("  import tensorflow as tf")
+    print(f"  model = tf.saved_model.load({str(folder)!r})")
+    print('  model.signatures["serving_default"](images=images)["probabilities"]  # float32 [B, H, W, C] in [0, 1]')
+    print('  model.signatures["serving_uint8"](images=images)["probabilities"]    # the same as uint8')
+
+
+if __name__ == "__main__":
+    _app.run(main)
