@@ -1,15 +1,16 @@
 """Results as readable tables."""
 
 
-def results_table(rows):
+def results_table(rows, *, one_line_each=False):
     """Returns a plain-text table of accuracies in percent with their 95 % intervals.
 
     Args:
         rows: dict of row title -> dict of attack name -> record of `EvaluationRecord`.
+        one_line_each: a line a row also where there is only one row.
     """
     attacks = list(dict.fromkeys(name for results in rows.values() for name in results))
     width = max(len("model"), *(len(title) for title in rows))
-    if len(rows) == 1:
+    if len(rows) == 1 and not one_line_each:
         ((title, results),) = rows.items()
         lines = [title, f"  {'attack':<10} {'accuracy':>8}   95 % interval     images  seconds"]
         for name, record in results.items():

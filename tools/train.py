@@ -26,6 +26,7 @@ _flags.define_jit_compile()
 flags.DEFINE_integer("panel_every", 5, "Epochs between TensorBoard's image panels; 0 for none.", 0)
 flags.DEFINE_integer("keep_checkpoints", 2, "Checkpoints that stay.", 1)
 _flags.define_progress()
+flags.DEFINE_bool("hints", True, "Name the next commands at the end.")
 flags.DEFINE_bool("dry_run", False, "Print what would be trained, and its size, then exit.")
 
 
@@ -56,7 +57,7 @@ def main(argv):
     except NonFiniteLossError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    if verbose:
+    if verbose and FLAGS.hints:
         print(f"\nTrained: {workdir.path}. Next:")
         print(f"  python -m tools.evaluate --workdir={workdir.path}")
         print(f"  python -m tools.export --workdir={workdir.path}")

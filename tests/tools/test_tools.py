@@ -1,0 +1,75 @@
+"""The command lines, as a user meets them."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SMALL = ("--dataset=digits", "--model=wrn-10-1", "--train_examples=64", "--validation_examples=20", "--eps=38/255")
+SMALL += ("--batch_size=32", "--epochs=1", "--decay_epochs=", "--validation_attack_steps=1")
+
+
+def tool(name, *arguments):
+    command = [sys.executable, "-m", f"tools.{name}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.slow
+def test_train_evaluate_export_in_one_folder(tmp_path):
+    run = tmp_path / "a run, ü"
+    trained = tool("train", *SMALL, "--defense=agkd_bml", f"--workdir={run}")
+    assert trained.returncode == 0, trained.stderr
+    assert "val_robust_accuracy" in trained.stdout
+    assert trained.stderr == ""
+    again = tool("train", f"--flagfile={run}/flags.txt")
+    assert again.returncode == 0, again.stderr
+    changed = tool("train", f"--flagfile={run}/flags.txt", "--margin=0.5", "--seed=4")
+    assert changed.returncode == 2
+    assert "--margin: recorded 0.03, received 0.5" in changed.stderr
+    assert "--seed: recorded 0, received 4" in changed.stderr
+    evaluated = tool("evaluate", f"--workdir={run}", "--attacks=clean,pgd-2", "--num_examples=20")
+    assert evaluated.returncode == 0, evaluated.stderr
+    record = json.loads((run / "evaluation.json").read_text())["attacks"]["pgd-2"]
+    assert record["num_examples"] == 20
+    assert record["attack"]["eps"] == pytest.approx(38 / 255)
+    assert record["confidence_interval_95"][0] <= record["accuracy"] <= record["confidence_interval_95"][1]
+    exported = tool("export", f"--workdir={run}")
+    assert exported.returncode == 0, exported.stderr
+    assert (run / "saved_model" / "saved_model.pb").is_file()
+
+
+MISTAKES = {
+    "unknown flag": (["--workdr=x"], "workdir"),
+    "unknown defense": (["--defense=x"], "agkd_bml|at|undefended"),
+    "eps in pixels": (["--eps=8"], "8/255"),
+    "missing flagfile": (["--flagfile=missing.flags"], "missing.flags"),
+    "unknown network": (["--model=lenet", "--dry_run"], "wrn-DEPTH-WIDTH"),
+    "contradiction": (["--defense=at", "--mart", "--dry_run"], "mart"),
+    "no workdir": ([], "workdir"),
+    "missing data": (["--dataset=cifar10", "--data_dir=/nowhere", "--dry_run"], "data_dir"),
+    "missing teacher": (["--teacher=/nowhere", "--workdir=/tmp/unused", "--model=wrn-10-1"], "teacher"),
+    "stray word": (["train"], "train"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path):
+    arguments, expected = MISTAKES[name]
+    arguments = [argument.replace("/tmp/unused", str(tmp_path)) for argument in arguments]
+    result = tool("train", *arguments)
+    assert result.returncode == 2
+    assert expected in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+@pytest.mark.slow
+def test_a_dry_run_prints_sizes_and_trains_nothing(tmp_path):
+    result = tool("train", "--flagfile=flags/digits/agkd_bml.flags", "--dry_run", f"--workdir={tmp_path}/run")
+    assert result.returncode == 0, result.stderr
+    for word in ("--attack_steps=2", "Parameters:", "Steps:", "Memory:"):
+        assert word in result.stdout
+    assert not (tmp_path / "run").exists()

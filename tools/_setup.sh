@@ -1,0 +1,26 @@
+# Sourced by the other scripts: makes the virtual environment in the checkout and sets PYTHON to its
+# interpreter. Installation runs again only when the requirements have changed.
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+environment=.venv
+stamp=$environment/.installed
+wanted=$(cat requirements.txt pyproject.toml | cksum)
+if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+  python=
+  for candidate in python3 python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+      python=$candidate
+      break
+    fi
+  done
+  if [ -z "$python" ]; then
+    echo "error: Python 3.11, 3.12 or 3.13 is needed; none was found on PATH" >&2
+    exit 2
+  fi
+  echo "Installing into $environment with $("$python" --version) (once; about two minutes) ..."
+  [ -x "$environment/bin/python" ] || "$python" -m venv "$environment" || exit 1
+  "$environment/bin/python" -m pip install --quiet --upgrade pip 2>/dev/null || exit 1
+  "$environment/bin/python" -m pip install --quiet -r requirements.txt --group dev || exit 1
+  printf '%s' "$wanted" > "$stamp"
+fi
+PYTHON=$environment/bin/python

@@ -1,0 +1,39 @@
+"""Writes test images of a data set as PNG files, named by their class.
+
+python -m tools.sample_images --dataset=digits --output=images --count=5
+"""
+
+import pathlib
+
+import tensorflow as tf
+from absl import flags
+
+from agkd_tf.data import load_dataset
+from agkd_tf.errors import InputError
+from tools import _app, _flags
+
+FLAGS = flags.FLAGS
+
+_flags.define_data()
+_flags.define_data_place()
+flags.DEFINE_string("output", None, "Folder to write.")
+flags.DEFINE_integer("count", 10, "First so many images of the test split.", 1)
+
+
+def main(argv):
+    """Writes the images."""
+    del argv
+    if not FLAGS.output:
+        raise InputError("`output`, the folder to write, is needed: --output=FOLDER")
+    dataset = load_dataset(FLAGS.dataset, data_dir=FLAGS.data_dir, download=FLAGS.download)
+    folder = pathlib.Path(FLAGS.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    examples = dataset.test.take(slice(0, FLAGS.count))
+    for number, (image, label) in enumerate(zip(examples.images, examples.labels, strict=True)):
+        name = f"test_{number}_of_class_{dataset.class_names[label]}.png"
+        tf.io.write_file(str(folder / name), tf.io.encode_png(image))
+    print(f"{len(examples)} images in {folder}")
+
+
+if __name__ == "__main__":
+    _app.run(main)
