@@ -26,6 +26,11 @@ SMALL = Recipe(
 )
 
 
+def undefended(**changes):
+    settings = {"eps": 0.15, "validation_attack_steps": 1}
+    return dataclasses.replace(SMALL, defense="undefended", hyperparameters=settings, **changes)
+
+
 @pytest.fixture(scope="module")
 def data():
     return SMALL.load_dataset()
@@ -73,7 +78,7 @@ def test_two_runs_of_one_recipe_are_equal_and_write_tensorboard(data, tmp_path):
 
 def test_a_damaged_checkpoint_is_refused(data, tmp_path):
     run = Workdir(tmp_path / "run")
-    recipe = dataclasses.replace(SMALL, defense="undefended", epochs=1, decay_epochs=())
+    recipe = undefended(epochs=1, decay_epochs=())
     train(recipe, run, data, verbose=0, panel_every=0)
     (path,) = run.checkpoints.glob("*.data-*")
     path.write_bytes(path.read_bytes()[:-100])
@@ -82,7 +87,7 @@ def test_a_damaged_checkpoint_is_refused(data, tmp_path):
 
 
 def test_nan_stops_training_and_names_the_term(data, tmp_path):
-    recipe = dataclasses.replace(SMALL, defense="undefended", learning_rate=1e30, decay_epochs=())
+    recipe = undefended(learning_rate=1e30, decay_epochs=())
     with pytest.raises(NonFiniteLossError, match="loss"):
         train(recipe, Workdir(tmp_path), data, verbose=0, panel_every=0)
 
@@ -95,7 +100,7 @@ def test_the_lower_rate_applies_from_the_milestones_first_step():
 def test_weight_decay_adds_wd_times_w_to_every_gradient(data):
     gradients = []
     for decay in (0.0, 0.1):
-        recipe = dataclasses.replace(SMALL, defense="undefended", weight_decay=decay)
+        recipe = undefended(weight_decay=decay)
         defense = recipe.build_defense(data)
         images, labels = tf.constant(data.train.images[:8]), tf.constant(data.train.labels[:8])
         gradients.append(defense._gradients(images, labels, tf.constant([0, 0]))[0])
