@@ -46,7 +46,7 @@ class Checkpoints(keras.callbacks.Callback):
             return 0
         try:
             self._state.restore(self.latest).assert_consumed()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
+        except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
             raise InputError(
                 f"checkpoint {self.latest} does not fit this model or is damaged: {str(error).splitlines()[0]}"
             ) from error
