@@ -19,8 +19,8 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   fi
   echo "Installing into $environment with $("$python" --version) (once; about two minutes) ..."
   [ -x "$environment/bin/python" ] || "$python" -m venv "$environment" || exit 1
-  "$environment/bin/python" -m pip install --quiet --upgrade pip 2>/dev/null || exit 1
-  "$environment/bin/python" -m pip install --quiet -r requirements.txt --group dev || exit 1
+  "$environment/bin/python" -m pip install -qq --upgrade pip || exit 1
+  "$environment/bin/python" -m pip install -qq -r requirements.txt --group dev || exit 1
   printf '%s' "$wanted" > "$stamp"
 fi
 PYTHON=$environment/bin/python

@@ -34,7 +34,7 @@ def load_dataset(dataset, *, data_dir=None, download=False, train_examples=None,
     train, validation = hold_out_validation(
         official,
         train_examples=train_examples,
-        validation_examples=validation_examples or max(1, len(official) // 10),
+        validation_examples=max(1, len(official) // 10) if validation_examples is None else validation_examples,
     )
     for split, examples in (("train", train), ("validation", validation), ("test", test)):
         check_examples(f"{dataset}/{split}", examples, len(class_names))

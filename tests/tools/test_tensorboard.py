@@ -1,0 +1,73 @@
+"""A run is readable in the real TensorBoard."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from agkd_tf.training import Recipe, train
+from agkd_tf.workdir import Workdir
+
+RECIPE = Recipe(
+    train_examples=64,
+    validation_examples=20,
+    model="wrn-10-1",
+    defense="agkd_bml",
+    hyperparameters={"eps": 0.15, "validation_attack_steps": 1},
+    batch_size=32,
+    epochs=1,
+    decay_epochs=(),
+)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Address of a TensorBoard on loopback that shows one short run."""
+    train(RECIPE, Workdir(tmp_path / "run"), RECIPE.load_dataset(), verbose=0, panel_every=1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tensorboard.main", "--host=127.0.0.1", f"--port={port}", f"--logdir={tmp_path}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{port}/data"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def read(address, found, seconds=120):
+    """Returns the JSON at `address` as soon as `found` accepts it; the server loads runs in the background."""
+    end, content = time.monotonic() + seconds, None
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(address, timeout=10) as response:
+                content = json.load(response)
+            if found(content):
+                return content
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            pass
+        time.sleep(0.5)
+    raise AssertionError(f"{address} gave only {content}")
+
+
+@pytest.mark.slow
+def test_scalars_and_panels_are_served(server):
+    run = "run/tensorboard"
+
+    def has_scalars(tags):
+        return "epoch_loss" in tags.get(f"{run}/train", {}) and f"{run}/validation" in tags
+
+    tags = read(f"{server}/plugin/scalars/tags", has_scalars)
+    assert {"epoch_attention", "epoch_learning_rate", "epoch_images_per_second"} <= set(tags[f"{run}/train"])
+    assert {"epoch_accuracy", "epoch_robust_accuracy"} <= set(tags[f"{run}/validation"])
+    points = read(f"{server}/plugin/scalars/scalars?run={run}/train&tag=epoch_loss", bool)
+    assert len(points) == 1
+    assert points[0][2] > 0
+    images = read(f"{server}/plugin/images/tags", lambda content: f"{run}/panels" in content)
+    assert "attention" in images[f"{run}/panels"]
