@@ -1,0 +1,22 @@
+"""The README's ten lines run as they stand."""
+
+import pathlib
+import re
+
+import numpy as np
+
+from agkd_tf.models import build_model
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def test_the_ten_lines_defend_a_saved_classifier(digits, tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(code.strip().splitlines()) <= 10
+    monkeypatch.chdir(tmp_path)
+    build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10).save("my_classifier.keras")
+    names = {"x_train": digits.train.images[:128], "y_train": digits.train.labels[:128]}
+    exec(code.replace("epochs=20", "epochs=1").replace("batch_size=128", "batch_size=64"), names)
+    assert (tmp_path / "defended.keras").is_file()
+    trained = names["model"].trainable_weights[0].numpy()
+    assert np.any(trained != names["defense"].teacher.trainable_weights[0].numpy())
