@@ -36,6 +36,7 @@ flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
 flags.DEFINE_integer("seed", 0, "Seed of the attacks' random starts.", 0)
 _flags.define_jit_compile()
 _flags.define_progress()
+flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
 
 def main(argv):

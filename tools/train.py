@@ -28,6 +28,7 @@ flags.DEFINE_integer("keep_checkpoints", 2, "Checkpoints that stay.", 1)
 _flags.define_progress()
 flags.DEFINE_bool("hints", True, "Name the next commands at the end.")
 flags.DEFINE_bool("dry_run", False, "Print what would be trained, and its size, then exit.")
+flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
 
 def main(argv):

@@ -70,6 +70,9 @@ class Recipe:
             if name not in defaults:
                 raise InputError(f"`{name}` does not apply to --defense={self.defense}. It has: {', '.join(defaults)}")
         object.__setattr__(self, "hyperparameters", {**defaults, **self.hyperparameters})
+        # A recorded recipe names the default too, so only another value contradicts.
+        if self.hyperparameters.get("mart") is False and self.hyperparameters["mart_beta"] != defaults["mart_beta"]:
+            raise InputError("`mart_beta` has no effect without --mart")
         if not self.has_teacher and self.teacher:
             raise InputError(f"`teacher` does not apply to --defense={self.defense}, which has none")
         if self.init_from and self.teacher and self.init_from_teacher:

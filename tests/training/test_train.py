@@ -113,5 +113,27 @@ def test_contradictions_are_refused():
         Recipe(defense="at", hyperparameters={"mart": True})
     with pytest.raises(InputError, match="teacher"):
         Recipe(defense="at", teacher="x")
+    with pytest.raises(InputError, match="mart_beta"):
+        Recipe(hyperparameters={"mart_beta": 2.0})
+    with pytest.raises(InputError, match="noinit_from_teacher"):
+        Recipe(teacher="x", init_from="y")
     with pytest.raises(InputError, match="decay_epochs"):
         Recipe(decay_epochs=(3, 2))
+
+
+def test_the_student_starts_from_the_teacher_a_file_or_afresh(data, tmp_path):
+    def first_weights(recipe, teacher=None):
+        return recipe.build_student(data, teacher).get_weights()
+
+    fresh = first_weights(SMALL)
+    other = dataclasses.replace(SMALL, seed=5).build_student(data)
+    assert np.any(fresh[0] != other.get_weights()[0])
+    np.testing.assert_array_equal(first_weights(SMALL, other)[0], other.get_weights()[0])
+    unguided = dataclasses.replace(SMALL, init_from_teacher=False)
+    np.testing.assert_array_equal(first_weights(unguided, other)[0], fresh[0])
+    other.save(tmp_path / "own.keras")
+    started = dataclasses.replace(SMALL, init_from=str(tmp_path / "own.keras"))
+    np.testing.assert_array_equal(first_weights(started)[0], other.get_weights()[0])
+    wider = dataclasses.replace(started, model="wrn-10-2")
+    with pytest.raises(InputError, match="init_from"):
+        wider.build_student(data)
