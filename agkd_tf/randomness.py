@@ -59,3 +59,15 @@ def uniform_integers(shape, seed, high):
     high = tf.convert_to_tensor(high, tf.int32)
     scaled = tf.floor(uniform(shape, seed) * tf.cast(high, tf.float32))
     return tf.minimum(tf.cast(scaled, tf.int32), high - 1)
+
+
+def normal(shape, seed):
+    """Returns float32 numbers from N(0, 1) of the given shape."""
+    # The middle of each of `uniform`'s 2^24 cells; at 0 and 1 the quantile is infinite.
+    return tf.math.ndtri(tf.minimum(uniform(shape, seed) + 2.0**-25, 1.0 - 2.0**-24))
+
+
+def uniform_simplex(batch, classes, seed):
+    """Returns float32 [batch, classes] rows that are uniform on the simplex: Dirichlet(1, ..., 1)."""
+    exponential = -tf.math.log1p(-uniform([batch, classes], seed))
+    return exponential / tf.reduce_sum(exponential, axis=1, keepdims=True)

@@ -14,7 +14,7 @@ PASSES_KEPT_GUIDED = 6  # 3B joint pass, 2B attack, and what the allocator holds
 
 def describe(recipe, dataset, *, jit_compile):
     """Returns the resolved recipe, parameter counts, steps and an estimate of memory, as text."""
-    teacher = recipe.build_student(dataset) if recipe.has_teacher and not recipe.teacher else None
+    teacher = recipe.build_student(dataset) if recipe.needs_teacher and not recipe.teacher else None
     defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
     student, steps = defense.student, recipe.steps_per_epoch(dataset)
     trainable = sum(math.prod(weight.shape) for weight in student.trainable_weights)

@@ -5,14 +5,17 @@ import dataclasses
 from absl import flags
 
 from agkd_tf.attacks import ATTACK_NAMES
+from agkd_tf.attention import ATTENTION_MAPS
 from agkd_tf.data import DATASETS
 from agkd_tf.data.augmentation import AUGMENTATIONS
 from agkd_tf.defenses import DEFENSES
-from agkd_tf.defenses.agkd_bml import ATTENTION_MAPS
+from agkd_tf.defenses.bilateral import TARGETS
+from agkd_tf.defenses.defense import DECAYED
 from agkd_tf.errors import InputError, check_eps
 from agkd_tf.files import write_text
 from agkd_tf.models import MODEL_NAMES
 from agkd_tf.training import Recipe, default_hyperparameters
+from agkd_tf.training.checkpoints import SELECT_BEST
 from agkd_tf.training.recipe import PRECISIONS
 
 DEFAULT = "the defense's own default"
@@ -90,6 +93,12 @@ def define_recipe(flag_values=flags.FLAGS):
     def number(name, text, low=0.0, high=None, default=None):
         flags.DEFINE_float(name, default, text, low, high, flag_values=flag_values)
 
+    def boolean(name, text):
+        flags.DEFINE_bool(name, None, f"{text}; {DEFAULT} if not given.", flag_values)
+
+    def choice(name, allowed, text):
+        flags.DEFINE_enum(name, None, allowed, f"{text}; {DEFAULT} if not given.", flag_values)
+
     flags.DEFINE_enum(
         "augmentation",
         None,
@@ -116,10 +125,15 @@ def define_recipe(flag_values=flags.FLAGS):
         high=1.0,
         default=fields["teacher_label_smoothing"],
     )
-    flags.DEFINE_bool("init_from_teacher", True, "Start the student from the teacher's weights.", flag_values)
+    flags.DEFINE_bool(
+        "init_from_teacher",
+        None,
+        "Start the student from the clean teacher's weights; if not given, bml, agkd and agkd_bml do, others do not.",
+        flag_values,
+    )
     integer(
         "pool_capacity",
-        "Images of each class kept on the device for the backward adversaries; all if not "
+        "Images of each class kept on the device, to draw second images from; all if not "
         "given. A smaller pool is drawn anew each epoch.",
         1,
     )
@@ -132,16 +146,34 @@ def define_recipe(flag_values=flags.FLAGS):
         "Step of the training attack; eps for up to 2 steps and a quarter of it beyond, if not given.",
         flag_values,
     )
-    flags.DEFINE_bool("random_start", True, "Begin training attacks at a random point of the ball.", flag_values)
+    boolean("random_start", "Begin training attacks at a random point of the ball")
+    define_pixels(
+        "start_stddev",
+        None,
+        "Standard deviation of a Gaussian random start; a uniform one, or trades' and mart's 0.001, if not given.",
+        flag_values,
+    )
     integer("validation_attack_steps", "Steps of the PGD attack behind val_robust_accuracy; 0 for none.", 0, 10)
     number("label_smoothing", f"Mass taken from the true class; {DEFAULT} if not given.", high=1.0)
     number("attention_weight", f"Weight of the attention distillation; {DEFAULT} if not given.")
+    choice("attention", sorted(ATTENTION_MAPS), "Attention map that is distilled")
     number("triplet_weight", f"Weight of the metric loss; {DEFAULT} if not given.")
     number("margin", f"Margin of the triplet; {DEFAULT} if not given.")
+    number("same_image_margin", "sml: margin where the positive is the clean image itself; --margin if not given.")
     number("norm_weight", f"Weight of the embeddings' size within the metric loss; {DEFAULT} if not given.")
-    flags.DEFINE_bool("mart", None, f"Add the MART terms; {DEFAULT} if not given.", flag_values)
+    number("pairing_weight", f"Weight of alp's logit pairing, of sml's embedding pairing; {DEFAULT} if not given.")
+    integer("candidates_per_image", "sml: clean images to mine a negative from, for each image of a batch.", 1)
+    define_pixels("clean_noise", None, "sml: noise on the clean image.", flag_values)
+    boolean("mart", "Add the MART terms to bml, agkd, agkd_bml")
     number("mart_beta", f"Weight of MART's divergence; {DEFAULT} if not given.")
-    flags.DEFINE_enum("attention", None, sorted(ATTENTION_MAPS), f"Attention map; {DEFAULT} if not given.", flag_values)
+    number("trades_beta", f"Weight of TRADES' divergence; {DEFAULT} if not given.")
+    choice("target", TARGETS, "bilateral: class that is attacked towards")
+    boolean("label_adversary", "bilateral: perturb the labels too")
+    number("label_ratio", "bilateral: how many times the true class outweighs the largest other in the label.", 1.0)
+    number("eps_increment", f"cat: by how much an image's eps grows; {DEFAULT} if not given.", high=1.0)
+    number("smoothing_scale", f"cat: label smoothing per unit of an image's eps; {DEFAULT} if not given.")
+    number("hinge_weight", f"cat_mix: weight of the hinge; {DEFAULT} if not given.")
+    number("confidence", f"cat_mix: margin that the hinge asks for; {DEFAULT} if not given.")
 
     number("learning_rate", "First learning rate.", default=fields["learning_rate"])
     flags.DEFINE_list(
@@ -152,7 +184,16 @@ def define_recipe(flag_values=flags.FLAGS):
     )
     number("decay_rate", "Factor of each decay.", high=1.0, default=fields["decay_rate"])
     number("momentum", "Momentum of SGD.", high=1.0, default=fields["momentum"])
-    number("weight_decay", "wd: adds wd * w to the gradient of every trainable weight.", default=fields["weight_decay"])
+    number("weight_decay", "wd: adds wd * w to the gradient of a weight.", default=fields["weight_decay"])
+    choice("weight_decay_on", list(DECAYED), "Which weights decay: all trainable ones, or kernels only")
+    number("ema", "Momentum of the moving average that the student's weights become; none if not given.", high=1.0)
+    flags.DEFINE_enum(
+        "select_best",
+        fields["select_best"],
+        list(SELECT_BEST),
+        "Epoch whose student is kept: the last, or the most robust on the validation split.",
+        flag_values,
+    )
     integer("batch_size", "Images a step.", 1, fields["batch_size"])
     integer("epochs", "Epochs; more than a finished run had continues it.", 1, fields["epochs"])
     integer("seed", "Seed of all randomness.", 0, fields["seed"])

@@ -2,7 +2,7 @@
 
 from agkd_tf.attacks.gradient_attack import ATTACK_NAMES, ATTACKS, GradientAttack, parse_attack
 from agkd_tf.attacks.pgd import input_gradient, projected_gradient_descent
-from agkd_tf.attacks.targets import most_confusing_class
+from agkd_tf.attacks.targets import most_confusing_class, nearest_boundary_class, random_other_class
 
 __all__ = [
     "ATTACKS",
@@ -10,6 +10,8 @@ __all__ = [
     "GradientAttack",
     "input_gradient",
     "most_confusing_class",
+    "nearest_boundary_class",
     "parse_attack",
     "projected_gradient_descent",
+    "random_other_class",
 ]

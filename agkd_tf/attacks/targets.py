@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from agkd_tf.attacks.objectives import mask_labels
+from agkd_tf.randomness import uniform_integers
 
 
 def most_confusing_class(logits, labels):
@@ -15,3 +16,37 @@ def most_confusing_class(logits, labels):
         labels: int32 [B].
     """
     return tf.argmax(mask_labels(logits, labels), axis=1, output_type=tf.int32)
+
+
+def random_other_class(labels, num_classes, seed):
+    """Returns int32 [B], a class drawn uniformly from all but each label.
+
+    Args:
+        labels: int32 [B].
+        num_classes: at least 2.
+        seed: int32 [2].
+    """
+    offset = 1 + uniform_integers(tf.shape(labels), seed, num_classes - 1)
+    return (labels + offset) % num_classes
+
+
+def nearest_boundary_class(logits, labels, kernel):
+    """Returns int32 [B], the class whose boundary the embedding is nearest to (MOSA).
+
+    argmin over the classes k with z_y - z_k > 1e-4 of (z_y - z_k) / ||w_y - w_k||; where no class is
+    that much below the label's own, the most confusing class.
+
+    Args:
+        logits: float32 [B, n].
+        labels: int32 [B].
+        kernel: float32 [K, n], the weights of the last dense layer.
+
+    Source: Wang and Zhang, Bilateral Adversarial Training, ICCV 2019 (most one-step attack).
+    """
+    weights = tf.transpose(tf.cast(kernel, tf.float32))
+    spread = tf.norm(tf.gather(weights, labels)[:, None, :] - weights[None, :, :], axis=2)
+    gap = tf.gather(logits, labels, batch_dims=1)[:, None] - logits
+    distance = tf.where(gap > 1e-4, gap / tf.maximum(spread, 1e-12), logits.dtype.max)
+    nearest = tf.argmin(distance, axis=1, output_type=tf.int32)
+    found = tf.reduce_any(gap > 1e-4, axis=1)
+    return tf.where(found, nearest, most_confusing_class(logits, labels))

@@ -47,6 +47,7 @@ class ClassPool:
         counts = np.minimum(sizes, capacity_per_class) if self.bounded else sizes
         self._source, self._seed, self._kept = images, seed, counts
         self._counts = tf.constant(counts, tf.int32)
+        self._labels = tf.constant(np.repeat(np.arange(num_classes), counts), tf.int32)
         self._starts = tf.constant(np.concatenate([[0], np.cumsum(counts)[:-1]]), tf.int32)
         self._images = tf.Variable(self._select(0), trainable=False, name="class_pool")
 
@@ -86,6 +87,19 @@ class ClassPool:
         offsets = uniform_integers(tf.shape(classes), seed, counts)
         rows = tf.gather(self._starts, classes) + offsets
         return as_float(tf.gather(self._images, rows))
+
+    def sample_any(self, count, seed):
+        """Returns `count` images of any class, drawn independently and with replacement.
+
+        Args:
+            count: number of images.
+            seed: int32 [2].
+
+        Returns:
+            (float32 [count, H, W, C] in [0, 1], their labels int32 [count]).
+        """
+        rows = uniform_integers([count], seed, len(self._labels))
+        return as_float(tf.gather(self._images, rows)), tf.gather(self._labels, rows)
 
     @property
     def nbytes(self):

@@ -1,14 +1,52 @@
 """Defenses: Keras models that train a student."""
 
+from agkd_tf.defenses.adversarial_defense import AdversarialDefense
 from agkd_tf.defenses.adversarial_training import AdversarialTraining
+from agkd_tf.defenses.agkd import AGKD
 from agkd_tf.defenses.agkd_bml import AGKDBML
+from agkd_tf.defenses.alp import ALP
+from agkd_tf.defenses.bilateral import Bilateral
+from agkd_tf.defenses.bml import BML
+from agkd_tf.defenses.cat_ce import CATCE
+from agkd_tf.defenses.cat_mix import CATMix
 from agkd_tf.defenses.defense import Defense
+from agkd_tf.defenses.feature_scatter import FeatureScatter
+from agkd_tf.defenses.mart import MART
+from agkd_tf.defenses.sml import SML
+from agkd_tf.defenses.trades import TRADES
 from agkd_tf.defenses.undefended import Undefended
 
 DEFENSES = {
     "undefended": Undefended,
     "at": AdversarialTraining,
+    "alp": ALP,
+    "sml": SML,
+    "bilateral": Bilateral,
+    "feature_scatter": FeatureScatter,
+    "trades": TRADES,
+    "mart": MART,
+    "cat_ce": CATCE,
+    "cat_mix": CATMix,
+    "bml": BML,
+    "agkd": AGKD,
     "agkd_bml": AGKDBML,
 }
 
-__all__ = ["AGKDBML", "DEFENSES", "AdversarialTraining", "Defense", "Undefended"]
+__all__ = [
+    "AGKD",
+    "AGKDBML",
+    "ALP",
+    "BML",
+    "CATCE",
+    "DEFENSES",
+    "MART",
+    "SML",
+    "TRADES",
+    "AdversarialDefense",
+    "AdversarialTraining",
+    "Bilateral",
+    "CATMix",
+    "Defense",
+    "FeatureScatter",
+    "Undefended",
+]

@@ -3,28 +3,27 @@
 import keras
 
 from agkd_tf.attacks.objectives import cross_entropy
-from agkd_tf.defenses.defense import Defense
+from agkd_tf.defenses.adversarial_defense import AdversarialDefense
 from agkd_tf.losses import check_label_smoothing, smoothed_cross_entropy
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
-class AdversarialTraining(Defense):
-    """Trains on untargeted PGD adversaries: L = CE(f(x_adv), y).
+class AdversarialTraining(AdversarialDefense):
+    """Trains on untargeted PGD adversaries: L = CE_s(f(x_adv), y).
 
-    The attack sees the network in inference mode and leaves its BN statistics alone; the released code
-    of the paper does neither.
+    The released code attacks a network in training mode and lets the attack move its BN statistics;
+    here it does neither.
 
     Args:
         student: as `Defense`.
         attack_steps: 7 in the paper, with a step of 2/255 at eps 8/255.
         label_smoothing: s; 0 in the paper.
-        **kwargs: as `Defense`.
+        **kwargs: as `AdversarialDefense`.
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018.
     """
 
     def __init__(self, student, *, attack_steps=7, label_smoothing=0.0, **kwargs):
-        self.term_weights = {"cross_entropy": 1.0}
         super().__init__(student, attack_steps=attack_steps, **kwargs)
         self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
 

@@ -8,16 +8,15 @@ from agkd_tf.losses import check_label_smoothing, smoothed_cross_entropy
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class Undefended(Defense):
-    """Trains on clean images: L = CE(f(x), y).
+    """Trains on clean images: L = CE_s(f(x), y).
 
     Args:
         student: as `Defense`.
         label_smoothing: s; 0 for the undefended model, 0.5 for AGKD-BML's teacher.
-        **kwargs: as `Defense`; the attack's settings serve validation only.
+        **kwargs: as `Defense`; `eps` serves validation only.
     """
 
     def __init__(self, student, *, label_smoothing=0.0, **kwargs):
-        self.term_weights = {"cross_entropy": 1.0}
         super().__init__(student, **kwargs)
         self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
 

@@ -7,6 +7,7 @@ ICLR 2020, eq. 11; constants of its released code. Gradients flow through every 
 import tensorflow as tf
 
 from agkd_tf.attacks.objectives import best_other_logit
+from agkd_tf.losses.divergence import kl_divergence
 
 
 def boosted_margin(adv_logits, labels):
@@ -34,7 +35,5 @@ def weighted_divergence(clean_logits, adv_logits, labels):
     Returns:
         float32 scalar.
     """
-    clean, adv = tf.nn.log_softmax(clean_logits), tf.nn.log_softmax(adv_logits)
-    divergence = tf.reduce_sum(tf.exp(clean) * (clean - adv), axis=1)
-    confidence = tf.exp(tf.gather(clean, labels, batch_dims=1))
-    return tf.reduce_mean((1.0000001 - confidence) * divergence)
+    confidence = tf.exp(tf.gather(tf.nn.log_softmax(clean_logits), labels, batch_dims=1))
+    return tf.reduce_mean((1.0000001 - confidence) * kl_divergence(clean_logits, adv_logits))

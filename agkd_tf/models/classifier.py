@@ -60,6 +60,7 @@ class Classifier:
         embedding_tensor = _output(model, embedding) if embedding else inputs[0]
         features_tensor = _output(model, features) if features else _last_map(embedding_tensor)
         self._outputs = keras.Model(model.inputs[0], [features_tensor, embedding_tensor, logits_tensor])
+        self._head = logits_layer if _is_pooled_dense(logits_layer, inputs, features_tensor) else None
         self.layer_names = {"features": features, "embedding": embedding, "logits": logits}
 
     @property
@@ -74,6 +75,24 @@ class Classifier:
     def map_shape(self):
         """(h, w) of the feature map."""
         return tuple(self._outputs.outputs[0].shape[1:3])
+
+    def check_head(self):
+        """Checks that the head is mean pooling and one dense layer.
+
+        Raises:
+            InputError: if it is not, and `head_kernel` would mean nothing.
+        """
+        if self._head is None:
+            raise InputError(
+                f"the head of {self.model.name!r} is not mean pooling and one dense layer: class-relevant attention "
+                "maps and nearest boundaries cannot read it"
+            )
+
+    @property
+    def head_kernel(self):
+        """The weights [K, num_classes] between the pooled feature map and the logits; see `check_head`."""
+        self.check_head()
+        return self._head.kernel
 
     def __call__(self, images, *, training=False):
         """Returns float32 `Outputs` of float32 images [B, H, W, C] in [0, 1]."""
@@ -151,6 +170,13 @@ def _logits_tensor(model):
             "Name its layers: features=..., embedding=..., logits=..."
         )
     return tensor
+
+
+def _is_pooled_dense(logits_layer, inputs, features):
+    if not isinstance(logits_layer, keras.layers.Dense) or len(inputs) != 1:
+        return False
+    pooling, pooled = _producer(inputs[0])
+    return isinstance(pooling, keras.layers.GlobalAveragePooling2D) and pooled[0] is features
 
 
 def _last_map(tensor):

@@ -34,7 +34,8 @@ class AttentionPanels(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self._every == 0 or epoch + 1 == self.params["epochs"]:
-            picture = attention_panel(self.model, self._examples)
+            with self.model.averaged():
+                picture = attention_panel(self.model, self._examples)
             with tf.summary.create_file_writer(self._folder + "/panels").as_default():
                 tf.summary.image("attention", picture[None], step=epoch)
 

@@ -31,6 +31,17 @@ class RefreshPool(keras.callbacks.Callback):
             self.model.pool.refresh(epoch)
 
 
+class ValidateAverage(keras.callbacks.Callback):
+    """Validates the moving average of the student's weights, where the optimizer keeps one."""
+
+    def on_test_begin(self, logs=None):
+        self._averaged = self.model.averaged()
+        self._averaged.__enter__()
+
+    def on_test_end(self, logs=None):
+        self._averaged.__exit__(None, None, None)
+
+
 class Throughput(keras.callbacks.Callback):
     """Adds `images_per_second` of the epoch's training steps to its logs.
 

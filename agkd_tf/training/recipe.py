@@ -10,6 +10,7 @@ from agkd_tf.defenses import DEFENSES
 from agkd_tf.errors import InputError, check_choice, check_range
 from agkd_tf.models import Classifier, build_model
 from agkd_tf.models.storage import load_classifier
+from agkd_tf.training.checkpoints import SELECT_BEST
 from agkd_tf.training.schedule import step_decay
 
 PRECISIONS = {"float32": None, "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -28,13 +29,17 @@ class Recipe:
         hyperparameters: the defense's keyword arguments; those not given are filled in with its defaults,
             so that a recorded recipe says all of them.
         init_from: run's folder or `.keras` file to start the student from.
-        teacher: likewise, the clean teacher; None trains one first where the defense has a teacher.
+        teacher: likewise, the clean teacher; None trains one first where one is needed.
         teacher_label_smoothing: of a teacher that is trained first.
-        init_from_teacher: start the student from the teacher's weights.
+        init_from_teacher: start the student from the teacher's weights; None for the defense's habit,
+            unless `init_from` is given.
         pool_capacity: images of each class kept on the device; None for all.
         learning_rate, decay_epochs, decay_rate: see `step_decay`.
         momentum: of SGD.
         weight_decay: see `Defense`.
+        ema: momentum of the exponential moving average that the student's weights become; None for none.
+        select_best: "last" for the student of the last epoch, "robust" for the one with the highest
+            robust accuracy on the validation split (early stopping).
         batch_size, epochs, seed: of the training.
     """
 
@@ -49,13 +54,15 @@ class Recipe:
     init_from: str | None = None
     teacher: str | None = None
     teacher_label_smoothing: float = 0.5
-    init_from_teacher: bool = True
+    init_from_teacher: bool | None = None
     pool_capacity: int | None = None
     learning_rate: float = 0.1
     decay_epochs: tuple[int, ...] = (100, 150)
     decay_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 2e-4
+    ema: float | None = None
+    select_best: str = "last"
     batch_size: int = 128
     epochs: int = 200
     seed: int = 0
@@ -73,16 +80,31 @@ class Recipe:
         # A recorded recipe names the default too, so only another value contradicts.
         if self.hyperparameters.get("mart") is False and self.hyperparameters["mart_beta"] != defaults["mart_beta"]:
             raise InputError("`mart_beta` has no effect without --mart")
-        if not self.has_teacher and self.teacher:
-            raise InputError(f"`teacher` does not apply to --defense={self.defense}, which has none")
-        if self.init_from and self.teacher and self.init_from_teacher:
+        if self.init_from_teacher is None:
+            starts_from_teacher = DEFENSES[self.defense].starts_from_teacher and not self.init_from
+            object.__setattr__(self, "init_from_teacher", starts_from_teacher)
+        if self.teacher and not self.needs_teacher:
+            raise InputError(
+                f"`teacher` has no effect with --defense={self.defense}, which has none, unless --init_from_teacher"
+            )
+        if self.init_from and self.init_from_teacher:
             raise InputError("`init_from` and `init_from_teacher` contradict: add --noinit_from_teacher")
+        check_choice("select_best", self.select_best, list(SELECT_BEST))
+        if self.select_best == "robust" and not self.hyperparameters["validation_attack_steps"]:
+            raise InputError("`select_best` of robust needs --validation_attack_steps of at least 1")
+        if self.ema is not None:
+            check_range("ema", self.ema, 0.0, 1.0)
         step_decay(self.learning_rate, decay_epochs=self.decay_epochs, decay_rate=self.decay_rate, steps_per_epoch=1)
 
     @property
     def has_teacher(self):
         """Whether the defense is guided by a clean teacher."""
-        return "teacher" in inspect.signature(DEFENSES[self.defense].__init__).parameters
+        return "teacher" in _arguments(self.defense)
+
+    @property
+    def needs_teacher(self):
+        """Whether a clean teacher must be there before the student is trained."""
+        return self.has_teacher or self.init_from_teacher
 
     def for_teacher(self):
         """Returns the recipe of the clean teacher that this one needs."""
@@ -91,7 +113,8 @@ class Recipe:
             self,
             defense="undefended",
             hyperparameters={"eps": eps, "label_smoothing": self.teacher_label_smoothing},
-            init_from_teacher=True,
+            init_from_teacher=False,
+            select_best="last",
             pool_capacity=None,
         )
 
@@ -133,19 +156,22 @@ class Recipe:
             teacher: `keras.Model`, where the defense has one.
             jit_compile: see `Defense.compile`.
         """
-        guided = {}
-        if self.has_teacher:
-            pool = ClassPool(
+        given, arguments = {}, _arguments(self.defense)
+        if "teacher" in arguments:
+            given["teacher"] = teacher
+        if "num_examples" in arguments:
+            given["num_examples"] = len(dataset.train)
+        if "pool" in arguments:
+            given["pool"] = ClassPool(
                 dataset.train.images,
                 dataset.train.labels,
                 num_classes=dataset.num_classes,
                 capacity_per_class=self.pool_capacity,
                 seed=self.seed,
             )
-            guided = {"teacher": teacher, "pool": pool}
         defense = DEFENSES[self.defense](
             self.build_student(dataset, teacher),
-            **guided,
+            **given,
             augmentation=self.augmentation or dataset.augmentation,
             weight_decay=self.weight_decay,
             seed=self.seed,
@@ -157,7 +183,8 @@ class Recipe:
             decay_rate=self.decay_rate,
             steps_per_epoch=self.steps_per_epoch(dataset),
         )
-        optimizer = keras.optimizers.SGD(rate, momentum=self.momentum)
+        average = {} if self.ema is None else {"use_ema": True, "ema_momentum": self.ema}
+        optimizer = keras.optimizers.SGD(rate, momentum=self.momentum, **average)
         if self.mixed_precision == "float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         defense.compile(optimizer, jit_compile=jit_compile)
@@ -165,20 +192,24 @@ class Recipe:
 
 
 # Set by the recipe's own fields, or by the code that builds the defense.
-_NOT_HYPERPARAMETERS = {"self", "student", "teacher", "pool", "kwargs", "name", "layer_names"}
+_NOT_HYPERPARAMETERS = {"self", "student", "teacher", "pool", "num_examples", "kwargs", "name", "layer_names"}
 _NOT_HYPERPARAMETERS |= {"augmentation", "weight_decay", "seed"}
 
 
 def default_hyperparameters(defense):
     """Returns name -> default of the keyword arguments that set the defense called `defense`."""
+    arguments = _arguments(defense).items()
+    return {name: default for name, default in sorted(arguments) if name not in _NOT_HYPERPARAMETERS}
+
+
+def _arguments(defense):
     defaults = {}
     for base in DEFENSES[defense].__mro__:
         if base is keras.Model:
             break
         for name, parameter in inspect.signature(base.__init__).parameters.items():
-            if name not in _NOT_HYPERPARAMETERS:
-                defaults.setdefault(name, parameter.default)
-    return dict(sorted(defaults.items()))
+            defaults.setdefault(name, parameter.default)
+    return defaults
 
 
 def _copy_weights(argument, source, target):

@@ -3,10 +3,11 @@
 import keras
 
 from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.errors import InputError
 from agkd_tf.files import replacing
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.monitoring import AttentionPanels
-from agkd_tf.training.callbacks import RefreshPool, StopOnNonFinite, Throughput
+from agkd_tf.training.callbacks import RefreshPool, StopOnNonFinite, Throughput, ValidateAverage
 from agkd_tf.training.checkpoints import Checkpoints, has_checkpoint
 
 VALIDATION_BATCH = 200
@@ -38,7 +39,7 @@ def train(
         verbose: as `keras.Model.fit`: 0 silent, 1 progress bar, 2 a line per epoch.
 
     Returns:
-        The trained `Defense`.
+        The `Defense`, whose student is the one in the folder's `student.keras`.
 
     Raises:
         InputError: for a recipe, teacher or checkpoint that does not fit.
@@ -47,7 +48,7 @@ def train(
     if prepare:
         prepare(recipe, workdir)
     teacher = None
-    if recipe.has_teacher:
+    if recipe.needs_teacher:
         # A student that has begun keeps its teacher, also where the run is continued for more epochs.
         if not recipe.teacher and not has_checkpoint(workdir.checkpoints):
             train(
@@ -65,19 +66,26 @@ def train(
     defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
 
     def save_student():
-        with replacing(workdir.student) as path:
+        with replacing(workdir.student) as path, defense.averaged():
             defense.student.save(path)
 
-    checkpoints = Checkpoints(workdir.checkpoints, defense, keep=keep_checkpoints, on_save=save_student)
+    checkpoints = Checkpoints(
+        workdir.checkpoints, defense, select_best=recipe.select_best, choose=save_student, keep=keep_checkpoints
+    )
     finished = checkpoints.restore()
     if finished and not workdir.student.exists():
+        if checkpoints.chosen_epoch != finished:
+            raise InputError(
+                f"{workdir.student} of epoch {checkpoints.chosen_epoch}, the most robust one, is missing, and no "
+                "checkpoint has it: put it back, or train in another --workdir"
+            )
         save_student()
     if finished >= recipe.epochs:
-        return defense
+        return _with_chosen_student(defense, workdir)
     if announce:
         announce(recipe, workdir, defense, finished)
     validation = evaluation_batches(dataset.validation, batch_size=min(VALIDATION_BATCH, len(dataset.validation)))
-    callbacks = [StopOnNonFinite(), RefreshPool(), Throughput(recipe.batch_size)]
+    callbacks = [StopOnNonFinite(), RefreshPool(), Throughput(recipe.batch_size), ValidateAverage()]
     if panel_every:
         callbacks.append(AttentionPanels(workdir.tensorboard, dataset.validation, every=panel_every))
     # TensorBoard writes before the checkpoint says that the epoch is done: a crash in between repeats
@@ -94,4 +102,9 @@ def train(
         shuffle=False,
         verbose=verbose,
     )
+    return _with_chosen_student(defense, workdir)
+
+
+def _with_chosen_student(defense, workdir):
+    defense.student.set_weights(load_classifier("workdir", workdir.path).get_weights())
     return defense

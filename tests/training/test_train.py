@@ -103,7 +103,7 @@ def test_weight_decay_adds_wd_times_w_to_every_gradient(data):
         recipe = undefended(weight_decay=decay)
         defense = recipe.build_defense(data)
         images, labels = tf.constant(data.train.images[:8]), tf.constant(data.train.labels[:8])
-        gradients.append(defense._gradients(images, labels, tf.constant([0, 0]))[0])
+        gradients.append(defense._gradients(images, labels, tf.constant([0, 0]), {})[0])
     for plain, decayed, weight in zip(*gradients, defense.student.trainable_weights, strict=True):
         np.testing.assert_allclose(decayed - plain, 0.1 * weight.numpy(), atol=1e-5)
 
@@ -116,7 +116,7 @@ def test_contradictions_are_refused():
     with pytest.raises(InputError, match="mart_beta"):
         Recipe(hyperparameters={"mart_beta": 2.0})
     with pytest.raises(InputError, match="noinit_from_teacher"):
-        Recipe(teacher="x", init_from="y")
+        Recipe(init_from="y", init_from_teacher=True)
     with pytest.raises(InputError, match="decay_epochs"):
         Recipe(decay_epochs=(3, 2))
 
@@ -132,7 +132,7 @@ def test_the_student_starts_from_the_teacher_a_file_or_afresh(data, tmp_path):
     unguided = dataclasses.replace(SMALL, init_from_teacher=False)
     np.testing.assert_array_equal(first_weights(unguided, other)[0], fresh[0])
     other.save(tmp_path / "own.keras")
-    started = dataclasses.replace(SMALL, init_from=str(tmp_path / "own.keras"))
+    started = dataclasses.replace(SMALL, init_from=str(tmp_path / "own.keras"), init_from_teacher=False)
     np.testing.assert_array_equal(first_weights(started)[0], other.get_weights()[0])
     wider = dataclasses.replace(started, model="wrn-10-2")
     with pytest.raises(InputError, match="init_from"):

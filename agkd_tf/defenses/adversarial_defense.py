@@ -1,0 +1,84 @@
+"""What every defense that trains on adversaries shares: the training attack and its settings."""
+
+import tensorflow as tf
+
+from agkd_tf.attacks import projected_gradient_descent
+from agkd_tf.defenses.defense import Defense
+from agkd_tf.errors import check_eps, check_range
+from agkd_tf.randomness import named_seed, normal, uniform
+
+# XLA's CPU backend runs convolutions inside a loop body slowly, so short attacks are unrolled there.
+UNROLLED_STEPS = 10
+
+
+class AdversarialDefense(Defense):
+    """Base of the defenses that attack the student while it learns.
+
+    The attack sees the student in inference mode and leaves its BN statistics alone.
+
+    Args:
+        student: as `Defense`.
+        attack_steps: steps of the training attack.
+        attack_step_size: its step, in units of images in [0, 1]; None for `eps` up to 2 steps and
+            `eps / 4` beyond.
+        random_start: whether the attack begins at a random point instead of the image.
+        start_stddev: standard deviation of a Gaussian start, in the same units; None for a uniform point
+            of the ball.
+        **kwargs: as `Defense`.
+    """
+
+    def __init__(
+        self,
+        student,
+        *,
+        attack_steps=10,
+        attack_step_size=None,
+        random_start=True,
+        start_stddev=None,
+        **kwargs,
+    ):
+        super().__init__(student, **kwargs)
+        self.attack_steps = check_range("attack_steps", attack_steps, 0)
+        if attack_step_size is None:
+            attack_step_size = self.eps if attack_steps <= 2 else self.eps / 4
+        self.attack_step_size = check_eps("attack_step_size", attack_step_size)
+        self.random_start = random_start
+        self.start_stddev = None if start_stddev is None else check_eps("start_stddev", start_stddev)
+
+    def perturb(self, images, objective, seed, *, eps=None):
+        """Returns the training attack's adversaries of `images`.
+
+        Args:
+            images: float32 [B, H, W, C] in [0, 1].
+            objective: callable, student's logits [B, n] -> float32 [B] or a scalar, to ascend.
+            seed: int32 [2].
+            eps: radius; a tensor that broadcasts against the images, or None for the defense's own.
+
+        Returns:
+            float32 [B, H, W, C] without gradient.
+        """
+        eps, start = self.eps if eps is None else eps, None
+        if self.random_start:
+            shape, start_seed = tf.shape(images), named_seed(seed, "start")
+            if self.start_stddev is None:
+                start = uniform(shape, start_seed, -eps, eps)
+            else:
+                start = self.start_stddev * normal(shape, start_seed)
+        return projected_gradient_descent(
+            lambda adv: objective(self.classifier.logits(adv)),
+            images,
+            eps=eps,
+            step_size=self.attack_step_size,
+            steps=self.attack_steps,
+            start=start,
+            unroll=self.use_xla and self.attack_steps <= UNROLLED_STEPS,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "attack_steps": self.attack_steps,
+            "attack_step_size": self.attack_step_size,
+            "random_start": self.random_start,
+            "start_stddev": self.start_stddev,
+        }

@@ -1,0 +1,47 @@
+"""Adversarial logit pairing (ALP)."""
+
+import keras
+import tensorflow as tf
+
+from agkd_tf.defenses.adversarial_training import AdversarialTraining
+from agkd_tf.errors import check_range
+from agkd_tf.losses import logit_pairing, smoothed_cross_entropy
+
+
+@keras.saving.register_keras_serializable(package="agkd_tf")
+class ALP(AdversarialTraining):
+    """Pairs the logits of an image x and its adversary x', in one joint training-mode pass over both.
+
+        L = CE_s over x and x' + pairing_weight * mean (z(x) - z(x'))^2
+
+    The gradient flows through both sides. The attack is that of adversarial training.
+
+    Args:
+        student: as `Defense`.
+        pairing_weight: 0.5 in the released code; that of the CIFAR-10 rows is not published.
+        **kwargs: as `AdversarialTraining`.
+
+    Source: Kannan et al., Adversarial Logit Pairing, 2018.
+    """
+
+    def __init__(self, student, *, pairing_weight=0.5, **kwargs):
+        super().__init__(student, **kwargs)
+        self.pairing_weight = check_range("pairing_weight", pairing_weight, 0.0)
+
+    @property
+    def term_weights(self):
+        return super().term_weights | {"logit_pairing": self.pairing_weight}
+
+    def craft(self, clean, labels, seed):
+        return super().craft(clean, labels, seed) | {"clean": clean}
+
+    def loss_terms(self, crafted, labels):
+        logits = self.classifier(tf.concat([crafted["clean"], crafted["adv"]], 0), training=True).logits
+        clean_logits, adv_logits = tf.split(logits, 2)
+        return {
+            "cross_entropy": smoothed_cross_entropy(logits, tf.concat([labels, labels], 0), self.label_smoothing),
+            "logit_pairing": logit_pairing(clean_logits, adv_logits),
+        }, adv_logits
+
+    def get_config(self):
+        return {**super().get_config(), "pairing_weight": self.pairing_weight}

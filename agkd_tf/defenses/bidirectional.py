@@ -1,0 +1,97 @@
+"""What BML, AGKD and AGKD-BML share: bi-directional adversaries and one joint pass over them."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from agkd_tf.attacks import most_confusing_class
+from agkd_tf.attacks.objectives import targeted_cross_entropy
+from agkd_tf.data.augmentation import augment
+from agkd_tf.defenses.adversarial_defense import AdversarialDefense
+from agkd_tf.errors import InputError, check_range
+from agkd_tf.losses import boosted_margin, check_label_smoothing, smoothed_cross_entropy, weighted_divergence
+from agkd_tf.models import Outputs
+from agkd_tf.randomness import named_seed
+
+
+class Joint(NamedTuple):
+    """The three parts of the joint pass, each the student's `Outputs` in training mode."""
+
+    forward: Outputs
+    clean: Outputs
+    backward: Outputs
+
+
+class Bidirectional(AdversarialDefense):
+    """Base of the defenses that attack in two directions.
+
+    For a clean image x of class y, the most confusing class is c = argmax_{k != y} f(x)_k. The forward
+    adversary x' is x attacked towards c. Another clean image x2 is drawn uniformly from the training
+    images of class c, and its backward adversary x2' is x2 attacked towards y. One joint training-mode
+    pass sees [x', x, x2']; the forward adversary alone has a cross-entropy,
+
+        L = CE_s(f(x'), y) + joint_terms
+          [+ mean -log(1.0001 - p(x')_j) + beta * mean (1.0000001 - p(x)_y) KL(p(x) || p(x'))  with `mart`]
+
+    Both attacks run as one batch: the weights are frozen meanwhile, so that this equals two attacks.
+
+    Args:
+        student: as `Defense`.
+        pool: `agkd_tf.data.ClassPool` of the training images; needed to train.
+        attack_steps: 2 in the supplement's main rows (the step, not published, is `eps`), 10 with `mart`.
+        label_smoothing: s.
+        mart: whether the two MART terms are added.
+        mart_beta: beta of the formula.
+        **kwargs: as `AdversarialDefense`.
+    """
+
+    def __init__(self, student, *, pool=None, attack_steps=2, label_smoothing=0.5, mart=False, mart_beta=6.0, **kwargs):
+        super().__init__(student, attack_steps=attack_steps, **kwargs)
+        self.pool = pool
+        self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
+        self.mart, self.mart_beta = mart, check_range("mart_beta", mart_beta, 0.0)
+
+    @property
+    def term_weights(self):
+        mart = {"boosted_margin": 1.0, "weighted_divergence": self.mart_beta} if self.mart else {}
+        return super().term_weights | mart
+
+    def joint_terms(self, joint, crafted, labels):
+        """Returns the terms of the loss that a subclass adds, as scalars by name.
+
+        Args:
+            joint: `Joint`.
+            crafted: what `craft` returned; `confusing` is int32 [B].
+            labels: int32 [B].
+        """
+        return {}
+
+    def craft(self, clean, labels, seed):
+        if self.pool is None:
+            raise InputError(f"{type(self).__name__} needs `pool`, a ClassPool of the training images, to train")
+        confusing = most_confusing_class(self.classifier.logits(clean), labels)
+        other = self.pool.sample(confusing, named_seed(seed, "pool"))
+        other = augment(self.augmentation, other, named_seed(seed, "pool_augmentation"))
+        both, targets = tf.concat([clean, other], 0), tf.concat([confusing, labels], 0)
+        adv = self.perturb(both, lambda logits: targeted_cross_entropy(logits, targets), seed)
+        forward, backward = tf.split(adv, 2)
+        return {"forward": forward, "clean": clean, "backward": backward, "other": other, "confusing": confusing}
+
+    def loss_terms(self, crafted, labels):
+        images = tf.concat([crafted["forward"], crafted["clean"], crafted["backward"]], 0)
+        outputs = self.classifier(images, training=True)
+        joint = Joint(*(Outputs(*parts) for parts in zip(*(tf.split(tensor, 3) for tensor in outputs), strict=True)))
+        logits = joint.forward.logits
+        terms = {"cross_entropy": smoothed_cross_entropy(logits, labels, self.label_smoothing)}
+        if self.mart:
+            terms["boosted_margin"] = boosted_margin(logits, labels)
+            terms["weighted_divergence"] = weighted_divergence(joint.clean.logits, logits, labels)
+        return terms | self.joint_terms(joint, crafted, labels), logits
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "label_smoothing": self.label_smoothing,
+            "mart": self.mart,
+            "mart_beta": self.mart_beta,
+        }

@@ -1,0 +1,56 @@
+"""Bi-directional metric learning (BML)."""
+
+import keras
+
+from agkd_tf.defenses.bidirectional import Bidirectional
+from agkd_tf.errors import check_range
+from agkd_tf.losses import angular_triplet, embedding_norm
+
+
+@keras.saving.register_keras_serializable(package="agkd_tf")
+class BML(Bidirectional):
+    """Adds the metric loss to `Bidirectional`: AGKD-BML without the teacher.
+
+    With h the embedding and d the angular distance,
+
+        + triplet_weight * (mean max(0, margin + d(h', h) - d(h', h2')) + norm_weight * sum mean h^2)
+
+    The anchor is the forward adversary, the positive its clean image, the negative the backward
+    adversary; nothing is detached.
+
+    Args:
+        student: as `Defense`.
+        triplet_weight, margin, norm_weight: of the formula.
+        **kwargs: as `Bidirectional`.
+
+    Source: Wang et al., AGKD-BML, ICCV 2021, and the constants of its released code.
+    """
+
+    starts_from_teacher = True
+
+    def __init__(self, student, *, triplet_weight=2.0, margin=0.03, norm_weight=0.001, **kwargs):
+        super().__init__(student, **kwargs)
+        self.triplet_weight = check_range("triplet_weight", triplet_weight, 0.0)
+        self.margin = check_range("margin", margin, 0.0)
+        self.norm_weight = check_range("norm_weight", norm_weight, 0.0)
+
+    @property
+    def term_weights(self):
+        metric = {"triplet": self.triplet_weight, "embedding_norm": self.triplet_weight * self.norm_weight}
+        return super().term_weights | metric
+
+    def joint_terms(self, joint, crafted, labels):
+        anchor, positive, negative = (outputs.embedding for outputs in joint)
+        metric = {
+            "triplet": angular_triplet(anchor, positive, negative, margin=self.margin),
+            "embedding_norm": embedding_norm(anchor, positive, negative),
+        }
+        return super().joint_terms(joint, crafted, labels) | metric
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "triplet_weight": self.triplet_weight,
+            "margin": self.margin,
+            "norm_weight": self.norm_weight,
+        }

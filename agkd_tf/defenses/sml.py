@@ -1,0 +1,139 @@
+"""Single-direction metric learning with mined negatives (SML, also called TLA)."""
+
+import keras
+import tensorflow as tf
+
+from agkd_tf.attacks import random_other_class
+from agkd_tf.data.augmentation import augment
+from agkd_tf.defenses.adversarial_training import AdversarialTraining
+from agkd_tf.errors import InputError, check_eps, check_range
+from agkd_tf.losses import angular_triplet, embedding_norm, embedding_pairing, smoothed_cross_entropy
+from agkd_tf.randomness import named_seed, uniform
+
+
+@keras.saving.register_keras_serializable(package="agkd_tf")
+class SML(AdversarialTraining):
+    """Pulls an adversary x' towards its image x and another image x1 of its class, away from a mined x2.
+
+        L = CE_s(f(x'), y) + triplet_weight * (T(x', x, x2; same_image_margin) + T(x', x1, x2; margin))
+          + pairing_weight * mean ||h - h'||^2
+        T(a, p, n; m) = mean max(0, m + d(a, p) - d(a, n)) + norm_weight * mean (a^2 + p^2 + n^2)
+
+    with h the embedding and d the angular distance. x2 is, of `candidates_per_image` times the batch of
+    fresh clean images, the one of another class whose embedding has the largest cosine with that of x'.
+    x', x, x1 and x2 take four separate training-mode passes; x is seen with a little rounded noise. x1 is
+    drawn with replacement, so that it can be x itself, once in a class's size. Candidates, and
+    therefore negatives, are each replica's own under several.
+
+    Args:
+        student: as `Defense`.
+        pool: `agkd_tf.data.ClassPool` of the training images; needed to train.
+        triplet_weight, margin, norm_weight, pairing_weight: of the formula: 2, 0.03, 0.001 and 0 for
+            CIFAR-10, 0.5, 0.02, 0.001 and 0.5 for Tiny ImageNet.
+        same_image_margin: None for `margin`; 0.6 for Tiny ImageNet.
+        candidates_per_image: clean images embedded for each image of a batch, to mine from.
+        clean_noise: x gets U(-clean_noise, clean_noise), rounded to whole pixel values, in units of
+            images in [0, 1].
+        **kwargs: as `AdversarialTraining`, whose attack it shares.
+
+    Source: Mao et al., Metric Learning for Adversarial Robustness, NeurIPS 2019, and its released code.
+    Difference: a candidate of the adversary's own class is never taken (there, only while cosines are
+    positive), for which the first candidate of each image is drawn from another class.
+    """
+
+    def __init__(
+        self,
+        student,
+        *,
+        pool=None,
+        triplet_weight=2.0,
+        margin=0.03,
+        same_image_margin=None,
+        norm_weight=0.001,
+        pairing_weight=0.0,
+        candidates_per_image=10,
+        clean_noise=8 / 255,
+        **kwargs,
+    ):
+        super().__init__(student, **kwargs)
+        self.pool = pool
+        self.triplet_weight = check_range("triplet_weight", triplet_weight, 0.0)
+        self.margin = check_range("margin", margin, 0.0)
+        self.same_image_margin = check_range(
+            "same_image_margin", margin if same_image_margin is None else same_image_margin, 0.0
+        )
+        self.norm_weight = check_range("norm_weight", norm_weight, 0.0)
+        self.pairing_weight = check_range("pairing_weight", pairing_weight, 0.0)
+        self.candidates_per_image = check_range("candidates_per_image", candidates_per_image, 1)
+        self.clean_noise = check_eps("clean_noise", clean_noise)
+
+    @property
+    def term_weights(self):
+        return super().term_weights | {
+            "triplet": self.triplet_weight,
+            "embedding_norm": self.triplet_weight * self.norm_weight,
+            "embedding_pairing": self.pairing_weight,
+        }
+
+    def craft(self, clean, labels, seed):
+        if self.pool is None:
+            raise InputError("SML needs `pool`, a ClassPool of the training images, to train")
+        adv = super().craft(clean, labels, seed)["adv"]
+        positive = self.pool.sample(labels, named_seed(seed, "positive"))
+        noise = uniform(tf.shape(clean), named_seed(seed, "clean_noise"), -self.clean_noise, self.clean_noise)
+        return {
+            "adv": adv,
+            "clean": tf.clip_by_value(tf.round(255.0 * (clean + noise)) / 255.0, 0.0, 1.0),
+            "positive": augment(self.augmentation, positive, named_seed(seed, "positive_augmentation")),
+            "negative": self.mine_negatives(adv, labels, seed),
+        }
+
+    def mine_negatives(self, adv, labels, seed):
+        """Returns the clean images of other classes that look most like `adv` to the student.
+
+        Args:
+            adv: float32 [B, H, W, C].
+            labels: int32 [B].
+            seed: int32 [2].
+
+        Returns:
+            float32 [B, H, W, C].
+        """
+        other = random_other_class(labels, self.classifier.num_classes, named_seed(seed, "negative_class"))
+        images = self.pool.sample(other, named_seed(seed, "negative"))
+        count = (self.candidates_per_image - 1) * tf.shape(labels)[0]
+        more, more_labels = self.pool.sample_any(count, named_seed(seed, "candidates"))
+        images, classes = tf.concat([images, more], 0), tf.concat([other, more_labels], 0)
+        images = augment(self.augmentation, images, named_seed(seed, "candidates_augmentation"))
+        anchors, candidates = (
+            tf.math.l2_normalize(self.classifier(batch).embedding, axis=1, epsilon=1e-12) for batch in (adv, images)
+        )
+        cosine = tf.matmul(anchors, candidates, transpose_b=True)
+        same = tf.equal(labels[:, None], classes[None, :])
+        return tf.gather(images, tf.argmax(tf.where(same, -2.0, cosine), axis=1))
+
+    def loss_terms(self, crafted, labels):
+        anchor = self.classifier(crafted["adv"], training=True)
+        clean, positive, negative = (
+            self.classifier(crafted[name], training=True).embedding for name in ("clean", "positive", "negative")
+        )
+        adv = anchor.embedding
+        return {
+            "cross_entropy": smoothed_cross_entropy(anchor.logits, labels, self.label_smoothing),
+            "triplet": angular_triplet(adv, clean, negative, margin=self.same_image_margin)
+            + angular_triplet(adv, positive, negative, margin=self.margin),
+            "embedding_norm": embedding_norm(adv, clean, negative) + embedding_norm(adv, positive, negative),
+            "embedding_pairing": embedding_pairing(clean, adv),
+        }, anchor.logits
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "triplet_weight": self.triplet_weight,
+            "margin": self.margin,
+            "same_image_margin": self.same_image_margin,
+            "norm_weight": self.norm_weight,
+            "pairing_weight": self.pairing_weight,
+            "candidates_per_image": self.candidates_per_image,
+            "clean_noise": self.clean_noise,
+        }

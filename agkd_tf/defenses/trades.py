@@ -1,0 +1,55 @@
+"""TRADES: a trade-off between accuracy and robustness."""
+
+import keras
+import tensorflow as tf
+
+from agkd_tf.defenses.adversarial_defense import AdversarialDefense
+from agkd_tf.errors import InputError, check_range
+from agkd_tf.losses import check_label_smoothing, kl_divergence, smoothed_cross_entropy
+
+
+@keras.saving.register_keras_serializable(package="agkd_tf")
+class TRADES(AdversarialDefense):
+    """Keeps the predictions of an image x and its adversary x' together.
+
+        L = CE_s(f(x), y) + trades_beta * mean KL(p(x) || p(x'))
+
+    The attack ascends the same divergence, from a Gaussian start (at x itself its gradient is zero). x
+    and x' take separate training-mode passes; the gradient flows through both.
+
+    Args:
+        student: as `Defense`.
+        trades_beta: 1 / lambda of the paper, 6 in its main result.
+        attack_steps, start_stddev: 10 and 0.001 in the released code.
+        label_smoothing: s; 0 in the paper.
+        **kwargs: as `AdversarialDefense`.
+
+    Source: Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019,
+    eq. 5, and its released code, which runs the clean pass twice.
+    """
+
+    def __init__(self, student, *, trades_beta=6.0, attack_steps=10, start_stddev=0.001, label_smoothing=0.0, **kwargs):
+        super().__init__(student, attack_steps=attack_steps, start_stddev=start_stddev, **kwargs)
+        if not self.random_start:
+            raise InputError("TRADES needs `random_start`: at the image itself, its attack has no gradient")
+        self.trades_beta = check_range("trades_beta", trades_beta, 0.0)
+        self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
+
+    @property
+    def term_weights(self):
+        return super().term_weights | {"divergence": self.trades_beta}
+
+    def craft(self, clean, labels, seed):
+        clean_logits = self.classifier.logits(clean)
+        return {"clean": clean, "adv": self.perturb(clean, lambda logits: kl_divergence(clean_logits, logits), seed)}
+
+    def loss_terms(self, crafted, labels):
+        clean_logits = self.classifier(crafted["clean"], training=True).logits
+        adv_logits = self.classifier(crafted["adv"], training=True).logits
+        return {
+            "cross_entropy": smoothed_cross_entropy(clean_logits, labels, self.label_smoothing),
+            "divergence": tf.reduce_mean(kl_divergence(clean_logits, adv_logits)),
+        }, adv_logits
+
+    def get_config(self):
+        return {**super().get_config(), "trades_beta": self.trades_beta, "label_smoothing": self.label_smoothing}

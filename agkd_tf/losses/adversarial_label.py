@@ -1,0 +1,38 @@
+"""The adversarial label of Bilateral Adversarial Training."""
+
+import tensorflow as tf
+
+GAP = 0.01  # gamma: how far the least likely class stays from no mass at all
+FLOOR = 1e-8
+
+
+def adversarial_label(clean_logits, labels, *, ratio=9.0):
+    """Returns the label that hurts a network most, with the true class `ratio` times the largest other.
+
+    With p the clean prediction, v_k = -log(p_k + 1e-8), and m, M the least and largest v_k over k != y:
+
+        D = sum_{k != y} v_k - (n - 1) (m - gap),  e = 1 / (1 + ratio (M - m + gap) / D)
+        q_k = (e / D) (v_k - m + gap) for k != y,  q_y = 1 - e
+
+    The class that the network confuses most with y gets the least mass. q sums to 1 and q_y is `ratio`
+    times the largest other entry.
+
+    Args:
+        clean_logits: float32 [B, n], in inference mode.
+        labels: int32 [B].
+        ratio: beta; at least 1 keeps the true class the largest.
+
+    Returns:
+        float32 [B, n], without gradient.
+
+    Source: Wang and Zhang, Bilateral Adversarial Training, ICCV 2019, and its released code.
+    """
+    classes = clean_logits.shape[-1]
+    own = tf.one_hot(labels, classes, on_value=True, off_value=False, dtype=tf.bool)
+    values = -tf.math.log(tf.nn.softmax(clean_logits) + FLOOR)
+    least = tf.reduce_min(tf.where(own, values.dtype.max, values), axis=1, keepdims=True)
+    largest = tf.reduce_max(tf.where(own, values.dtype.min, values), axis=1, keepdims=True)
+    shifted = tf.where(own, 0.0, values - least + GAP)
+    total = tf.reduce_sum(shifted, axis=1, keepdims=True)
+    mass = 1.0 / (1.0 + ratio * (largest - least + GAP) / total)
+    return tf.stop_gradient(tf.where(own, 1.0 - mass, mass * shifted / total))

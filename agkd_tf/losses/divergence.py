@@ -1,0 +1,13 @@
+"""Kullback-Leibler divergence between two networks' predictions."""
+
+import tensorflow as tf
+
+
+def kl_divergence(clean_logits, adv_logits):
+    """Returns float32 [B], KL(p_clean || p_adv). Gradients flow through both.
+
+    Args:
+        clean_logits, adv_logits: float32 [B, n].
+    """
+    clean, adv = tf.nn.log_softmax(clean_logits), tf.nn.log_softmax(adv_logits)
+    return tf.reduce_sum(tf.exp(clean) * (clean - adv), axis=1)

@@ -1,0 +1,33 @@
+"""Pairing of what a network says of an image and of its adversary."""
+
+import tensorflow as tf
+
+
+def logit_pairing(clean_logits, adv_logits):
+    """Returns the mean over the batch and the classes of (z_clean - z_adv)^2.
+
+    Gradients flow through both.
+
+    Args:
+        clean_logits, adv_logits: float32 [B, n].
+
+    Returns:
+        float32 scalar.
+
+    Source: Kannan et al., Adversarial Logit Pairing, 2018.
+    """
+    return tf.reduce_mean(tf.square(clean_logits - adv_logits))
+
+
+def embedding_pairing(clean, adv):
+    """Returns the batch mean of ||h_clean - h_adv||^2, summed over the features.
+
+    Args:
+        clean, adv: float32 [B, K].
+
+    Returns:
+        float32 scalar.
+
+    Source: the `match_l2` term of SML's released code.
+    """
+    return tf.reduce_mean(tf.reduce_sum(tf.square(clean - adv), axis=1))
