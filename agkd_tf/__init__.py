@@ -1,8 +1,40 @@
 """AGKD-BML in Keras: adversarial defenses with a frozen clean teacher, attention and metric losses."""
 
 from agkd_tf.data import ClassPool, load_dataset
-from agkd_tf.defenses import AGKDBML, AdversarialTraining, Undefended
+from agkd_tf.defenses import (
+    AGKD,
+    AGKDBML,
+    ALP,
+    BML,
+    CATCE,
+    MART,
+    SML,
+    TRADES,
+    AdversarialTraining,
+    Bilateral,
+    CATMix,
+    FeatureScatter,
+    Undefended,
+)
 from agkd_tf.errors import InputError
 from agkd_tf.version import __version__
 
-__all__ = ["AGKDBML", "AdversarialTraining", "ClassPool", "InputError", "Undefended", "__version__", "load_dataset"]
+__all__ = [
+    "AGKD",
+    "AGKDBML",
+    "ALP",
+    "BML",
+    "CATCE",
+    "MART",
+    "SML",
+    "TRADES",
+    "AdversarialTraining",
+    "Bilateral",
+    "CATMix",
+    "ClassPool",
+    "FeatureScatter",
+    "InputError",
+    "Undefended",
+    "__version__",
+    "load_dataset",
+]

@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
-from agkd_tf.randomness import fold_in, named_seed, step_seed, uniform, uniform_integers, uniform_per_example
+from agkd_tf.randomness import (
+    fold_in,
+    named_seed,
+    normal,
+    step_seed,
+    uniform,
+    uniform_integers,
+    uniform_per_example,
+    uniform_simplex,
+)
 
 SEED = (3, 7)
 
@@ -15,8 +25,10 @@ SEED = (3, 7)
         lambda seed: uniform_per_example(tf.constant([4, 9, 1]), (2, 5), seed, -0.1, 0.1),
         lambda seed: uniform_integers([50], seed, 1000),
         lambda seed: named_seed(seed, "flip"),
+        lambda seed: 0.01 * normal([50], seed),
+        lambda seed: uniform_simplex(5, 10, seed),
     ],
-    ids=["uniform", "scaled", "uniform_per_example", "uniform_integers", "named_seed"],
+    ids=["uniform", "scaled", "uniform_per_example", "uniform_integers", "named_seed", "normal", "uniform_simplex"],
 )
 def test_a_draw_is_the_same_with_and_without_xla(draw):
     # The seed is an argument: XLA's own generator runs only for seeds that are unknown while tracing.
@@ -70,3 +82,17 @@ def test_each_integer_may_have_its_own_range():
     numbers = uniform_integers([500, 3], SEED, highs).numpy()
     assert numbers.min() >= 0
     np.testing.assert_array_equal(numbers.max(axis=0), highs - 1)
+
+
+def test_normal_numbers_follow_their_distribution_and_are_finite():
+    numbers = normal([200_000], SEED).numpy()
+    assert np.all(np.isfinite(numbers))
+    assert scipy.stats.kstest(numbers, "norm").pvalue > 1e-4
+
+
+def test_the_simplex_is_filled_uniformly():
+    rows = uniform_simplex(20_000, 3, SEED).numpy()
+    assert rows.min() >= 0
+    np.testing.assert_allclose(rows.sum(1), 1, rtol=1e-5)
+    # A coordinate of Dirichlet(1, 1, 1) is Beta(1, 2).
+    assert scipy.stats.kstest(rows[:, 0], "beta", args=(1, 2)).pvalue > 1e-4

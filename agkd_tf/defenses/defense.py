@@ -141,6 +141,7 @@ class Defense(keras.Model):
             names.append("regularization")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
+        self.optimizer.build(self.student.trainable_variables)
         self._compiled_gradients = tf.function(
             self._gradients, jit_compile=self.use_xla, autograph=False, reduce_retracing=True
         )
@@ -155,9 +156,8 @@ class Defense(keras.Model):
         }
 
     def compile_from_config(self, config):
-        """Compiles as `get_compile_config` described, with the optimizer's variables in place."""
+        """Compiles as `get_compile_config` described."""
         self.compile(keras.saving.deserialize_keras_object(config["optimizer"]), jit_compile=config["jit_compile"])
-        self.optimizer.build(self.student.trainable_variables)
 
     def train_step(self, data):
         """Crafts, learns, and returns the running means of the loss and its terms."""

@@ -5,8 +5,6 @@ import math
 import tensorflow as tf
 
 REGULARIZATION = 0.01
-ITERATIONS = 100
-THRESHOLD = 0.1  # the iteration ends when the potentials move by less, summed over the batch
 FLOOR = 1e-6
 
 
@@ -20,7 +18,7 @@ def cosine_cost(a, b):
     return tf.nn.relu(1.0 - tf.matmul(a, b, transpose_b=True))
 
 
-def transport_plan(cost):
+def transport_plan(cost, *, iterations=100, threshold=0.1):
     """Returns the plan T of uniform marginals that Sinkhorn's iteration finds, float32 [B, B'].
 
     Gradients flow through the iterations. A batch-wide quantity: under several replicas, each
@@ -28,6 +26,9 @@ def transport_plan(cost):
 
     Args:
         cost: float32 [B, B'].
+        iterations: at most so many.
+        threshold: they end when the rows' potentials move by less, summed over the batch; the released
+            value leaves the rows' marginals loose.
 
     Source: Cuturi, Sinkhorn Distances, 2013; constants and the floor within the logarithm as in
     Feature Scattering's released code.
@@ -47,10 +48,10 @@ def transport_plan(cost):
         return new, update(v, new, v, log_column, 0), tf.reduce_sum(tf.abs(new - u))
 
     u, v, _ = tf.while_loop(
-        lambda u, v, moved: moved >= THRESHOLD,
+        lambda u, v, moved: moved >= threshold,
         iterate,
         (tf.zeros([rows]), tf.zeros([columns]), tf.constant(math.inf)),
-        maximum_iterations=ITERATIONS,
+        maximum_iterations=iterations,
         parallel_iterations=1,
     )
     return tf.exp((u[:, None] + v[None, :] - cost) / REGULARIZATION)

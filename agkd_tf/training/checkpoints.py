@@ -19,7 +19,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
         folder: where the checkpoints are.
-        defense: a compiled `Defense`; its optimizer is built here.
+        defense: a compiled `Defense`.
         select_best: a name of `SELECT_BEST`: which epoch's student is chosen.
         choose: callable without arguments, called when the student as it is becomes the chosen one, before
             the checkpoint that says so: a crash in between repeats the choice instead of losing it.
@@ -28,7 +28,6 @@ class Checkpoints(keras.callbacks.Callback):
 
     def __init__(self, folder, defense, *, select_best, choose, keep=2):
         super().__init__()
-        defense.optimizer.build(defense.student.trainable_variables)
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._chosen_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)

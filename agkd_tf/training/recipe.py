@@ -99,7 +99,7 @@ class Recipe:
     @property
     def has_teacher(self):
         """Whether the defense is guided by a clean teacher."""
-        return "teacher" in _arguments(self.defense)
+        return "teacher" in constructor_arguments(self.defense)
 
     @property
     def needs_teacher(self):
@@ -156,7 +156,7 @@ class Recipe:
             teacher: `keras.Model`, where the defense has one.
             jit_compile: see `Defense.compile`.
         """
-        given, arguments = {}, _arguments(self.defense)
+        given, arguments = {}, constructor_arguments(self.defense)
         if "teacher" in arguments:
             given["teacher"] = teacher
         if "num_examples" in arguments:
@@ -198,11 +198,12 @@ _NOT_HYPERPARAMETERS |= {"augmentation", "weight_decay", "seed"}
 
 def default_hyperparameters(defense):
     """Returns name -> default of the keyword arguments that set the defense called `defense`."""
-    arguments = _arguments(defense).items()
+    arguments = constructor_arguments(defense).items()
     return {name: default for name, default in sorted(arguments) if name not in _NOT_HYPERPARAMETERS}
 
 
-def _arguments(defense):
+def constructor_arguments(defense):
+    """Returns name -> default of all arguments that the defense called `defense` takes, its bases' among them."""
     defaults = {}
     for base in DEFENSES[defense].__mro__:
         if base is keras.Model:

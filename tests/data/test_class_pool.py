@@ -155,3 +155,11 @@ def test_float_images_outside_0_to_1_are_refused(value):
 def test_unfit_labels_and_sizes_are_refused(labels, settings, message):
     with pytest.raises(InputError, match=message):
         ClassPool(np.zeros((3, 2, 2, 1), np.uint8), labels, **settings)
+
+
+def test_a_sample_of_any_class_is_uniform_and_knows_its_labels(images, labels):
+    pool = ClassPool(images, labels, num_classes=CLASSES)
+    drawn, classes = pool.sample_any(6000, (1, 2))
+    found = np.round(drawn.numpy()[:, 0, 0, 0] * 255).astype(int)
+    np.testing.assert_array_equal(labels[found], classes)
+    assert scipy.stats.chisquare(np.bincount(found, minlength=COUNT)).pvalue > 1e-4

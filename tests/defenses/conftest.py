@@ -1,0 +1,117 @@
+"""A small network, real images, and any defense on them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from agkd_tf import ClassPool
+from agkd_tf.defenses import DEFENSES
+from agkd_tf.randomness import step_seed
+from agkd_tf.training.recipe import constructor_arguments
+
+EPS, BATCH = 0.15, 8
+
+
+def small_network(seed=0, classes=10, shape=(16, 16, 1)):
+    """A network of two convolutions: seconds become tenths of them."""
+    he = [keras.initializers.HeNormal(seed=10 * seed + number) for number in range(3)]
+    x = images = keras.Input(shape)
+    for number, filters in enumerate((8, 16)):
+        x = layers.Conv2D(filters, 3, 2, "same", use_bias=False, kernel_initializer=he[number])(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
+    return keras.Model(images, layers.Dense(classes, kernel_initializer=he[2])(layers.GlobalAveragePooling2D()(x)))
+
+
+class Bench:
+    """Builds defenses, and runs parts of their steps, on the first images of the digits."""
+
+    def __init__(self, data):
+        self.data = data
+        self.network = small_network
+
+    def defense(self, name, *, jit_compile=False, **settings):
+        """Returns the compiled defense called `name`, with random weights for student and teacher."""
+        arguments = constructor_arguments(name)
+        given = {"eps": EPS, "validation_attack_steps": 0}
+        if "teacher" in arguments:
+            given["teacher"] = small_network(seed=1)
+        if "pool" in arguments:
+            given["pool"] = ClassPool(self.data.train.images, self.data.train.labels, num_classes=10)
+        if "num_examples" in arguments:
+            given |= {"num_examples": len(self.data.train), "smoothing_scale": 2.0}
+        defense = DEFENSES[name](small_network(), **{**given, **settings})
+        defense.compile(keras.optimizers.SGD(0.05, momentum=0.9), jit_compile=jit_compile)
+        return defense
+
+    def batch(self, size=BATCH):
+        """Returns (clean float32 images, labels)."""
+        images = self.data.train.images[:size] / np.float32(255)
+        return tf.constant(images), tf.constant(self.data.train.labels[:size])
+
+    def remembered(self, defense, size=BATCH):
+        """Returns the batch's rows of what the defense remembers, set near their upper end."""
+        return {name: tf.fill([size], np.float32(0.9 * EPS)) for name in defense.memory}
+
+    def craft(self, defense, size=BATCH):
+        """Returns (what the defense crafts of the batch, labels)."""
+        clean, labels = self.batch(size)
+        return defense.craft(clean, labels, step_seed(defense.seed, 0), **self.remembered(defense, size)), labels
+
+    def gradients(self, defense, size=BATCH):
+        """Returns (gradients, scalars, memory) of one step."""
+        images, labels = self.batch(size)
+        memory = self.remembered(defense, size)
+        return defense._compiled_gradients(images, labels, step_seed(defense.seed, 0), memory)
+
+    def total(self, defense, crafted, labels):
+        """Returns the weighted sum of the defense's terms."""
+        terms, _ = defense.loss_terms(crafted, labels)
+        assert set(terms) == set(defense.term_weights)
+        return sum(weight * float(terms[name]) for name, weight in defense.term_weights.items())
+
+
+@pytest.fixture
+def bench(digits):
+    return Bench(digits)
+
+
+class Numpy:
+    """What the formulas are made of, in float64 NumPy."""
+
+    @staticmethod
+    def softmax(z):
+        e = np.exp(z - z.max(1, keepdims=True))
+        return e / e.sum(1, keepdims=True)
+
+    @staticmethod
+    def cross_entropy(z, y, smoothing=0.0):
+        """Mean label-smoothed cross-entropy of logits; `y` are labels, or soft labels."""
+        n = z.shape[1]
+        if np.ndim(y) == 1:
+            q = np.full(z.shape, smoothing / (n - 1))
+            q[np.arange(len(y)), y] = 1 - smoothing
+        else:
+            q = y
+        return -(q * np.log(Numpy.softmax(z))).sum(1).mean()
+
+    @staticmethod
+    def kl(a, b):
+        p, q = Numpy.softmax(a), Numpy.softmax(b)
+        return (p * np.log(p / q)).sum(1)
+
+    @staticmethod
+    def distance(a, b):
+        return 1 - np.abs((a * b).sum(1)) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+    @staticmethod
+    def best_other(z, y):
+        z = z.copy()
+        z[np.arange(len(y)), y] = -np.inf
+        return z.max(1)
+
+
+@pytest.fixture
+def formulas():
+    return Numpy

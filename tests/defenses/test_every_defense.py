@@ -1,0 +1,169 @@
+"""What holds for all defenses alike."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from agkd_tf import ClassPool, InputError
+from agkd_tf.data.batches import training_batches
+from agkd_tf.defenses import DEFENSES
+from agkd_tf.randomness import step_seed
+from agkd_tf.training import default_hyperparameters
+from agkd_tf.training.recipe import constructor_arguments
+
+# Settings under which every term and every setting of a defense has an effect.
+FULL = {
+    "undefended": {"weight_decay": 0.01},
+    "at": {"weight_decay": 0.01},
+    "alp": {"weight_decay": 0.01},
+    "sml": {"weight_decay": 0.01, "pairing_weight": 0.5, "margin": 0.4},
+    "bilateral": {"weight_decay": 0.01},
+    "feature_scatter": {"weight_decay": 0.01},
+    "trades": {"weight_decay": 0.01},
+    "mart": {"weight_decay": 0.01},
+    "cat_ce": {"weight_decay": 0.01, "random_start": True},
+    "cat_mix": {"weight_decay": 0.01, "random_start": True},
+    "bml": {"weight_decay": 0.01, "mart": True, "margin": 0.5},
+    "agkd": {"weight_decay": 0.01, "mart": True},
+    "agkd_bml": {"weight_decay": 0.01, "mart": True, "margin": 0.5},
+}
+OTHER = {
+    "attack_steps": 4,
+    "attack_step_size": 0.01,
+    "attention": "cam_avg",
+    "attention_weight": 3.0,
+    "candidates_per_image": 3,
+    "clean_noise": 0.2,
+    "confidence": 3.0,
+    "eps": 0.136,
+    "eps_increment": 0.01,
+    "hinge_weight": 2.0,
+    "label_adversary": False,
+    "label_ratio": 3.0,
+    "label_smoothing": 0.2,
+    "margin": 0.7,
+    "mart": False,
+    "mart_beta": 2.0,
+    "norm_weight": 0.5,
+    "pairing_weight": 2.0,
+    "random_start": False,
+    "same_image_margin": 0.9,
+    "smoothing_scale": 4.0,
+    "start_stddev": 0.05,
+    "target": "random",
+    "trades_beta": 2.0,
+    "triplet_weight": 5.0,
+    "weight_decay_on": "kernels",
+}
+# They shape validation only.
+VALIDATION = {"validation_attack_steps"}
+
+
+def settings_of(name):
+    names = set(default_hyperparameters(name)) - VALIDATION
+    return sorted(names - {"eps"} if name == "undefended" else names)
+
+
+@pytest.mark.parametrize(("name", "setting"), [(name, setting) for name in DEFENSES for setting in settings_of(name)])
+def test_each_setting_changes_the_loss_or_is_refused(bench, name, setting):
+    if (name, setting) == ("trades", "random_start"):
+        with pytest.raises(InputError, match="random_start"):
+            bench.defense(name, random_start=False)
+        return
+    plain, changed = (bench.defense(name, **{**FULL[name], **other}) for other in ({}, {setting: OTHER[setting]}))
+    losses = [float(bench.gradients(defense)[1]["loss"]) for defense in (plain, changed)]
+    assert losses[0] != losses[1]
+
+
+def test_every_term_of_every_defense_reaches_the_student_and_nothing_else(bench):
+    for name in DEFENSES:
+        defense = bench.defense(name, **FULL[name])
+        crafted, labels = bench.craft(defense)
+        teacher = getattr(defense, "teacher", None)
+        frozen = [weight.value for weight in teacher.weights] if teacher else []
+        with tf.GradientTape(persistent=True) as tape:
+            terms, logits = defense.loss_terms(crafted, labels)
+        assert set(terms) == set(defense.term_weights), name
+        assert logits.shape == (8, 10), name
+        for term, value in terms.items():
+            assert value.shape == (), (name, term)
+            assert float(tf.norm(tape.gradient(value, defense.student.trainable_weights[0].value))) > 0, (name, term)
+            assert all(gradient is None for gradient in tape.gradient(value, frozen)), (name, term)
+
+
+@pytest.mark.parametrize("name", sorted(set(DEFENSES) - {"undefended"}))
+def test_adversaries_stay_in_the_ball_and_the_box_and_batch_statistics_alone(bench, name):
+    defense = bench.defense(name, **FULL[name])
+    before = [weight.copy() for weight in defense.get_weights()]
+    crafted, _ = bench.craft(defense)
+    for old, new in zip(before, defense.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    clean, _ = bench.batch()
+    adv = crafted["forward"] if "forward" in crafted else crafted["adv"]
+    assert 0 < np.abs(adv - clean).max() <= 0.15 + 1e-6
+    for image in ("adv", "forward", "backward", "negative", "positive"):
+        if image in crafted:
+            assert 0 <= crafted[image].numpy().min() <= crafted[image].numpy().max() <= 1
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_a_defense_trains_and_its_file_restores_it(bench, name, tmp_path):
+    defense = bench.defense(name, validation_attack_steps=1)
+    batches = training_batches(bench.data.train, batch_size=16, seed=0)
+    before = [weight.numpy().copy() for weight in defense.student.trainable_weights]
+    history = defense.fit(batches, steps_per_epoch=2, verbose=0, shuffle=False).history
+    assert np.isfinite([value for values in history.values() for value in values]).all()
+    for old, weight in zip(before, defense.student.trainable_weights, strict=True):
+        assert np.any(old != weight.numpy()), weight.path
+    # What Keras finalises at the end of `fit` is what the optimizer was given.
+    assert [id(v) for v in defense.trainable_weights] == [id(v) for v in defense.student.trainable_weights]
+    defense.save(tmp_path / "defense.keras")
+    loaded = keras.saving.load_model(tmp_path / "defense.keras")
+    expected, received = defense.get_config(), loaded.get_config()
+    for key in set(expected) - {"student", "teacher"}:
+        assert expected[key] == received[key], key
+    for old, new in zip(defense.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["alp", "sml", "feature_scatter", "cat_mix", "trades", "bilateral", "mart"])
+def test_a_step_with_xla_agrees_with_one_without(bench, name):
+    gradients, losses = [], []
+    for jit in (False, True):
+        found, scalars, _ = bench.gradients(bench.defense(name, jit_compile=jit, **FULL[name]))
+        gradients.append(found)
+        losses.append(float(scalars["loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    for plain, compiled in zip(*gradients, strict=True):
+        assert float(tf.norm(plain - compiled)) <= 2e-2 * float(tf.norm(plain)) + 1e-4
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_two_classes_work_or_are_refused_with_the_reason(bench, name):
+    few = bench.data.train.labels < 2
+    images, labels = bench.data.train.images[few][:16], bench.data.train.labels[few][:16]
+    settings = {} if "label_smoothing" not in default_hyperparameters(name) else {"label_smoothing": 0.2}
+    arguments = constructor_arguments(name)
+    if "pool" in arguments:
+        settings["pool"] = ClassPool(images, labels, num_classes=2)
+    if "num_examples" in arguments:
+        settings |= {"num_examples": 16, "smoothing_scale": 2.0}
+    defense = DEFENSES[name](bench.network(classes=2), eps=0.15, **settings)
+    defense.compile(keras.optimizers.SGD(0.01))
+    clean, labels = tf.constant(images / np.float32(255)), tf.constant(labels)
+    _, scalars, _ = defense._compiled_gradients(clean, labels, step_seed(0, 0), bench.remembered(defense, 16))
+    assert np.isfinite(float(scalars["loss"]))
+    if "label_smoothing" in settings:
+        with pytest.raises(InputError, match="2 classes"):
+            DEFENSES[name](bench.network(classes=2), label_smoothing=0.5)
+
+
+def test_other_settings_cover_every_hyperparameter():
+    names = set().union(*map(default_hyperparameters, DEFENSES))
+    assert names - VALIDATION == set(OTHER)
+    for name in DEFENSES:
+        for setting, default in default_hyperparameters(name).items():
+            if setting in OTHER:
+                assert OTHER[setting] != FULL[name].get(setting, default)
