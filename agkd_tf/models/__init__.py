@@ -4,13 +4,36 @@ import re
 
 from agkd_tf.errors import InputError
 from agkd_tf.models.classifier import Classifier, Outputs, remove_softmax
+from agkd_tf.models.preact_resnet import preact_resnet
+from agkd_tf.models.resnet import resnet
+from agkd_tf.models.vgg import vgg
 from agkd_tf.models.wide_resnet import wide_resnet
 
 # Pattern of the name -> (builder, what the pattern's groups set).
-MODELS = {r"wrn-(\d+)-(\d+)": (wide_resnet, ("depth", "width"))}
-MODEL_NAMES = ("wrn-DEPTH-WIDTH (for example wrn-28-10)",)
+MODELS = {
+    r"wrn-(\d+)-(\d+)": (wide_resnet, ("depth", "width")),
+    r"resnet-(\d+)": (resnet, ("depth",)),
+    r"preact-resnet-(\d+)": (preact_resnet, ("depth",)),
+    r"vgg-(\d+)": (vgg, ("depth",)),
+}
+MODEL_NAMES = (
+    "wrn-DEPTH-WIDTH (for example wrn-28-10)",
+    "resnet-38, -50, -101 or -152 (64x64 images)",
+    "preact-resnet-18 or -34",
+    "vgg-11, -13, -16 or -19",
+)
 
-__all__ = ["MODELS", "Classifier", "Outputs", "build_model", "remove_softmax", "wide_resnet"]
+__all__ = [
+    "MODELS",
+    "Classifier",
+    "Outputs",
+    "build_model",
+    "preact_resnet",
+    "remove_softmax",
+    "resnet",
+    "vgg",
+    "wide_resnet",
+]
 
 
 def build_model(name, *, image_shape, num_classes, dtype=None, seed=0):

@@ -1,7 +1,10 @@
+import math
+
+import numpy as np
 import pytest
 
 from agkd_tf.errors import InputError
-from agkd_tf.models import build_model
+from agkd_tf.models import Classifier, build_model
 
 
 def test_the_name_sets_depth_width_and_sizes():
@@ -12,7 +15,7 @@ def test_the_name_sets_depth_width_and_sizes():
     assert model.get_layer("embedding").output.shape[-1] == 64 * 2
 
 
-@pytest.mark.parametrize("name", ["resnet-50", "wrn-28", "wrn-28-10-x", "WRN-28-10", ""])
+@pytest.mark.parametrize("name", ["densenet-121", "wrn-28", "wrn-28-10-x", "WRN-28-10", ""])
 def test_an_unknown_name_is_refused_with_the_known_ones(name):
     with pytest.raises(InputError, match=r"`model` must be one of wrn-DEPTH-WIDTH \(for example wrn-28-10\)"):
         build_model(name, image_shape=(8, 8, 3), num_classes=2)
@@ -22,3 +25,48 @@ def test_an_unknown_name_is_refused_with_the_known_ones(name):
 def test_a_size_that_no_wrn_has_is_refused(name):
     with pytest.raises(InputError, match=r"`depth` of a WRN must be 10, 16|`width` must be in"):
         build_model(name, image_shape=(8, 8, 3), num_classes=2)
+
+
+PUBLISHED = {
+    # Name: (height, classes, trainable parameters, height of the feature map)
+    "resnet-50": (64, 200, 23_910_280, 8),
+    "resnet-38": (64, 200, 17_980_040, 8),
+    "preact-resnet-18": (32, 10, 11_172_170, 4),
+    "vgg-16": (32, 10, 14_728_266, 1),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_network_has_its_published_size(name):
+    height, classes, parameters, map_height = PUBLISHED[name]
+    model = build_model(name, image_shape=(height, height, 3), num_classes=classes)
+    assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == parameters
+    assert model.get_layer("features").output.shape[1] == map_height
+
+
+@pytest.mark.parametrize("name", ["resnet-38", "preact-resnet-18", "vgg-11", "wrn-10-1"])
+def test_every_network_has_an_attention_map_and_starts_alike_from_one_seed(name):
+    models = [build_model(name, image_shape=(32, 32, 3), num_classes=5, seed=seed) for seed in (3, 3, 4)]
+    first, again, other = (model.get_weights() for model in models)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], other[0])
+    classifier = Classifier(models[0])
+    classifier.check_head()
+    outputs = classifier(np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32))
+    assert outputs.logits.shape == (2, 5)
+    assert outputs.features.shape[1:3] == classifier.map_shape
+    np.testing.assert_allclose(outputs.features.numpy().mean((1, 2)), outputs.embedding, rtol=1e-4, atol=1e-6)
+    assert models[0].get_layer("features").output.name == classifier._outputs.outputs[0].name
+    assert np.all(np.isfinite(outputs.logits))
+    assert np.std(outputs.logits) > 0
+
+
+@pytest.mark.parametrize("name", ["resnet-18", "preact-resnet-50", "vgg-12"])
+def test_a_depth_that_a_network_has_not_is_refused(name):
+    with pytest.raises(InputError, match="`depth` must be one of"):
+        build_model(name, image_shape=(64, 64, 3), num_classes=2)
+
+
+def test_images_too_small_for_vgg_are_refused():
+    with pytest.raises(InputError, match="32x32"):
+        build_model("vgg-16", image_shape=(16, 16, 1), num_classes=2)

@@ -1,0 +1,78 @@
+"""What the networks here are made of: convolutions, BN-ReLU, the head."""
+
+import keras
+from keras import layers
+
+# PyTorch's momentum 0.1 is Keras' 0.9; Keras' own defaults (0.99 and 1e-3) are another network.
+BN_MOMENTUM, BN_EPSILON = 0.9, 1e-5
+
+
+class Blocks:
+    """Makes the layers of one network, each with a seed of its own.
+
+    Args:
+        dtype: Keras dtype policy of the body, such as "mixed_bfloat16".
+        seed: integer; fixes the initial weights.
+    """
+
+    def __init__(self, *, dtype=None, seed=0):
+        self.dtype = dtype
+        self._seeds = iter(range(seed * 1000, (seed + 1) * 1000))
+
+    def images(self, image_shape):
+        """Returns (input, the same scaled from [0, 1] to [-1, 1])."""
+        images = keras.Input(image_shape, name="images")
+        return images, layers.Rescaling(2.0, -1.0, name="scaling", dtype=self.dtype)(images)
+
+    def convolution(self, x, filters, kernel, stride=1, *, use_bias=False):
+        """Returns x under a convolution of He's fan-out initialisation, padded alike on all sides."""
+        # Keras' `same` pads a strided convolution at the bottom right only; PyTorch pads both sides.
+        padding = "same"
+        if kernel > 1 and stride > 1:
+            x, padding = layers.ZeroPadding2D(kernel // 2, dtype=self.dtype)(x), "valid"
+        he_fan_out = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=next(self._seeds))
+        return layers.Conv2D(
+            filters,
+            kernel,
+            stride,
+            padding,
+            use_bias=use_bias,
+            kernel_initializer=he_fan_out,
+            dtype=self.dtype,
+        )(x)
+
+    def bn_relu(self, x, name=None):
+        """Returns ReLU(BN(x))."""
+        x = layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, dtype=self.dtype)(x)
+        return layers.ReLU(dtype=self.dtype, name=name)(x)
+
+    def max_pool(self, x, name=None):
+        """Returns x at half its height and width."""
+        return layers.MaxPooling2D(2, dtype=self.dtype, name=name)(x)
+
+    def add(self, branch, shortcut):
+        """Returns their sum."""
+        return layers.Add(dtype=self.dtype)([branch, shortcut])
+
+    def preactivation(self, x, filters, stride=1):
+        """Returns x under a pre-activation block of two 3x3 convolutions.
+
+        Where the shape changes, BN-ReLU of x feeds both the branch and a 1x1 shortcut.
+        """
+        activated = self.bn_relu(x)
+        changes_shape = stride != 1 or x.shape[-1] != filters
+        shortcut = self.convolution(activated, filters, 1, stride) if changes_shape else x
+        branch = self.bn_relu(self.convolution(activated, filters, 3, stride))
+        return self.add(self.convolution(branch, filters, 3), shortcut)
+
+    def head(self, features, num_classes):
+        """Returns float32 logits: mean pooling and a dense layer."""
+        # Pooling, logits and losses accumulate in float32 whatever the convolutions compute in.
+        embedding = layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
+        bound = embedding.shape[-1] ** -0.5
+        return layers.Dense(
+            num_classes,
+            kernel_initializer=keras.initializers.RandomUniform(-bound, bound, seed=next(self._seeds)),
+            name="logits",
+            dtype="float32",
+        )(embedding)

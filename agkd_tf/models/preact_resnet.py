@@ -1,0 +1,40 @@
+"""Pre-activation residual networks of basic blocks for small images.
+
+Source: He et al., Identity Mappings in Deep Residual Networks, ECCV 2016, in the form for 32x32 images.
+"""
+
+import keras
+
+from agkd_tf.errors import check_choice
+from agkd_tf.models.blocks import Blocks
+
+STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+
+
+def preact_resnet(*, depth, image_shape, num_classes, dtype=None, seed=0):
+    """Returns a functional PreAct-ResNet-depth from images in [0, 1] to logits.
+
+    A 3x3 stem of 64 filters; four stages of pre-activation blocks of two 3x3 convolutions with 64, 128,
+    256 and 512 filters and strides 1, 2, 2, 2; where a block changes the shape, a 1x1 shortcut from its
+    BN-ReLU output; a last BN and ReLU; mean pooling; a dense layer.
+
+    Args:
+        depth: a key of `STAGES`.
+        image_shape, num_classes, dtype, seed: as `agkd_tf.models.wide_resnet`.
+
+    Returns:
+        A `keras.Model`: float32 [B, H, W, C] in [0, 1] -> float32 [B, num_classes].
+
+    Raises:
+        InputError: for another depth.
+    """
+    check_choice("depth", depth, sorted(STAGES))
+    blocks = Blocks(dtype=dtype, seed=seed)
+
+    images, x = blocks.images(image_shape)
+    x = blocks.convolution(x, 64, 3)
+    for stage, (count, stride) in enumerate(zip(STAGES[depth], (1, 2, 2, 2), strict=True)):
+        for number in range(count):
+            x = blocks.preactivation(x, 64 * 2**stage, stride if number == 0 else 1)
+    features = blocks.bn_relu(x, name="features")
+    return keras.Model(images, blocks.head(features, num_classes), name=f"preact_resnet_{depth}")
