@@ -6,7 +6,7 @@ from absl import flags
 
 from agkd_tf.attacks import ATTACK_NAMES
 from agkd_tf.attention import ATTENTION_MAPS
-from agkd_tf.data import DATASETS
+from agkd_tf.data import DATASET_NAMES
 from agkd_tf.data.augmentation import AUGMENTATIONS
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.defenses.bilateral import TARGETS
@@ -60,7 +60,14 @@ def define_pixels(name, default, text, flag_values):
 
 def define_data(flag_values=flags.FLAGS):
     """Defines the flags that choose the data, and where it is."""
-    flags.DEFINE_enum("dataset", "digits", sorted(DATASETS), "Data set.", flag_values)
+    flags.DEFINE_string("dataset", "digits", f"Data set: {', '.join(DATASET_NAMES)}.", flag_values)
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "Height and width that images are cropped and scaled to; as they are if not given.",
+        1,
+        flag_values=flag_values,
+    )
     flags.DEFINE_integer(
         "train_examples",
         None,
@@ -80,6 +87,9 @@ def define_data(flag_values=flags.FLAGS):
 def define_data_place(flag_values=flags.FLAGS):
     """Defines the flags that say where data is."""
     flags.DEFINE_string("data_dir", None, "Folder of prepared tensorflow-datasets.", flag_values)
+    flags.DEFINE_string(
+        "manual_dir", None, "Folder of archives fetched by hand, to prepare a data set from.", flag_values
+    )
     flags.DEFINE_bool("download", False, "Fetch the data set from the network if it is not prepared.", flag_values)
 
 
@@ -303,6 +313,11 @@ def _value(line):
     if "=" in line:
         return line.partition("=")[2]
     return {"--no": "false"}.get(line[:4], "true") if line.startswith("--") else line
+
+
+def data_place(flag_values=flags.FLAGS):
+    """Returns where data is, as keyword arguments of `load_dataset`."""
+    return {name: flag_values[name].value for name in ("data_dir", "manual_dir", "download")}
 
 
 def define_evaluation(flag_values=flags.FLAGS):

@@ -49,7 +49,7 @@ def main(argv):
     source = ("workdir", FLAGS.workdir) if FLAGS.workdir else ("model_file", FLAGS.model_file)
     record_path = pathlib.Path(FLAGS.record) if FLAGS.record else Workdir(FLAGS.workdir).evaluation
     model = load_classifier(*source)
-    examples = load_dataset(**data, data_dir=FLAGS.data_dir, download=FLAGS.download).split(FLAGS.split)
+    examples = load_dataset(**data, **_flags.data_place()).split(FLAGS.split)
     if FLAGS.num_examples:
         if FLAGS.num_examples > len(examples):
             raise InputError(f"`num_examples` must be at most {len(examples)}. Received: {FLAGS.num_examples}")
@@ -93,7 +93,7 @@ def main(argv):
 
 def _subject():
     """Returns (data set's settings, eps): the flags' own where given, else the run's."""
-    names = ("dataset", "train_examples", "validation_examples")
+    names = ("dataset", "image_size", "train_examples", "validation_examples")
     if FLAGS.workdir:
         recipe = _flags.read_flagfile(Workdir(FLAGS.workdir).flags)
         data = {name: getattr(recipe, name) for name in names}

@@ -37,7 +37,7 @@ def main(argv):
     recipe = _flags.recipe_from_flags()
     if not FLAGS.dry_run and not FLAGS.workdir:
         raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
-    dataset = recipe.load_dataset(data_dir=FLAGS.data_dir, download=FLAGS.download)
+    dataset = recipe.load_dataset(**_flags.data_place())
     if FLAGS.dry_run:
         print(describe(recipe, dataset, jit_compile=_flags.jit_compile()))
         return

@@ -2,35 +2,59 @@
 
 import functools
 
-from agkd_tf.data import digits, tfds
+from agkd_tf.data import digits, image_folder, tfds
 from agkd_tf.data.class_pool import ClassPool
 from agkd_tf.data.image_dataset import Examples, ImageDataset, check_examples
 from agkd_tf.data.splits import hold_out_validation
-from agkd_tf.errors import check_choice
+from agkd_tf.errors import InputError
+
+
+def _tiny_imagenet(**place):
+    from agkd_tf.data import tiny_imagenet  # imports tensorflow-datasets, which is slow
+
+    return tiny_imagenet.load(**place)
+
 
 DATASETS = {
     "cifar10": functools.partial(tfds.load, "cifar10"),
+    "cifar100": functools.partial(tfds.load, "cifar100"),
     "digits": digits.load,
+    "svhn_cropped": functools.partial(tfds.load, "svhn_cropped"),
+    "tiny_imagenet": _tiny_imagenet,
 }
+IMAGE_FOLDER = "image_folder:"
+DATASET_NAMES = (*sorted(DATASETS), f"{IMAGE_FOLDER}PATH", "or any image classification set of tensorflow-datasets")
 
-__all__ = ["DATASETS", "ClassPool", "Examples", "ImageDataset", "load_dataset"]
+__all__ = ["DATASETS", "DATASET_NAMES", "ClassPool", "Examples", "ImageDataset", "load_dataset"]
 
 
-def load_dataset(dataset, *, data_dir=None, download=False, train_examples=None, validation_examples=None):
+def load_dataset(
+    dataset,
+    *,
+    data_dir=None,
+    manual_dir=None,
+    download=False,
+    image_size=None,
+    train_examples=None,
+    validation_examples=None,
+):
     """Returns an `ImageDataset`.
 
     Args:
-        dataset: one of `DATASETS`.
+        dataset: one of `DATASETS`, `image_folder:PATH` (see `agkd_tf.data.image_folder`), or the name of
+            another image classification set of tensorflow-datasets.
         data_dir: folder of prepared tensorflow-datasets.
+        manual_dir: folder of archives fetched by hand, to prepare a data set from, into `data_dir`.
         download: whether a data set that is not prepared may be fetched.
+        image_size: height and width that images are cropped and scaled to; None to leave them.
         train_examples: train on the first so many images of the training split; None or 0 for all.
         validation_examples: images held out of the training split; None for a tenth of it.
 
     Raises:
         InputError: for an unknown name, missing data, or more examples than there are.
     """
-    load = DATASETS[check_choice("dataset", dataset, sorted(DATASETS))]
-    official, test, class_names, augmentation = load(data_dir=data_dir, download=download)
+    place = {"data_dir": data_dir, "manual_dir": manual_dir, "download": download, "image_size": image_size}
+    official, test, class_names, augmentation = _loader(dataset)(**place)
     train, validation = hold_out_validation(
         official,
         train_examples=train_examples,
@@ -39,3 +63,18 @@ def load_dataset(dataset, *, data_dir=None, download=False, train_examples=None,
     for split, examples in (("train", train), ("validation", validation), ("test", test)):
         check_examples(f"{dataset}/{split}", examples, len(class_names))
     return ImageDataset(dataset, class_names, train, validation, test, augmentation)
+
+
+def _loader(dataset):
+    if dataset in DATASETS:
+        return DATASETS[dataset]
+    if dataset.startswith(IMAGE_FOLDER):
+        return functools.partial(image_folder.load, dataset.removeprefix(IMAGE_FOLDER))
+    return functools.partial(_other, dataset)
+
+
+def _other(name, **place):
+    try:
+        return tfds.load(name, **place)
+    except tfds.UnknownDatasetError as error:
+        raise InputError(f"`dataset` must be one of {', '.join(DATASET_NAMES)}. Received: {name!r}") from error

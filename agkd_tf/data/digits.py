@@ -7,20 +7,25 @@ from sklearn.model_selection import train_test_split
 
 from agkd_tf.data.image_dataset import Examples
 from agkd_tf.data.splits import SPLIT_SEED
+from agkd_tf.errors import check_range
 
 SIDE = 16  # a network of total stride 4 then has 4x4 attention maps
 TEST_EXAMPLES = 400
 
 
-def load(**_):
+def load(*, image_size=None, **_):
     """Returns (official train `Examples`, test `Examples`, class names, augmentation).
 
-    The 8x8 images are enlarged to 16x16 by bilinear interpolation. The package has no official
-    division: 400 images, in the classes' proportions, are the test split.
+    The 8x8 images are enlarged by bilinear interpolation. The package has no official division: 400
+    images, in the classes' proportions, are the test split.
+
+    Args:
+        image_size: height and width of the enlarged images; None for 16.
     """
+    side = SIDE if image_size is None else check_range("image_size", image_size, 8)
     bunch = load_digits()
     small = (bunch.images / 16.0).astype(np.float32)[..., None]
-    images = tf.image.resize(small, (SIDE, SIDE)).numpy()
+    images = tf.image.resize(small, (side, side)).numpy()
     images = np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
     labels = bunch.target.astype(np.int32)
     train, test = train_test_split(

@@ -3,64 +3,142 @@
 import os
 
 import numpy as np
+import tensorflow as tf
 
 from agkd_tf.data.image_dataset import Examples
-from agkd_tf.errors import InputError
+from agkd_tf.errors import InputError, check_range
 
-# Published augmentation (pad 4, random crop, flip) of the data sets it is published for.
-AUGMENTATION = {"cifar10": "crop_flip", "cifar100": "crop_flip"}
+# Published augmentation of the data sets it is published for: pad 4, random crop, flip.
+AUGMENTATION = {"cifar10": "crop_flip", "cifar100": "crop_flip", "tiny_imagenet": "crop_flip"}
 
 
-def load(name, *, data_dir=None, download=False):
+class UnknownDatasetError(InputError):
+    """Raised for a name that tensorflow-datasets does not know."""
+
+
+def load(name, *, data_dir=None, manual_dir=None, download=False, image_size=None):
     """Returns (train `Examples`, test `Examples`, class names, augmentation) of a TFDS data set.
+
+    A data set without a `test` split is tested on its `validation` split.
 
     Args:
         name: a tensorflow-datasets name, for example `cifar10`.
         data_dir: folder of prepared data sets; None for tensorflow-datasets' own default.
+        manual_dir: folder of archives fetched by hand, for data sets that take one.
         download: whether the data set may be fetched from the network where it is not prepared.
+        image_size: height and width that images are cropped and scaled to; None to leave them.
 
     Raises:
         InputError: if the folder, the data set or one of its parts is missing.
     """
     import tensorflow_datasets as tfds  # slow to import, and not needed for `digits`
 
-    if data_dir is not None and not os.path.isdir(data_dir) and not download:
-        raise InputError(f"`data_dir` is not a folder. Received: {data_dir!r}")
+    check_data_dir(data_dir, download=download)
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError) as error:
-        raise InputError(f"`dataset` is not known to tensorflow-datasets. Received: {name!r}") from error
+    except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        raise UnknownDatasetError(f"`dataset` is not known to tensorflow-datasets. Received: {name!r}") from error
+    return prepare_and_read(builder, manual_dir=manual_dir, download=download, image_size=image_size)
+
+
+def check_data_dir(data_dir, *, download):
+    """Checks that a folder of prepared data sets exists, or may be made.
+
+    Raises:
+        InputError: if it does not.
+    """
+    if data_dir is not None and not os.path.isdir(data_dir) and not download:
+        raise InputError(f"`data_dir` is not a folder. Received: {data_dir!r}")
+
+
+def prepare_and_read(builder, *, manual_dir=None, download=False, image_size=None):
+    """Returns what `load` does, of a TFDS builder; prepares it first where that is asked for.
+
+    Args:
+        builder: a `tfds.core.DatasetBuilder`.
+        manual_dir, download, image_size: as `load`.
+
+    Raises:
+        InputError: as `load`.
+    """
+    import tensorflow_datasets as tfds
+
     if not builder.data_path.exists():
-        if not download:
+        if not (download or manual_dir):
             raise InputError(
-                f"`dataset` {name!r} is not prepared in {builder.data_dir}: "
+                f"`dataset` {builder.name!r} is not prepared in {builder.data_dir}: "
                 "give its folder with --data_dir, or --download to fetch it"
             )
-        builder.download_and_prepare()
-    for split in ("train", "test"):
-        if split not in builder.info.splits:
-            raise InputError(f"`dataset` {name!r} has no {split!r} split. It has: {', '.join(builder.info.splits)}")
-    if not {"image", "label"} <= set(builder.info.features):
-        raise InputError(f"`dataset` {name!r} has no `image` and `label`: it is not image classification")
-    names = tuple(builder.info.features["label"].names)
-    train, test = (_read(builder, split) for split in ("train", "test"))
-    return train, test, names, AUGMENTATION.get(name, "none")
+        config = tfds.download.DownloadConfig(manual_dir=manual_dir)
+        builder.download_and_prepare(download_config=config)
+    return read(builder, image_size=image_size)
 
 
-def _read(builder, split):
+def read(builder, *, image_size=None):
+    """Returns what `load` does, of a prepared TFDS builder."""
     import tensorflow_datasets as tfds
+
+    splits, features = builder.info.splits, builder.info.features
+    test = "test" if "test" in splits else "validation"
+    for split in ("train", test):
+        if split not in splits:
+            raise InputError(f"`dataset` {builder.name!r} has no {split!r} split. It has: {', '.join(splits)}")
+    if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
+        raise InputError(f"`dataset` {builder.name!r} has no `image` and class `label`: it is not image classification")
+    examples = (_read_split(builder, split, image_size) for split in ("train", test))
+    return *examples, tuple(features["label"].names), AUGMENTATION.get(builder.name, "none")
+
+
+def _read_split(builder, split, image_size):
+    import tensorflow_datasets as tfds
+
+    def keep(example):
+        image = example["image"]
+        return {"image": crop_and_scale(image, image_size) if image_size else image, "label": example["label"]}
 
     # Keeping the file order makes the first N images the same images everywhere.
     config = tfds.ReadConfig(interleave_cycle_length=1)
     dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
+    dataset = dataset.map(keep, num_parallel_calls=tf.data.AUTOTUNE)
     count = builder.info.splits[split].num_examples
-    shape = builder.info.features["image"].shape
-    if None in shape:
-        raise InputError(f"`dataset` {builder.name!r} has images of many sizes: {shape}")
-    images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int32)
-    start = 0
-    for batch in dataset.batch(1000).as_numpy_iterator():
-        stop = start + len(batch["label"])
-        images[start:stop], labels[start:stop] = batch["image"], batch["label"]
-        start = stop
+    if not count:
+        raise InputError(f"`dataset` {builder.name!r} has no image in its {split!r} split")
+    batch = 1 if None in dataset.element_spec["image"].shape else 1000
+    images, labels, start = None, np.empty(count, np.int32), 0
+    try:
+        for part in dataset.batch(batch).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+            if images is None:
+                images = np.empty((count, *part["image"].shape[1:]), np.uint8)
+            if part["image"].shape[1:] != images.shape[1:]:
+                raise InputError(
+                    f"`dataset` {builder.name!r} has images of many sizes, such as {images.shape[1:]} and "
+                    f"{part['image'].shape[1:]}: give one with --image_size"
+                )
+            stop = start + len(part["label"])
+            images[start:stop], labels[start:stop] = part["image"], part["label"]
+            start = stop
+    except tf.errors.InvalidArgumentError as error:
+        raise InputError(
+            f"`dataset` {builder.name!r}: an image of its {split!r} split, after the first {start}, cannot be decoded: "
+            f"{error.message.splitlines()[0]}"
+        ) from error
     return Examples(images, labels)
+
+
+def crop_and_scale(image, size):
+    """Returns the middle square of an image, scaled.
+
+    Args:
+        image: uint8 [H, W, C].
+        size: height and width of the result.
+
+    Returns:
+        uint8 [size, size, C].
+    """
+    check_range("image_size", size, 1)
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    side = tf.minimum(height, width)
+    square = tf.image.crop_to_bounding_box(image, (height - side) // 2, (width - side) // 2, side, side)
+    scaled = tf.image.resize(square, (size, size), antialias=True)
+    scaled = tf.cast(tf.round(tf.clip_by_value(scaled, 0.0, 255.0)), tf.uint8)
+    return tf.ensure_shape(scaled, (size, size, image.shape[-1]))

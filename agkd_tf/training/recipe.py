@@ -21,7 +21,7 @@ class Recipe:
     """A training run. Two runs of one recipe give the same weights on one device.
 
     Attributes:
-        dataset, train_examples, validation_examples: see `agkd_tf.data.load_dataset`.
+        dataset, image_size, train_examples, validation_examples: see `agkd_tf.data.load_dataset`.
         augmentation: a name of `AUGMENTATIONS`; None for the data set's own.
         model: see `agkd_tf.models.build_model`.
         mixed_precision: float32, bfloat16 or float16: what the network computes in.
@@ -44,6 +44,7 @@ class Recipe:
     """
 
     dataset: str = "digits"
+    image_size: int | None = None
     train_examples: int | None = None
     validation_examples: int | None = None
     augmentation: str | None = None
@@ -118,12 +119,12 @@ class Recipe:
             pool_capacity=None,
         )
 
-    def load_dataset(self, *, data_dir=None, download=False):
-        """Returns the `ImageDataset`."""
+    def load_dataset(self, **place):
+        """Returns the `ImageDataset`; `place` says where it is, as `agkd_tf.data.load_dataset` takes it."""
         return load_dataset(
             self.dataset,
-            data_dir=data_dir,
-            download=download,
+            **place,
+            image_size=self.image_size,
             train_examples=self.train_examples,
             validation_examples=self.validation_examples,
         )

@@ -24,8 +24,12 @@ def test_class_names_count_the_classes():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(InputError, match=r"must be one of cifar10, digits. Received: 'mnist'"):
-        load_dataset("mnist")
+    with pytest.raises(InputError, match=r"must be one of cifar10, cifar100, digits, .* Received: 'no_such_set'"):
+        load_dataset("no_such_set")
+
+
+def test_digits_have_the_size_asked_for():
+    assert load_dataset("digits", image_size=32).image_shape == (32, 32, 1)
 
 
 @pytest.mark.parametrize("sizes", [{"train_examples": 1397}, {"validation_examples": 1397}, {"train_examples": 5000}])

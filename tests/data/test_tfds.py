@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_datasets
 
-from agkd_tf.data import tfds
+from agkd_tf.data import load_dataset, tfds
 from agkd_tf.errors import InputError
 
 
@@ -17,6 +19,64 @@ def test_cifar10_has_its_published_sizes(cifar10_dir):
     assert train.images[-100:].any(axis=(1, 2, 3)).all()  # read to the end
 
 
+# SVHN and CIFAR-100 cannot be had without a network: their stock builders write mocked images, which are
+# read back as real ones would be.
+MOCKED = {"svhn_cropped": (10, "none"), "cifar100": (100, "crop_flip")}
+
+
+def prepare_mocked(name, folder, monkeypatch, *, splits=("train", "test")):
+    """Prepares the stock builder of a data set with 24 and 12 images whose pixels are their numbers."""
+    builder = tensorflow_datasets.builder(name, data_dir=folder)
+    classes = builder.info.features["label"].num_classes
+
+    def examples(count):
+        for number in range(count):
+            example = {"image": np.full((32, 32, 3), number, np.uint8), "label": number % classes}
+            if "coarse_label" in builder.info.features:
+                example["coarse_label"] = 0
+            if "id" in builder.info.features:
+                example["id"] = str(number)
+            yield number, example
+
+    sizes = dict(zip(splits, (24, 12), strict=False))
+    monkeypatch.setattr(
+        type(builder),
+        "_split_generators",
+        lambda self, *_: {split: examples(size) for split, size in sizes.items()},
+    )
+    builder.download_and_prepare()
+
+
+@pytest.mark.parametrize("name", MOCKED)
+def test_a_stock_builders_images_are_read_whole_and_with_their_labels(name, tmp_path, monkeypatch):
+    prepare_mocked(name, tmp_path, monkeypatch)
+    classes, augmentation = MOCKED[name]
+    dataset = load_dataset(name, data_dir=str(tmp_path), validation_examples=4)
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (20, 4, 12)
+    assert (dataset.image_shape, dataset.num_classes) == ((32, 32, 3), classes)
+    assert dataset.augmentation == augmentation
+    for split in (dataset.train, dataset.validation, dataset.test):
+        np.testing.assert_array_equal(split.images[:, 0, 0, 0] % classes, split.labels)
+    drawn = np.concatenate([dataset.train.images, dataset.validation.images])[:, 0, 0, 0]
+    np.testing.assert_array_equal(np.sort(drawn), np.arange(24))
+
+
+def test_a_set_without_a_test_split_is_refused(tmp_path, monkeypatch):
+    prepare_mocked("cifar100", tmp_path, monkeypatch, splits=("train",))
+    with pytest.raises(InputError, match=r"no 'validation' split. It has: train"):
+        load_dataset("cifar100", data_dir=str(tmp_path))
+
+
+def test_images_are_cropped_to_their_middle_and_scaled():
+    image = np.zeros((8, 16, 3), np.uint8)
+    image[:, 4:12] = 200
+    np.testing.assert_array_equal(tfds.crop_and_scale(tf.constant(image), 4), np.full((4, 4, 3), 200))
+    checks = np.kron(np.indices((4, 4)).sum(0) % 2, np.ones((2, 2)))[..., None] * 255
+    half = tfds.crop_and_scale(tf.constant(checks, tf.uint8), 4).numpy()
+    assert half.shape == (4, 4, 1)
+    assert np.corrcoef(half.ravel(), (np.indices((4, 4)).sum(0) % 2).ravel())[0, 1] > 0.9
+
+
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="`data_dir` is not a folder"):
         tfds.load("cifar10", data_dir=str(tmp_path / "nowhere"))
@@ -27,6 +87,12 @@ def test_an_unprepared_data_set_is_refused_with_a_remedy(tmp_path):
         tfds.load("cifar10", data_dir=str(tmp_path))
 
 
-def test_an_unknown_name_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"not known to tensorflow-datasets. Received: 'no_such_set'"):
-        tfds.load("no_such_set", data_dir=str(tmp_path))
+@pytest.mark.parametrize("name", ["no_such_set", "", "cifar10/9", "a:b:c", "CIFAR 10"])
+def test_an_unknown_name_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match="not known to tensorflow-datasets"):
+        tfds.load(name, data_dir=str(tmp_path))
+
+
+def test_a_set_of_something_else_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"is not prepared|not image classification"):
+        load_dataset("imdb_reviews", data_dir=str(tmp_path))

@@ -1,0 +1,96 @@
+"""Tiny ImageNet: a tensorflow-datasets builder of the official archive.
+
+200 classes, 500 training and 50 validation images each, 64x64. The official test images have no labels;
+the validation split, which published tables use, is the test split here.
+"""
+
+import pathlib
+import zipfile
+from typing import ClassVar
+
+import tensorflow_datasets as tfds
+
+from agkd_tf.data.tfds import check_data_dir, prepare_and_read
+from agkd_tf.errors import InputError
+
+ARCHIVE = "tiny-imagenet-200.zip"
+URL = f"http://cs231n.stanford.edu/{ARCHIVE}"
+SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
+BYTES = 248_100_043
+ROOT = "tiny-imagenet-200/"
+
+
+def load(*, data_dir=None, manual_dir=None, download=False, image_size=None):
+    """Returns (train `Examples`, test `Examples`, class names, augmentation).
+
+    Args:
+        data_dir, download, image_size: as `agkd_tf.data.tfds.load`.
+        manual_dir: folder with `tiny-imagenet-200.zip`, to prepare the data set from.
+
+    Raises:
+        InputError: as `agkd_tf.data.tfds.load`, or for a folder without the archive.
+    """
+    archive = None
+    if manual_dir is not None:
+        archive = pathlib.Path(manual_dir) / ARCHIVE
+        if not archive.is_file():
+            raise InputError(f"`manual_dir` has no {ARCHIVE}. Received: {manual_dir!r}")
+    check_data_dir(data_dir, download=download or archive)
+    builder = TinyImagenet(archive=archive, data_dir=data_dir)
+    return prepare_and_read(builder, manual_dir=manual_dir, download=download, image_size=image_size)
+
+
+with tfds.core.registered.skip_registration():
+
+    class TinyImagenet(tfds.core.GeneratorBasedBuilder):
+        """Reads the archive where it lies; nothing is extracted.
+
+        Args:
+            archive: path of the archive; None to download it.
+            **kwargs: as `tfds.core.GeneratorBasedBuilder`.
+        """
+
+        name = "tiny_imagenet"
+        VERSION = tfds.core.Version("1.0.0")
+        url_infos: ClassVar = {URL: tfds.download.checksums.UrlInfo(size=BYTES, checksum=SHA256, filename=ARCHIVE)}
+
+        def __init__(self, *, archive=None, **kwargs):
+            self._archive = archive
+            super().__init__(**kwargs)
+
+        def _info(self):
+            features = {
+                "image": tfds.features.Image(shape=(64, 64, 3), encoding_format="jpeg"),
+                "label": tfds.features.ClassLabel(num_classes=200),
+            }
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features), supervised_keys=("image", "label")
+            )
+
+        def _split_generators(self, dl_manager):
+            path = self._archive or dl_manager.download(URL)
+            try:
+                archive = zipfile.ZipFile(path)
+                names = archive.read(f"{ROOT}wnids.txt").decode().split()
+                annotations = archive.read(f"{ROOT}val/val_annotations.txt").decode().splitlines()
+            except (zipfile.BadZipFile, KeyError, OSError) as error:
+                raise InputError(f"{path} is not the Tiny ImageNet archive, or is damaged: {error}") from error
+            names = sorted(names)
+            self.info.features["label"].names = names
+            validation = dict(line.split("\t")[:2] for line in annotations)
+            return {
+                "train": self._generate_examples(archive, "train/", lambda file: file.split("/")[1], set(names)),
+                "validation": self._generate_examples(
+                    archive, "val/images/", lambda file: validation.get(file.rpartition("/")[2]), set(names)
+                ),
+            }
+
+        def _generate_examples(self, archive, folder, label_of, names):
+            for entry in archive.namelist():
+                file = entry.removeprefix(ROOT)
+                if file.startswith(folder) and file.endswith(".JPEG"):
+                    label = label_of(file)
+                    if label not in names:
+                        raise InputError(f"{archive.filename}: {entry} has no known class. Received: {label!r}")
+                    # The bytes stay as they are; grayscale files become colour where they are decoded.
+                    yield file, {"image": archive.open(entry), "label": label}

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from agkd_tf.data import load_dataset
+from agkd_tf.errors import InputError
+
+
+def write(folder, split, label, number, shape=(20, 20, 3), suffix="png"):
+    path = folder / split / label / f"{number}.{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.full(shape, number, np.uint8)
+    path.write_bytes(tf.io.encode_png(image).numpy())
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve training and six test images of three classes, under a path with a space and an umlaut."""
+    root = tmp_path / "meine Bilder für Ä"
+    for number in range(18):
+        write(root, "train" if number < 12 else "test", ("cat", "ant", "bee")[number % 3], number)
+    return root
+
+
+def test_images_get_the_class_of_their_folder_in_alphabetical_order(folder):
+    dataset = load_dataset(f"image_folder:{folder}", validation_examples=3)
+    assert dataset.class_names == ("ant", "bee", "cat")
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (9, 3, 6)
+    assert dataset.image_shape == (20, 20, 3)
+    for split in (dataset.train, dataset.validation, dataset.test):
+        numbers = split.images[:, 0, 0, 0]
+        expected = [dataset.class_names.index(("cat", "ant", "bee")[number % 3]) for number in numbers]
+        np.testing.assert_array_equal(split.labels, expected)
+
+
+def test_grayscale_and_transparent_images_become_colour(folder):
+    write(folder, "train", "ant", 30, shape=(20, 20, 1))
+    write(folder, "train", "bee", 31, shape=(20, 20, 4))
+    dataset = load_dataset(f"image_folder:{folder}", validation_examples=1)
+    images = np.concatenate([dataset.train.images, dataset.validation.images])
+    assert images.shape == (14, 20, 20, 3)
+    assert {30, 31} <= set(images[:, 5, 5, 2])
+
+
+def test_many_sizes_are_refused_or_scaled(folder):
+    write(folder, "train", "ant", 40, shape=(30, 10, 3))
+    with pytest.raises(InputError, match=r"many sizes.*--image_size"):
+        load_dataset(f"image_folder:{folder}")
+    dataset = load_dataset(f"image_folder:{folder}", image_size=16)
+    assert dataset.image_shape == (16, 16, 3)
+
+
+def test_without_a_test_folder_validation_is_the_test_split(folder):
+    (folder / "test").rename(folder / "validation")
+    assert len(load_dataset(f"image_folder:{folder}").test) == 6
+
+
+def test_a_corrupt_image_is_refused(folder):
+    path = write(folder, "train", "ant", 50)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(InputError, match=r"'train' split.* cannot be decoded"):
+        load_dataset(f"image_folder:{folder}")
+
+
+def test_a_wrong_layout_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="PATH/train/CLASS"):
+        load_dataset(f"image_folder:{tmp_path / 'nowhere'}")
+    (folder / "train" / "dog").mkdir()
+    with pytest.raises(InputError, match="no training image of class 'dog'"):
+        load_dataset(f"image_folder:{folder}")
+    one = tmp_path / "one"
+    for split in ("train", "test"):
+        write(one, split, "cat", 1)
+    with pytest.raises(InputError, match="at least two classes"):
+        load_dataset(f"image_folder:{one}")
+    write(tmp_path / "half", "train", "cat", 1)
+    with pytest.raises(InputError, match="split"):
+        load_dataset(f"image_folder:{tmp_path / 'half'}")

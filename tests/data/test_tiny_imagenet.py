@@ -1,0 +1,94 @@
+"""Tiny ImageNet, on a small archive made here and, where it is there, on a real subset."""
+
+import io
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from agkd_tf.data import load_dataset
+from agkd_tf.errors import InputError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WNIDS = [f"n{number:08d}" for number in range(300, 100, -1)]  # not in alphabetical order, as in the official file
+
+
+def jpeg(number, grayscale=False):
+    image = np.full((64, 64, 1 if grayscale else 3), number, np.uint8)
+    return tf.io.encode_jpeg(image, quality=100).numpy()
+
+
+def write_archive(folder, *, annotations=True, label=None):
+    """Writes an archive of the official layout: two training and one validation image a class."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / "tiny-imagenet-200.zip", "w") as archive:
+        archive.writestr("tiny-imagenet-200/wnids.txt", "\n".join(WNIDS) + "\n")
+        lines = []
+        for place, wnid in enumerate(WNIDS):
+            for number in range(2):
+                name = f"tiny-imagenet-200/train/{wnid}/images/{wnid}_{number}.JPEG"
+                archive.writestr(name, jpeg(int(wnid[1:]) - 100, grayscale=number == 1))
+            archive.writestr(f"tiny-imagenet-200/train/{wnid}/{wnid}_boxes.txt", "x\t0\t0\t63\t63\n")
+            archive.writestr(f"tiny-imagenet-200/val/images/val_{place}.JPEG", jpeg(int(wnid[1:]) - 100))
+            archive.writestr(f"tiny-imagenet-200/test/images/test_{place}.JPEG", jpeg(0))
+            lines.append(f"val_{place}.JPEG\t{label or wnid}\t0\t0\t63\t63")
+        if annotations:
+            archive.writestr("tiny-imagenet-200/val/val_annotations.txt", "\n".join(lines) + "\n")
+    return str(folder)
+
+
+def test_labels_come_from_folders_and_annotations_and_grayscale_becomes_colour(tmp_path):
+    manual = write_archive(tmp_path / "archives")
+    data = str(tmp_path / "data")
+    dataset = load_dataset("tiny_imagenet", data_dir=data, manual_dir=manual, validation_examples=200)
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (200, 200, 200)
+    assert dataset.image_shape == (64, 64, 3)
+    assert dataset.class_names == tuple(sorted(WNIDS))
+    assert dataset.augmentation == "crop_flip"
+    for split in (dataset.train, dataset.validation, dataset.test):
+        numbers = split.images[:, 32, 32, 1].astype(int)
+        expected = np.array([int(dataset.class_names[label][1:]) - 100 for label in split.labels])
+        assert np.abs(numbers - expected).max() <= 1
+    # Prepared once, it needs the archive no more.
+    again = load_dataset("tiny_imagenet", data_dir=data, validation_examples=200)
+    np.testing.assert_array_equal(again.train.images, dataset.train.images)
+
+
+@pytest.mark.parametrize("broken", [{"annotations": False}, {"label": "n99999999"}])
+def test_an_archive_of_other_content_is_refused(tmp_path, broken):
+    manual = write_archive(tmp_path / "archives", **broken)
+    with pytest.raises(InputError, match=r"not the Tiny ImageNet archive|no known class"):
+        load_dataset("tiny_imagenet", data_dir=str(tmp_path / "data"), manual_dir=manual)
+
+
+def test_a_damaged_or_missing_archive_is_refused(tmp_path):
+    manual = write_archive(tmp_path / "archives")
+    with pytest.raises(InputError, match="is not prepared"):
+        load_dataset("tiny_imagenet", data_dir=manual)
+    with pytest.raises(InputError, match=r"`manual_dir` has no tiny-imagenet-200.zip"):
+        load_dataset("tiny_imagenet", manual_dir=str(tmp_path))
+    path = tmp_path / "archives" / "tiny-imagenet-200.zip"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="damaged"):
+        load_dataset("tiny_imagenet", data_dir=str(tmp_path / "data"), manual_dir=manual)
+
+
+@pytest.mark.slow
+def test_the_real_archive_is_read(tmp_path):
+    folder = os.environ.get("AGKD_TF_DATA") or ROOT.parent / "shared" / "data"
+    if not (pathlib.Path(folder) / "tiny-imagenet-200.zip").is_file():
+        pytest.skip("no tiny-imagenet-200.zip: set AGKD_TF_DATA to a folder with it")
+    dataset = load_dataset("tiny_imagenet", data_dir=str(tmp_path), manual_dir=str(folder), validation_examples=200)
+    assert dataset.num_classes == 200
+    assert dataset.class_names[0] == "n01443537"
+    labels = np.concatenate([dataset.train.labels, dataset.validation.labels])
+    assert len(np.unique(np.bincount(labels, minlength=200))) == 1  # as many of each class
+    assert dataset.train.images.std(axis=(1, 2, 3)).min() > 1
+    with zipfile.ZipFile(pathlib.Path(folder) / "tiny-imagenet-200.zip") as archive:
+        data = io.BytesIO(archive.read("tiny-imagenet-200/val/images/val_0.JPEG")).getvalue()
+    first = tf.io.decode_jpeg(data, channels=3).numpy()
+    (place,) = np.flatnonzero((dataset.test.images == first).all(axis=(1, 2, 3)))
+    assert dataset.class_names[dataset.test.labels[place]] == "n03444034"
