@@ -35,3 +35,7 @@ def cifar10_dir():
         if folder and (pathlib.Path(folder) / "cifar10").is_dir():
             return str(folder)
     pytest.skip("no prepared CIFAR-10: set AGKD_TF_DATA to a tensorflow-datasets folder")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="Rewrite the recorded values in tests/golden.")

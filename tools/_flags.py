@@ -18,6 +18,7 @@ from agkd_tf.training import Recipe, default_hyperparameters
 from agkd_tf.training.checkpoints import SELECT_BEST
 from agkd_tf.training.recipe import PRECISIONS
 
+EPOCH_LISTS = ("decay_epochs", "teacher_decay_epochs")
 DEFAULT = "the defense's own default"
 
 
@@ -135,6 +136,13 @@ def define_recipe(flag_values=flags.FLAGS):
         high=1.0,
         default=fields["teacher_label_smoothing"],
     )
+    integer("teacher_epochs", "Epochs of a teacher that is trained first; --epochs if not given.", 1)
+    flags.DEFINE_list(
+        "teacher_decay_epochs",
+        None,
+        "Decay epochs of a teacher that is trained first; --decay_epochs if not given.",
+        flag_values,
+    )
     flags.DEFINE_bool(
         "init_from_teacher",
         None,
@@ -220,10 +228,12 @@ def recipe_from_flags(flag_values=flags.FLAGS):
         for field in dataclasses.fields(Recipe)
         if field.name != "hyperparameters"
     }
-    try:
-        settings["decay_epochs"] = tuple(int(epoch) for epoch in flag_values.decay_epochs if epoch)
-    except ValueError:
-        raise InputError(f"`decay_epochs` must be epochs. Received: {','.join(flag_values.decay_epochs)}") from None
+    for name in EPOCH_LISTS:
+        if settings[name] is not None:
+            try:
+                settings[name] = tuple(int(epoch) for epoch in settings[name] if epoch)
+            except ValueError:
+                raise InputError(f"`{name}` must be epochs. Received: {','.join(settings[name])}") from None
     known = default_hyperparameters(settings["defense"])
     hyperparameters = {}
     for name in sorted(set().union(*map(default_hyperparameters, DEFENSES))):
@@ -240,7 +250,9 @@ def flags_from_recipe(recipe):
     for field in dataclasses.fields(Recipe):
         if field.name != "hyperparameters":
             value = getattr(recipe, field.name)
-            _set(values, field.name, list(map(str, value)) if field.name == "decay_epochs" else value)
+            _set(
+                values, field.name, list(map(str, value)) if field.name in EPOCH_LISTS and value is not None else value
+            )
     for name, value in recipe.hyperparameters.items():
         _set(values, name, value)
     return values

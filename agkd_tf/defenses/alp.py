@@ -24,6 +24,8 @@ class ALP(AdversarialTraining):
     Source: Kannan et al., Adversarial Logit Pairing, 2018.
     """
 
+    training_images = 2
+
     def __init__(self, student, *, pairing_weight=0.5, **kwargs):
         super().__init__(student, **kwargs)
         self.pairing_weight = check_range("pairing_weight", pairing_weight, 0.0)

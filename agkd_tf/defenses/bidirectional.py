@@ -45,6 +45,8 @@ class Bidirectional(AdversarialDefense):
         **kwargs: as `AdversarialDefense`.
     """
 
+    training_images = 3
+
     def __init__(self, student, *, pool=None, attack_steps=2, label_smoothing=0.5, mart=False, mart_beta=6.0, **kwargs):
         super().__init__(student, attack_steps=attack_steps, **kwargs)
         self.pool = pool

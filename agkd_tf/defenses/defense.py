@@ -43,6 +43,8 @@ class Defense(keras.Model):
         InputError: for a value out of range, or a student whose structure is not understood.
     """
 
+    # How many images its training-mode passes see for each image of a batch: what memory is planned by.
+    training_images = 1
     # Whether a run starts the student from a clean teacher's weights unless told otherwise.
     starts_from_teacher = False
 

@@ -29,6 +29,8 @@ class MART(AdversarialDefense):
     ICLR 2020, eq. 11; constants of its released code.
     """
 
+    training_images = 2
+
     def __init__(self, student, *, mart_beta=6.0, attack_steps=10, start_stddev=0.001, label_smoothing=0.0, **kwargs):
         super().__init__(student, attack_steps=attack_steps, start_stddev=start_stddev, **kwargs)
         self.mart_beta = check_range("mart_beta", mart_beta, 0.0)

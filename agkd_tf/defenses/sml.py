@@ -41,6 +41,8 @@ class SML(AdversarialTraining):
     positive), for which the first candidate of each image is drawn from another class.
     """
 
+    training_images = 4
+
     def __init__(
         self,
         student,

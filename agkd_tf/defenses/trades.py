@@ -28,6 +28,8 @@ class TRADES(AdversarialDefense):
     eq. 5, and its released code, which runs the clean pass twice.
     """
 
+    training_images = 2
+
     def __init__(self, student, *, trades_beta=6.0, attack_steps=10, start_stddev=0.001, label_smoothing=0.0, **kwargs):
         super().__init__(student, attack_steps=attack_steps, start_stddev=start_stddev, **kwargs)
         if not self.random_start:

@@ -30,7 +30,8 @@ class Recipe:
             so that a recorded recipe says all of them.
         init_from: run's folder or `.keras` file to start the student from.
         teacher: likewise, the clean teacher; None trains one first where one is needed.
-        teacher_label_smoothing: of a teacher that is trained first.
+        teacher_label_smoothing, teacher_epochs, teacher_decay_epochs: of a teacher that is trained first; None
+            for the run's own epochs. Everything else is as in the run.
         init_from_teacher: start the student from the teacher's weights; None for the defense's habit,
             unless `init_from` is given.
         pool_capacity: images of each class kept on the device; None for all.
@@ -55,6 +56,8 @@ class Recipe:
     init_from: str | None = None
     teacher: str | None = None
     teacher_label_smoothing: float = 0.5
+    teacher_epochs: int | None = None
+    teacher_decay_epochs: tuple[int, ...] | None = None
     init_from_teacher: bool | None = None
     pool_capacity: int | None = None
     learning_rate: float = 0.1
@@ -95,7 +98,8 @@ class Recipe:
             raise InputError("`select_best` of robust needs --validation_attack_steps of at least 1")
         if self.ema is not None:
             check_range("ema", self.ema, 0.0, 1.0)
-        step_decay(self.learning_rate, decay_epochs=self.decay_epochs, decay_rate=self.decay_rate, steps_per_epoch=1)
+        for epochs in (self.decay_epochs, self.teacher_decay_epochs or ()):
+            step_decay(self.learning_rate, decay_epochs=epochs, decay_rate=self.decay_rate, steps_per_epoch=1)
 
     @property
     def has_teacher(self):
@@ -114,6 +118,10 @@ class Recipe:
             self,
             defense="undefended",
             hyperparameters={"eps": eps, "label_smoothing": self.teacher_label_smoothing},
+            epochs=self.teacher_epochs or self.epochs,
+            decay_epochs=self.decay_epochs if self.teacher_decay_epochs is None else self.teacher_decay_epochs,
+            teacher_epochs=None,
+            teacher_decay_epochs=None,
             init_from_teacher=False,
             select_best="last",
             pool_capacity=None,
