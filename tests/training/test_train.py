@@ -2,13 +2,17 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from agkd_tf import InputError
+from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.training import NonFiniteLossError, Recipe, train
+from agkd_tf.training.callbacks import ValidateAverage
+from agkd_tf.training.checkpoints import Checkpoints
 from agkd_tf.training.schedule import step_decay
 from agkd_tf.workdir import Workdir
 
@@ -137,3 +141,123 @@ def test_the_student_starts_from_the_teacher_a_file_or_afresh(data, tmp_path):
     wider = dataclasses.replace(started, model="wrn-10-2")
     with pytest.raises(InputError, match="init_from"):
         wider.build_student(data)
+
+
+def cat(**changes):
+    settings = {"eps": 0.15, "validation_attack_steps": 1, "smoothing_scale": 2.0, "attack_steps": 2}
+    return dataclasses.replace(SMALL, defense="cat_ce", hyperparameters=settings, init_from_teacher=None, **changes)
+
+
+@pytest.mark.slow
+def test_memory_and_moving_average_survive_a_resume(data, tmp_path):
+    whole, broken = Workdir(tmp_path / "whole"), Workdir(tmp_path / "broken")
+    unbroken = train(cat(ema=0.9), whole, data, verbose=0, panel_every=1)
+    train(cat(ema=0.9, epochs=1), broken, data, verbose=0, panel_every=0)
+    resumed = train(cat(ema=0.9), broken, data, verbose=0, panel_every=0)
+    np.testing.assert_array_equal(unbroken.example_eps.numpy(), resumed.example_eps.numpy())
+    assert resumed.example_eps.numpy().max() > 0
+    for a, b in zip(weights_of(whole), weights_of(broken), strict=True):
+        np.testing.assert_array_equal(a, b)
+    plain = Workdir(tmp_path / "plain")
+    train(cat(), plain, data, verbose=0, panel_every=0)
+    assert np.any(weights_of(plain)[0] != weights_of(whole)[0])
+
+
+def test_the_student_becomes_the_moving_average_of_its_weights(data):
+    defense = undefended(ema=0.8, decay_epochs=()).build_defense(data)
+    seen = []
+    record = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append([w.numpy() for w in defense.student.trainable_weights])
+    )
+    batches = training_batches(data.train, batch_size=32, seed=0)
+    defense.fit(batches, steps_per_epoch=4, verbose=0, shuffle=False, callbacks=[record])
+    average = seen[0]
+    for weights in seen[1:]:
+        average = [0.8 * old + 0.2 * new for old, new in zip(average, weights, strict=True)]
+    for expected, weight in zip(average, defense.student.trainable_weights, strict=True):
+        np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-5, atol=1e-6)
+    with defense.averaged():
+        np.testing.assert_allclose(defense.student.trainable_weights[0].numpy(), average[0], rtol=1e-5, atol=1e-6)
+
+
+def test_validation_and_the_saved_student_see_the_average_and_training_does_not(data, tmp_path):
+    recipe = undefended(ema=0.5, decay_epochs=())
+    defense = recipe.build_defense(data)
+    weight = defense.student.trainable_weights[0]
+    validated, trained = [], []
+    watch = keras.callbacks.LambdaCallback(
+        on_test_batch_begin=lambda batch, logs: validated.append(weight.numpy()),
+        on_train_batch_end=lambda batch, logs: trained.append(weight.numpy()),
+    )
+    defense.fit(
+        training_batches(data.train, batch_size=32, seed=0),
+        steps_per_epoch=3,
+        validation_data=evaluation_batches(data.validation, batch_size=20),
+        callbacks=[ValidateAverage(), watch],
+        verbose=0,
+        shuffle=False,
+    )
+    average = trained[0]
+    for value in trained[1:]:
+        average = 0.5 * average + 0.5 * value
+    np.testing.assert_allclose(validated[0], average, rtol=1e-5, atol=1e-6)
+    assert np.any(validated[0] != trained[-1])
+
+
+@pytest.mark.parametrize(("select_best", "chosen", "last"), [("robust", [0, 2], 3), ("last", [0, 1, 2, 3, 4], 5)])
+def test_the_student_of_the_best_epoch_is_chosen_also_after_a_restart(data, tmp_path, select_best, chosen, last):
+    epoch, chosen_epochs = -1, []
+
+    def checkpoints():
+        defense = undefended(decay_epochs=()).build_defense(data)
+        return Checkpoints(tmp_path, defense, select_best=select_best, choose=lambda: chosen_epochs.append(epoch))
+
+    keeper = checkpoints()
+    for epoch, score in enumerate([0.2, 0.1, 0.4, 0.4, 0.3]):
+        if epoch == 3:
+            keeper = checkpoints()
+            assert keeper.restore() == 3
+        keeper.on_epoch_end(epoch, {"val_robust_accuracy": score})
+    assert chosen_epochs == chosen
+    assert keeper.chosen_epoch == last
+
+
+@pytest.mark.slow
+def test_a_lost_best_student_is_not_replaced_in_silence(data, tmp_path):
+    recipe, run = undefended(select_best="robust", epochs=2, decay_epochs=()), Workdir(tmp_path)
+    train(recipe, run, data, verbose=0, panel_every=0)
+    chosen = weights_of(run)
+    defense = train(recipe, run, data, verbose=0, panel_every=0)
+    np.testing.assert_array_equal(defense.student.get_weights()[0], chosen[0])
+    state = Checkpoints(run.checkpoints, recipe.build_defense(data), select_best="robust", choose=None)
+    state.restore()
+    run.student.unlink()
+    if state.chosen_epoch == 2:
+        train(recipe, run, data, verbose=0, panel_every=0)
+        assert run.student.exists()
+    else:
+        with pytest.raises(InputError, match="missing"):
+            train(recipe, run, data, verbose=0, panel_every=0)
+
+
+def test_selection_and_averaging_that_make_no_sense_are_refused():
+    with pytest.raises(InputError, match="validation_attack_steps"):
+        Recipe(defense="at", select_best="robust", hyperparameters={"validation_attack_steps": 0})
+    with pytest.raises(InputError, match="ema"):
+        Recipe(defense="at", ema=1.5)
+
+
+def test_bml_starts_from_a_teacher_that_is_trained_first(data, tmp_path):
+    recipe = dataclasses.replace(SMALL, defense="bml", hyperparameters={"eps": 0.15}, epochs=1, decay_epochs=())
+    assert recipe.init_from_teacher
+    assert not recipe.has_teacher
+    run = Workdir(tmp_path)
+    train(dataclasses.replace(recipe, learning_rate=1e-9), run, data, verbose=0, panel_every=0)
+    kernels = [weights_of(where)[0] for where in (run, run.teacher)]
+    np.testing.assert_allclose(*kernels, atol=1e-6)
+
+
+def test_a_teachers_schedule_may_differ(data):
+    teacher = dataclasses.replace(SMALL, teacher_epochs=9, teacher_decay_epochs=(4, 6)).for_teacher()
+    assert (teacher.epochs, teacher.decay_epochs, teacher.defense) == (9, (4, 6), "undefended")
+    assert (SMALL.for_teacher().epochs, SMALL.for_teacher().decay_epochs) == (2, (1,))
