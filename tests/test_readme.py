@@ -1,4 +1,4 @@
-"""The README's ten lines run as they stand."""
+"""The README's ten lines run as they stand, and its table of recipes is whole."""
 
 import pathlib
 import re
@@ -20,3 +20,22 @@ def test_the_ten_lines_defend_a_saved_classifier(digits, tmp_path, monkeypatch):
     assert (tmp_path / "defended.keras").is_file()
     trained = names["model"].weights[0].numpy()
     assert np.any(trained != names["defense"].teacher.weights[0].numpy())
+
+
+def test_the_table_names_every_recipe_in_the_row_of_its_defense_and_no_other():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    (start,) = [number for number, line in enumerate(lines) if line.startswith("| `--defense` |")]
+    columns = re.findall(r"`(\w+)`", lines[start])
+    named = set()
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        cells = line.strip("|").split("|")
+        defenses = set(re.findall(r"`(\w+)(?: --mart)?`", cells[0]))
+        for dataset, cell in zip(columns, cells[2:], strict=True):
+            for recipe in re.findall(r"`(\w+)`", cell):
+                text = (ROOT / "flags" / dataset / f"{recipe}.flags").read_text(encoding="utf-8")
+                assert re.search(r"--defense=(\w+)", text).group(1) in defenses
+                named.add((dataset, recipe))
+    recipes = [path for path in (ROOT / "flags").rglob("*.flags") if path.parent.name != "base"]
+    assert named == {(path.parent.name, path.stem) for path in recipes}
