@@ -63,8 +63,17 @@ def uniform_integers(shape, seed, high):
 
 def normal(shape, seed):
     """Returns float32 numbers from N(0, 1) of the given shape."""
+    return _normal_quantile(uniform(shape, seed))
+
+
+def normal_per_example(indices, shape, seed):
+    """Returns float32 [B, *shape] numbers from N(0, 1); see `uniform_per_example`."""
+    return _normal_quantile(uniform_per_example(indices, shape, seed))
+
+
+def _normal_quantile(unit):
     # The middle of each of `uniform`'s 2^24 cells; at 0 and 1 the quantile is infinite.
-    return tf.math.ndtri(tf.minimum(uniform(shape, seed) + 2.0**-25, 1.0 - 2.0**-24))
+    return tf.math.ndtri(tf.minimum(unit + 2.0**-25, 1.0 - 2.0**-24))
 
 
 def uniform_simplex(batch, classes, seed):

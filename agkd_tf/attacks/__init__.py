@@ -1,17 +1,28 @@
 """Attacks: functions of images and a callable `images -> logits`."""
 
-from agkd_tf.attacks.gradient_attack import ATTACK_NAMES, ATTACKS, GradientAttack, parse_attack
+from agkd_tf.attacks.apgd import auto_pgd
+from agkd_tf.attacks.fab import fast_adaptive_boundary
+from agkd_tf.attacks.gradient_attack import NORMS, GradientAttack, pgd_attack
+from agkd_tf.attacks.names import ATTACK_NAMES, Attack, parse_attack
 from agkd_tf.attacks.pgd import input_gradient, projected_gradient_descent
-from agkd_tf.attacks.targets import most_confusing_class, nearest_boundary_class, random_other_class
+from agkd_tf.attacks.square import square_l2, square_linf
+from agkd_tf.attacks.targets import most_confusing_class, nearest_boundary_class, random_other_class, ranked_other_class
 
 __all__ = [
-    "ATTACKS",
     "ATTACK_NAMES",
+    "NORMS",
+    "Attack",
     "GradientAttack",
+    "auto_pgd",
+    "fast_adaptive_boundary",
     "input_gradient",
     "most_confusing_class",
     "nearest_boundary_class",
     "parse_attack",
+    "pgd_attack",
     "projected_gradient_descent",
     "random_other_class",
+    "ranked_other_class",
+    "square_l2",
+    "square_linf",
 ]

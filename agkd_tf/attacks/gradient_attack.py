@@ -1,24 +1,38 @@
-"""An evaluation attack: a named, complete set of settings."""
+"""A gradient attack for evaluation: a complete set of settings."""
 
 import dataclasses
-import re
 
-from agkd_tf.attacks.objectives import OBJECTIVES
+from agkd_tf.attacks.objectives import OBJECTIVES, targeted_cross_entropy
 from agkd_tf.attacks.pgd import projected_gradient_descent
-from agkd_tf.errors import InputError, check_eps
-from agkd_tf.randomness import named_seed, uniform_per_example
+from agkd_tf.attacks.starts import ball_per_example
+from agkd_tf.attacks.targets import most_confusing_class, random_other_class_per_example, ranked_other_class
+from agkd_tf.randomness import named_seed
+
+NORMS = {"linf": float("inf"), "l2": 2}
+# The class that a targeted attack approaches, from the clean image's logits.
+TARGETS = {
+    "mc": lambda logits, labels, indices, seed: most_confusing_class(logits, labels),
+    "least": lambda logits, labels, indices, seed: ranked_other_class(logits, labels, logits.shape[1] - 1),
+    "random": lambda logits, labels, indices, seed: random_other_class_per_example(
+        labels, logits.shape[1], indices, seed
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class GradientAttack:
-    """An untargeted l_inf attack; the last iterate is the adversary.
+    """Projected gradient ascent on a loss; the last iterate is the adversary.
 
     Attributes:
-        name: as the command line spells it, for example `pgd-20`.
+        name: for example `pgd-20`; keys the random numbers.
         objective: a name of `OBJECTIVES`.
         eps, step_size: in units of images in [0, 1].
         steps: number of gradient steps; 0 leaves the images clean.
         random_start: begin at a uniform point of the ball instead of the image.
+        norm: a name of `NORMS`.
+        momentum: decay of the accumulated gradient; None for none.
+        target: a name of `TARGETS`, whose cross-entropy is descended instead; None for untargeted.
+        restart: number of the run, of several with other starts.
     """
 
     name: str
@@ -27,6 +41,10 @@ class GradientAttack:
     step_size: float
     steps: int
     random_start: bool
+    norm: str = "linf"
+    momentum: float | None = None
+    target: str | None = None
+    restart: int = 0
 
     def __call__(self, logits, images, labels, indices, seed):
         """Returns adversarial images.
@@ -41,49 +59,31 @@ class GradientAttack:
         Returns:
             float32 [B, H, W, C].
         """
-        objective, start = OBJECTIVES[self.objective], None
+        seed = named_seed(seed, self.name if not self.restart else f"{self.name}/{self.restart}")
+        start = None
         if self.random_start:
-            start = uniform_per_example(indices, images.shape[1:], named_seed(seed, self.name), -self.eps, self.eps)
+            start = ball_per_example(indices, images.shape[1:], seed, self.eps, self.norm)
+        if self.target is None:
+            score, classes = OBJECTIVES[self.objective], labels
+        else:
+            score = targeted_cross_entropy
+            classes = TARGETS[self.target](logits(images), labels, indices, named_seed(seed, "target"))
         return projected_gradient_descent(
-            lambda adv: objective(logits(adv), labels),
+            lambda adv: score(logits(adv), classes),
             images,
             eps=self.eps,
             step_size=self.step_size,
             steps=self.steps,
             start=start,
+            norm=NORMS[self.norm],
+            momentum=self.momentum,
         )
 
     def settings(self):
         """Returns what a record of a result needs to name, as a dict for JSON."""
-        if not self.steps:
-            return {}
-        return {**dataclasses.asdict(self), "norm": "linf", "targeted": False, "restarts": 1}
+        return dataclasses.asdict(self) if self.steps or self.random_start else {}
 
 
-# Name -> (objective, steps or None for `-K`, step size as a share of eps, random start).
-# 2/255 at eps 8/255, the published step of PGD and CW, is a quarter of eps.
-ATTACKS = {
-    "clean": ("cross_entropy", 0, 0.0, False),
-    "fgsm": ("cross_entropy", 1, 1.0, False),
-    "pgd": ("cross_entropy", None, 0.25, True),
-    "cw": ("margin", None, 0.25, True),
-}
-ATTACK_NAMES = ("clean", "fgsm", "pgd-K", "cw-K")
-
-
-def parse_attack(name, *, eps):
-    """Returns the `GradientAttack` called `name`: clean, fgsm, pgd-K or cw-K, for K steps.
-
-    Raises:
-        InputError: for an unknown name, a missing or needless number of steps, or an `eps` out of range.
-    """
-    check_eps("eps", eps)
-    match = re.fullmatch(r"([a-z]+)(?:-([1-9][0-9]*))?", name)
-    kind, given = match.groups() if match else (None, None)
-    if kind in ATTACKS:
-        objective, steps, share, random_start = ATTACKS[kind]
-        if (steps is None) == (given is not None):
-            return GradientAttack(
-                name, objective, eps, share * eps, steps if given is None else int(given), random_start
-            )
-    raise InputError(f"`attacks` must be of {', '.join(ATTACK_NAMES)}, with K at least 1. Received: {name!r}")
+def pgd_attack(steps, *, eps):
+    """Returns PGD on the cross-entropy from a uniform start, by steps of eps / 4."""
+    return GradientAttack(f"pgd-{steps}", "cross_entropy", eps, eps / 4, steps, random_start=True)

@@ -33,6 +33,29 @@ def margin(logits, labels, *, confidence=MARGIN_CONFIDENCE):
     return -tf.nn.relu(true - best_other_logit(logits, labels) + confidence)
 
 
+def difference_of_logits_ratio(logits, labels):
+    """Returns float32 [B], -(z_label - max_{k != label} z_k) / (z_(1) - z_(3) + 1e-12), with z_(i) sorted.
+
+    Invariant to shifts and scales of the logits, unlike the cross-entropy. Needs 3 classes.
+
+    Source: Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
+    Parameter-free Attacks, ICML 2020, eq. 6.
+    """
+    ranked = tf.math.top_k(logits, 3).values
+    true = tf.gather(logits, labels, batch_dims=1)
+    return -(true - best_other_logit(logits, labels)) / (ranked[:, 0] - ranked[:, 2] + 1e-12)
+
+
+def targeted_difference_of_logits_ratio(logits, labels, targets):
+    """Returns float32 [B], -(z_label - z_target) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12). Needs 4 classes.
+
+    Source: as `difference_of_logits_ratio`, eq. 7.
+    """
+    ranked = tf.math.top_k(logits, 4).values
+    true, target = (tf.gather(logits, classes, batch_dims=1) for classes in (labels, targets))
+    return -(true - target) / (ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2 + 1e-12)
+
+
 def best_other_logit(logits, labels):
     """Returns float32 [B], max_{k != label} z_k."""
     return tf.reduce_max(mask_labels(logits, labels), axis=1)

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from agkd_tf.attacks.objectives import mask_labels
-from agkd_tf.randomness import uniform_integers
+from agkd_tf.randomness import uniform_integers, uniform_per_example
 
 
 def most_confusing_class(logits, labels):
@@ -18,6 +18,18 @@ def most_confusing_class(logits, labels):
     return tf.argmax(mask_labels(logits, labels), axis=1, output_type=tf.int32)
 
 
+def ranked_other_class(logits, labels, rank):
+    """Returns int32 [B], the class with the rank-th largest logit of all but each label, from rank 1 on.
+
+    Args:
+        logits: float32 [B, n].
+        labels: int32 [B].
+        rank: integer in [1, n - 1].
+    """
+    order = tf.math.top_k(mask_labels(logits, labels), rank).indices
+    return order[:, rank - 1]
+
+
 def random_other_class(labels, num_classes, seed):
     """Returns int32 [B], a class drawn uniformly from all but each label.
 
@@ -28,6 +40,20 @@ def random_other_class(labels, num_classes, seed):
     """
     offset = 1 + uniform_integers(tf.shape(labels), seed, num_classes - 1)
     return (labels + offset) % num_classes
+
+
+def random_other_class_per_example(labels, num_classes, indices, seed):
+    """Returns what `random_other_class` does, each entry a function of `seed` and of its own index.
+
+    Args:
+        labels: int32 [B].
+        num_classes: at least 2.
+        indices: int32 [B], the examples' places in the data set.
+        seed: int32 [2].
+    """
+    unit = uniform_per_example(indices, (), seed)
+    offset = tf.minimum(tf.cast(unit * (num_classes - 1), tf.int32), num_classes - 2)
+    return (labels + 1 + offset) % num_classes
 
 
 def nearest_boundary_class(logits, labels, kernel):

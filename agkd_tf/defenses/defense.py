@@ -5,7 +5,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from agkd_tf.attacks import parse_attack
+from agkd_tf.attacks import pgd_attack
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data.augmentation import AUGMENTATIONS, augment
 from agkd_tf.data.pixels import as_float
@@ -209,7 +209,7 @@ class Defense(keras.Model):
         self._count("accuracy", images, labels, valid)
         if self.validation_attack_steps:
             indices = tf.range(tf.shape(labels)[0]) if indices is None else indices
-            attack = parse_attack(f"pgd-{self.validation_attack_steps}", eps=self.eps)
+            attack = pgd_attack(self.validation_attack_steps, eps=self.eps)
             adv = attack(self.classifier.logits, images, labels, indices, step_seed(self.seed, 0))
             self._count("robust_accuracy", adv, labels, valid)
         return {name: tracker.result() for name, tracker in self.test_trackers.items()}

@@ -6,7 +6,7 @@ import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from agkd_tf.attacks import parse_attack
+from agkd_tf.attacks import pgd_attack
 from agkd_tf.attention import class_irrelevant_map
 from agkd_tf.data.pixels import as_float
 from agkd_tf.randomness import step_seed
@@ -50,7 +50,7 @@ def attention_panel(defense, examples):
     images = as_float(tf.constant(examples.images))
     labels = tf.constant(examples.labels)
     student, teacher = defense.classifier, getattr(defense, "guide", None)
-    attack = parse_attack(f"pgd-{PANEL_ATTACK_STEPS}", eps=defense.eps)
+    attack = pgd_attack(PANEL_ATTACK_STEPS, eps=defense.eps)
     adv = attack(student.logits, images, labels, tf.range(len(labels)), step_seed(defense.seed, 0))
     columns = {"clean": images, "adversary": adv}
     # Half grey is no change; the ball's edges are black and white.

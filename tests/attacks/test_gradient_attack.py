@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
+from cleverhans.tf2.attacks.basic_iterative_method import basic_iterative_method
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
+from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
 
-from agkd_tf.attacks import ATTACK_NAMES, GradientAttack, parse_attack
+from agkd_tf.attacks import NORMS, GradientAttack, parse_attack
 from agkd_tf.attacks.objectives import cross_entropy, margin
-from agkd_tf.errors import InputError
+from agkd_tf.attacks.starts import ball_per_example
 from agkd_tf.models import Classifier
 
 EPS, SEED = 8 / 255, (0, 0)
@@ -74,54 +77,60 @@ def test_an_attack_raises_its_own_loss_within_the_ball(network, images, labels, 
     assert (loss(network(adv), labels) > loss(network(images), labels)).numpy().all()
 
 
-@pytest.mark.parametrize(
-    ("name", "objective", "step_size", "steps", "random_start"),
-    [
-        ("clean", "cross_entropy", 0.0, 0, False),
-        ("fgsm", "cross_entropy", EPS, 1, False),
-        ("pgd-1", "cross_entropy", 2 / 255, 1, True),
-        ("pgd-20", "cross_entropy", 2 / 255, 20, True),
-        ("cw-100", "margin", 2 / 255, 100, True),
-    ],
-)
-def test_names_stand_for_the_published_settings(name, objective, step_size, steps, random_start):
-    attack = parse_attack(name, eps=EPS)
-    assert attack.step_size == pytest.approx(step_size)
-    assert attack == GradientAttack(name, objective, EPS, attack.step_size, steps, random_start)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize(("name", "oracle"), [("bim-7", basic_iterative_method), ("mim-7", momentum_iterative_method)])
+def test_iterated_attacks_without_a_random_start_equal_cleverhans(network, images, labels, norm, name, oracle):
+    eps = 0.3 if norm == "l2" else EPS
+    images = 0.3 + 0.4 * images  # cleverhans' momentum attack projects on ball and box in the other order
+    adv = parse_attack(name, eps=eps, norm=norm)(network, images, labels, tf.range(6), SEED)
+    settings = {"clip_min": 0.0, "clip_max": 1.0, "y": labels, "sanity_checks": False}
+    expected = oracle(network, images, eps, eps / 4, 7, NORMS[norm], **settings)
+    np.testing.assert_allclose(adv, expected, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "pgd",
-        "cw",
-        "pgd-0",
-        "pgd-00",
-        "pgd-020",
-        "pgd-٣",
-        "pgd--1",
-        "pgd-1.5",
-        "fgsm-1",
-        "clean-0",
-        "PGD-3",
-        "mim-3",
-        "",
-    ],
-)
-def test_other_names_are_refused_with_the_known_ones(name):
-    with pytest.raises(InputError, match="`attacks` must be of " + ", ".join(ATTACK_NAMES)):
-        parse_attack(name, eps=EPS)
+@pytest.mark.parametrize("target", ["mc", "least", "random"])
+def test_a_targeted_form_approaches_its_class(network, images, labels, target):
+    adv = parse_attack(f"pgd-10@{target}", eps=EPS)(network, images, labels, tf.range(6), SEED)
+    before, after = (tf.nn.log_softmax(network(x)).numpy() for x in (images, adv))
+    if target == "random":
+        other = after != before
+        other[np.arange(6), labels] = False
+        assert ((after - before) * other).max(axis=1).min() > 0
+        return
+    ranked = np.where(np.eye(10)[labels], -np.inf if target == "mc" else np.inf, before)
+    classes = ranked.argmax(1) if target == "mc" else ranked.argmin(1)
+    rows = np.arange(6)
+    assert np.all(after[rows, classes] > before[rows, classes])
 
 
-@pytest.mark.parametrize(("eps", "message"), [(8, "8/255"), (-0.1, "`eps` must be in"), (1.5, "`eps` must be in")])
-def test_eps_outside_the_pixel_range_is_refused(eps, message):
-    with pytest.raises(InputError, match=message):
-        parse_attack("fgsm", eps=eps)
+def test_restarts_begin_elsewhere_and_the_first_is_the_plain_attack(network, images, labels):
+    parts = parse_attack("pgd-3x3", eps=EPS).parts
+    advs = [part(network, images, labels, tf.range(6), SEED).numpy() for part in parts]
+    np.testing.assert_array_equal(advs[0], parse_attack("pgd-3", eps=EPS)(network, images, labels, tf.range(6), SEED))
+    assert np.abs(advs[1] - advs[2]).max() > EPS / 4
+
+
+def test_a_step_of_a_tiny_gradient_has_its_full_length_in_l2(images, labels):
+    # Logits whose gradient is far below cleverhans' floor of 1e-6.
+    def faint(x):
+        return 1e-9 * tf.stack([tf.reduce_sum(x, [1, 2, 3]), tf.zeros(len(x))], 1)
+
+    inner = tf.fill(images.shape, 0.5)
+    adv = parse_attack("fgsm", eps=0.3, norm="l2")(faint, inner, labels % 2, tf.range(6), SEED)
+    np.testing.assert_allclose(np.linalg.norm((adv - inner).numpy().reshape(6, -1), axis=1), 0.3, rtol=1e-4)
+
+
+def test_l2_starts_fill_the_ball_but_do_not_leave_it():
+    drawn = ball_per_example(tf.range(200), (2, 1, 1), (0, 1), 0.5, "l2").numpy().reshape(200, 2)
+    lengths = np.linalg.norm(drawn, axis=1)
+    assert lengths.max() <= 0.5
+    assert scipy.stats.kstest((lengths / 0.5) ** 2, "uniform").pvalue > 1e-4
 
 
 def test_settings_name_all_that_a_result_depends_on():
-    assert parse_attack("clean", eps=EPS).settings() == {}
-    assert parse_attack("cw-20", eps=EPS).settings() == {
+    assert parse_attack("clean", eps=EPS).settings() == [{}]
+    (settings,) = parse_attack("cw-20", eps=EPS).settings()
+    assert settings == {
         "name": "cw-20",
         "objective": "margin",
         "eps": EPS,
@@ -129,6 +138,7 @@ def test_settings_name_all_that_a_result_depends_on():
         "steps": 20,
         "random_start": True,
         "norm": "linf",
-        "targeted": False,
-        "restarts": 1,
+        "momentum": None,
+        "target": None,
+        "restart": 0,
     }

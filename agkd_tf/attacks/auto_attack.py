@@ -1,0 +1,182 @@
+"""AutoAttack: an ensemble of parameter-free attacks, each on what the ones before left standing.
+
+Source: Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
+Parameter-free Attacks, ICML 2020; constants of the authors' released code ("standard").
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from agkd_tf.attacks.apgd import auto_pgd
+from agkd_tf.attacks.fab import fast_adaptive_boundary
+from agkd_tf.attacks.gradient_attack import NORMS
+from agkd_tf.attacks.objectives import (
+    best_other_logit,
+    cross_entropy,
+    difference_of_logits_ratio,
+    margin,
+    targeted_difference_of_logits_ratio,
+)
+from agkd_tf.attacks.square import square_l2, square_linf
+from agkd_tf.attacks.starts import edge_per_example
+from agkd_tf.attacks.targets import ranked_other_class
+from agkd_tf.errors import InputError
+from agkd_tf.randomness import named_seed, uniform_per_example
+
+ITERATIONS, TARGETS, QUERIES = 100, 9, 5000
+# What an objective needs at least; with fewer classes the margin takes its place.
+CLASSES_NEEDED = {"cross_entropy": 2, "dlr": 3, "targeted_dlr": 4}
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoPGD:
+    """Auto-PGD from a random point of the ball's edge.
+
+    Attributes:
+        name: keys the random numbers.
+        objective: cross_entropy, dlr or targeted_dlr.
+        eps: radius, in units of images in [0, 1].
+        norm: linf or l2.
+        rank: rank of the target among the wrong classes of the clean image, from 1; for targeted_dlr.
+        steps: iterations.
+        restart: number of the run, of several with other starts.
+    """
+
+    name: str
+    objective: str
+    eps: float
+    norm: str = "linf"
+    rank: int | None = None
+    steps: int = ITERATIONS
+    restart: int = 0
+
+    def __call__(self, logits, images, labels, indices, seed):
+        """Returns adversarial images; see `GradientAttack`."""
+        seed = named_seed(seed, f"{self.name}/{self.rank or 0}/{self.restart}")
+        clean_logits = logits(images)
+        objective = self._objective(clean_logits, labels)
+
+        def judge(adv):
+            scores = logits(adv)
+            return objective(scores), tf.not_equal(tf.argmax(scores, axis=1, output_type=tf.int32), labels)
+
+        start = edge_per_example(indices, images.shape[1:], seed, self.eps, self.norm)
+        adv, _ = auto_pgd(judge, images, eps=self.eps, steps=self.steps, start=start, norm=NORMS[self.norm])
+        return adv
+
+    def _objective(self, clean_logits, labels):
+        if clean_logits.shape[1] < CLASSES_NEEDED[self.objective]:
+            return lambda scores: margin(scores, labels)
+        if self.objective == "cross_entropy":
+            return lambda scores: cross_entropy(scores, labels)
+        if self.objective == "dlr":
+            return lambda scores: difference_of_logits_ratio(scores, labels)
+        targets = ranked_other_class(clean_logits, labels, self.rank)
+        return lambda scores: targeted_difference_of_logits_ratio(scores, labels, targets)
+
+    def settings(self):
+        """Returns what a record of a result needs to name, as a dict for JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class FastAdaptiveBoundary:
+    """FAB-T towards one class; an image counts as fooled where the perturbation found is within eps.
+
+    Attributes:
+        name, eps, norm, steps: as `AutoPGD`.
+        rank: rank of the target among the wrong classes of the clean image, from 1.
+    """
+
+    name: str
+    eps: float
+    norm: str = "linf"
+    rank: int = 1
+    steps: int = ITERATIONS
+
+    def __call__(self, logits, images, labels, indices, seed):
+        """Returns adversarial images, the clean ones where nothing within eps was found; see `GradientAttack`."""
+        targets = ranked_other_class(logits(images), labels, self.rank)
+        found, distance = fast_adaptive_boundary(
+            logits, images, labels, targets, steps=self.steps, norm=NORMS[self.norm]
+        )
+        return tf.where((distance <= self.eps)[:, None, None, None], found, images)
+
+    def settings(self):
+        """Returns what a record of a result needs to name, as a dict for JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class SquareAttack:
+    """The Square Attack on the margin, which uses no gradient.
+
+    Attributes:
+        name, eps, norm: as `AutoPGD`.
+        queries: points tried an image.
+    """
+
+    name: str
+    eps: float
+    norm: str = "linf"
+    queries: int = QUERIES
+
+    def __call__(self, logits, images, labels, indices, seed):
+        """Returns adversarial images; see `GradientAttack`."""
+        seed = named_seed(seed, self.name)
+
+        def judge(adv):
+            scores = logits(adv)
+            return tf.gather(scores, labels, batch_dims=1) - best_other_logit(scores, labels)
+
+        def draws(name, shape):
+            return uniform_per_example(indices, shape, named_seed(seed, name))
+
+        search = {"linf": square_linf, "l2": square_l2}[self.norm]
+        return search(judge, images, eps=self.eps, queries=self.queries, draws=draws)
+
+    def settings(self):
+        """Returns what a record of a result needs to name, as a dict for JSON."""
+        return dataclasses.asdict(self)
+
+
+def apgd_ce(eps, norm="linf", **_):
+    """Returns the parts of APGD-CE."""
+    return (AutoPGD("apgd-ce", "cross_entropy", eps, norm),)
+
+
+def apgd_dlr(eps, norm="linf", **_):
+    """Returns the parts of APGD-DLR, which the masked-gradient audit compares with APGD-CE."""
+    return (AutoPGD("apgd-dlr", "dlr", eps, norm),)
+
+
+def apgd_t(eps, norm="linf", *, num_classes):
+    """Returns the parts of APGD-T: one for each of up to 9 targets."""
+    return tuple(AutoPGD("apgd-t", "targeted_dlr", eps, norm, rank) for rank in _ranks(num_classes))
+
+
+def fab_t(eps, norm="linf", *, num_classes):
+    """Returns the parts of FAB-T: one for each of up to 9 targets."""
+    return tuple(FastAdaptiveBoundary("fab-t", eps, norm, rank) for rank in _ranks(num_classes))
+
+
+def square(eps, norm="linf", **_):
+    """Returns the parts of the Square Attack."""
+    return (SquareAttack("square", eps, norm),)
+
+
+def auto_attack(eps, norm="linf", *, num_classes):
+    """Returns the parts of standard AutoAttack: APGD-CE, APGD-T, FAB-T, Square."""
+    return (
+        *apgd_ce(eps, norm),
+        *apgd_t(eps, norm, num_classes=num_classes),
+        *fab_t(eps, norm, num_classes=num_classes),
+        *square(eps, norm),
+    )
+
+
+def _ranks(num_classes):
+    if num_classes is None:
+        raise InputError("the number of classes is needed to choose targets: num_classes=...")
+    return range(1, min(TARGETS, num_classes - 1) + 1)

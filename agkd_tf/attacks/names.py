@@ -1,0 +1,99 @@
+"""Attacks by the names that the command line gives them."""
+
+import dataclasses
+import re
+
+import tensorflow as tf
+
+from agkd_tf.attacks import auto_attack
+from agkd_tf.attacks.gradient_attack import NORMS, TARGETS, GradientAttack
+from agkd_tf.errors import InputError, check_choice, check_eps, check_range
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+    """One or more attacks in order; an image is robust if none of them fools the classifier.
+
+    Attributes:
+        name: as the command line spells it.
+        parts: callables of `GradientAttack`'s signature with `settings()`.
+    """
+
+    name: str
+    parts: tuple
+
+    def __call__(self, logits, images, labels, indices, seed):
+        """Returns, for each image, the adversary of the first part that fools the classifier, or of the last.
+
+        See `GradientAttack`. Every part sees the whole batch; `agkd_tf.evaluation` spares those that fell.
+        """
+        adv = self.parts[0](logits, images, labels, indices, seed)
+        for part in self.parts[1:]:
+            robust = tf.equal(tf.argmax(logits(adv), axis=1, output_type=tf.int32), labels)
+            adv = tf.where(robust[:, None, None, None], part(logits, images, labels, indices, seed), adv)
+        return adv
+
+    def settings(self):
+        """Returns the parts' settings, for JSON."""
+        return [part.settings() for part in self.parts]
+
+
+# Name -> (objective, steps or None for `-K`, step size as a share of eps, random start, momentum).
+# 2/255 at eps 8/255, the published step of PGD and CW, is a quarter of eps.
+GRADIENT_ATTACKS = {
+    "clean": ("cross_entropy", 0, 0.0, False, None),
+    "fgsm": ("cross_entropy", 1, 1.0, False, None),
+    "bim": ("cross_entropy", None, 0.25, False, None),
+    "pgd": ("cross_entropy", None, 0.25, True, None),
+    "cw": ("margin", None, 0.25, True, None),
+    "mim": ("cross_entropy", None, 0.25, False, 1.0),
+}
+ENSEMBLES = {
+    "autoattack": auto_attack.auto_attack,
+    "apgd-ce": auto_attack.apgd_ce,
+    "apgd-dlr": auto_attack.apgd_dlr,
+    "apgd-t": auto_attack.apgd_t,
+    "fab-t": auto_attack.fab_t,
+    "square": auto_attack.square,
+}
+ATTACK_NAMES = ("clean", "fgsm", "bim-K", "pgd-K", "cw-K", "mim-K", *ENSEMBLES)
+GRAMMAR = (
+    f"{', '.join(ATTACK_NAMES)}, with K steps; xR after a name for R restarts (pgd-20x5), "
+    f"@TARGET for a targeted form, of {', '.join(TARGETS)} (pgd-20@mc)"
+)
+
+
+def parse_attack(name, *, eps, norm="linf", num_classes=None):
+    """Returns the `Attack` called `name`.
+
+    Args:
+        name: as `GRAMMAR` says.
+        eps: radius of the ball, in units of images in [0, 1].
+        norm: linf or l2.
+        num_classes: number of classes; needed by autoattack, apgd-t and fab-t.
+
+    Raises:
+        InputError: for an unknown name, a missing or needless number of steps, restarts of an attack
+            without a random start, or an `eps` out of range.
+    """
+    check_choice("norm", norm, list(NORMS))
+    if norm == "linf":
+        check_eps("eps", eps)
+    else:
+        check_range("eps", eps, 0.0)
+    if name in ENSEMBLES:
+        return Attack(name, ENSEMBLES[name](eps, norm, num_classes=num_classes))
+    match = re.fullmatch(r"([a-z]+)(?:-([1-9][0-9]*))?(?:x([1-9][0-9]*))?(?:@([a-z]+))?", name)
+    kind, given, restarts, target = match.groups() if match else (None,) * 4
+    if kind in GRADIENT_ATTACKS and target in (None, *TARGETS):
+        objective, steps, share, random_start, momentum = GRADIENT_ATTACKS[kind]
+        idle = (restarts and not random_start) or (target and kind == "clean")
+        if (steps is None) == (given is not None) and not idle:
+            steps = int(given) if steps is None else steps
+            settings = (objective, eps if steps else 0.0, share * eps, steps, random_start, norm, momentum, target)
+            base = kind + (f"-{given}" if given else "") + (f"@{target}" if target else "")
+            return Attack(
+                name,
+                tuple(GradientAttack(base, *settings, restart=number) for number in range(int(restarts or 1))),
+            )
+    raise InputError(f"`attacks` must be of {GRAMMAR}. Received: {name!r}")

@@ -1,0 +1,192 @@
+"""Square Attack: random search with square windows; it uses no gradient.
+
+Source: Andriushchenko et al., Square Attack: a query-efficient black-box adversarial attack via random
+search, ECCV 2020, algorithms 1 and 2; constants of the authors' released code as AutoAttack sets them.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+# The share p of the pixels that a window covers is halved after these queries.
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+SHARE = 0.8
+
+
+def window_sides(queries, height, width):
+    """Returns the windows' side for each query, a list of integers."""
+    shares = [SHARE / 2 ** sum(query > halving for halving in HALVINGS) for query in range(queries)]
+    return [min(max(1, round((share * height * width) ** 0.5)), height, width) for share in shares]
+
+
+def square_linf(judge, clean, *, eps, queries, draws, bounds=(0.0, 1.0)):
+    """Returns the images with the smallest margin that a random search found, in the l_inf ball.
+
+    It starts with vertical stripes of +-eps. Each query adds +-2 eps, a sign a channel, in a window at a
+    random place, projects on ball and box, and keeps the point where the margin falls. Each image has its
+    own windows, so that its result does not depend on its batch (the released code draws one place a
+    batch). The loop ends early when every image is fooled.
+
+    Args:
+        judge: callable, images -> margins float32 [B], at most 0 where an image is misclassified.
+        clean: float32 [B, H, W, C] within the bounds.
+        eps: radius of the ball, in units of the images.
+        queries: number of points tried after the start.
+        draws: callable, (name, shape) -> float32 [B, *shape] from U(0, 1), a function of the image.
+        bounds: least and greatest pixel value.
+
+    Returns:
+        float32 [B, H, W, C].
+    """
+    height, width, channels = clean.shape[1:]
+    sides = tf.constant(window_sides(queries, height, width))
+    # Two numbers for the window's place, one for each channel's sign.
+    table = draws("windows", (queries, 2 + channels))
+    low, high = (tf.clip_by_value(clean + sign * eps, *bounds) for sign in (-1.0, 1.0))
+
+    def query(count, best, margin):
+        side, unit = sides[count], table[:, count]
+        top, left = _place(unit[:, 0], side, height), _place(unit[:, 1], side, width)
+        change = 2.0 * eps * _signs(unit[:, 2:])[:, None, None, :]
+        tried = tf.clip_by_value(best + _inside(top, left, side, height, width) * change, low, high)
+        tried_margin = judge(tried)
+        # A fooled image rests.
+        better = tf.logical_and(tried_margin < margin, margin > 0)
+        return (
+            count + 1,
+            tf.where(better[:, None, None, None], tried, best),
+            tf.where(better, tried_margin, margin),
+        )
+
+    stripes = _signs(draws("stripes", (1, width, channels)))
+    best = tf.clip_by_value(clean + eps * stripes, *bounds)
+    _, best, _ = tf.while_loop(
+        lambda count, _, margin: tf.logical_and(count < queries, tf.reduce_any(margin > 0)),
+        query,
+        (tf.constant(0), best, judge(best)),
+        parallel_iterations=1,
+    )
+    return best
+
+
+def square_l2(judge, clean, *, eps, queries, draws, bounds=(0.0, 1.0)):
+    """Returns the images with the smallest margin that a random search found, in the l_2 ball.
+
+    It starts with a grid of bumps. Each query takes the perturbation out of one window of a random place,
+    mixes a bump into another, into which the freed length and the length still unspent go, scales the
+    whole to eps, clips it to the box, and keeps the point where the margin falls.
+
+    Args:
+        judge, clean, queries, draws, bounds: as `square_linf`.
+        eps: radius of the l_2 ball.
+
+    Returns:
+        float32 [B, H, W, C].
+    """
+    height, width, channels = clean.shape[1:]
+    size = min(height, width)
+    # Odd, at least 3, and within the image.
+    sides = [min(max(3, side + (side + 1) % 2), size - (size + 1) % 2) for side in window_sides(queries, height, width)]
+    distinct = sorted(set(sides))
+    # For each side, the bump and its transpose at the top left of an empty image.
+    bank = tf.constant(np.stack([_canvases(side, height, width) for side in distinct]), tf.float32)
+    which = tf.constant([distinct.index(side) for side in sides])
+    sides = tf.constant(sides)
+    # Two windows' places, the bump's orientation, a sign a channel.
+    table = draws("windows", (queries, 5 + channels))
+
+    def normalized(values, axes):
+        return values / tf.maximum(_length(values, axes), 1e-12)
+
+    def point(delta):
+        return tf.clip_by_value(clean + eps * normalized(delta, [1, 2, 3]), *bounds)
+
+    def query(count, best, margin):
+        side, unit = sides[count], table[:, count]
+        top, left = _place(unit[:, 0], side, height), _place(unit[:, 1], side, width)
+        window = _inside(top, left, side, height, width)
+        other = _inside(_place(unit[:, 2], side, height), _place(unit[:, 3], side, width), side, height, width)
+        delta = best - clean
+        turned = tf.cast(unit[:, 4] < 0.5, tf.int32)
+        bump = _shifted(tf.gather(bank[which[count]], turned), top, left)[..., None]
+        mixed = bump * _signs(unit[:, 5:])[:, None, None, :] + normalized(delta * window, [1, 2])
+        unspent = tf.maximum(eps**2 - _length(delta, [1, 2, 3]) ** 2, 0.0) / channels
+        freed = _length(delta * tf.maximum(window, other), [1, 2, 3]) ** 2
+        mixed = normalized(mixed * window, [1, 2]) * tf.sqrt(unspent + freed)
+        tried = point(delta * (1.0 - other) * (1.0 - window) + mixed)
+        tried_margin = judge(tried)
+        better = tf.logical_and(tried_margin < margin, margin > 0)
+        return (
+            count + 1,
+            tf.where(better[:, None, None, None], tried, best),
+            tf.where(better, tried_margin, margin),
+        )
+
+    best = point(_bump_grid(height, width, channels, draws))
+    _, best, _ = tf.while_loop(
+        lambda count, _, margin: tf.logical_and(count < queries, tf.reduce_any(margin > 0)),
+        query,
+        (tf.constant(0), best, judge(best)),
+        parallel_iterations=1,
+    )
+    return best
+
+
+def _bump_grid(height, width, channels, draws):
+    side = max(min(height, width) // 5, 2)
+    down, across = height // side, width // side
+    top, left = (height - down * side) // 2, (width - across * side) // 2
+    unit = draws("grid", (down, across, 1 + channels))
+    bumps = tf.constant(_canvases(side, side, side), tf.float32)
+    cells = tf.gather(bumps, tf.cast(unit[..., 0] < 0.5, tf.int32))
+    # [B, down, across, side, side, C] to [B, down * side, across * side, C].
+    cells = cells[..., None] * _signs(unit[..., 1:])[:, :, :, None, None, :]
+    cells = tf.transpose(cells, [0, 1, 3, 2, 4, 5])
+    grid = tf.reshape(cells, [-1, down * side, across * side, channels])
+    below, right = height - down * side - top, width - across * side - left
+    return tf.pad(grid, [[0, 0], [top, below], [left, right], [0, 0]])
+
+
+def _canvases(side, height, width):
+    """Returns the bump of one side and its transpose, at the top left of an image: [2, height, width]."""
+    half = side // 2
+    bump = np.concatenate([_pyramid(half, side), -_pyramid(side - half, side)])
+    bump /= np.linalg.norm(bump)
+    canvases = np.zeros((2, height, width))
+    canvases[0, :side, :side], canvases[1, :side, :side] = bump, bump.T
+    return canvases
+
+
+def _pyramid(height, width):
+    """Returns sum_k (k + 1)^-2 over the squares of half side k around the middle, of norm 1."""
+    rows, columns = (np.abs(np.arange(size) - size // 2) for size in (height, width))
+    ring = np.maximum(rows[:, None], columns[None, :])
+    levels = 1.0 / np.arange(1, max(height, width) // 2 + 2) ** 2
+    heights = np.cumsum(levels[::-1])[::-1]  # a place in ring r lies in all squares from r on
+    profile = heights[np.minimum(ring, len(heights) - 1)]
+    return profile / np.linalg.norm(profile)
+
+
+def _signs(unit):
+    return tf.where(unit < 0.5, -1.0, 1.0)
+
+
+def _place(unit, side, size):
+    return tf.minimum(tf.cast(unit * tf.cast(size - side + 1, tf.float32), tf.int32), size - side)
+
+
+def _inside(top, left, side, height, width):
+    rows, columns = tf.range(height)[None, :], tf.range(width)[None, :]
+    top, left = top[:, None], left[:, None]
+    rows, columns = ((rows >= top) & (rows < top + side)), ((columns >= left) & (columns < left + side))
+    return tf.cast(rows[:, :, None, None] & columns[:, None, :, None], tf.float32)
+
+
+def _shifted(canvas, top, left):
+    """Returns images [B, H, W] moved down and to the right."""
+    height, width = canvas.shape[1:]
+    rows, columns = (tf.range(height) - top[:, None]) % height, (tf.range(width) - left[:, None]) % width
+    return tf.gather(tf.gather(canvas, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+def _length(values, axes):
+    return tf.sqrt(tf.reduce_sum(tf.square(values), axis=axes, keepdims=True))

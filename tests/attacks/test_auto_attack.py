@@ -1,0 +1,268 @@
+"""AutoAttack's parts: what must hold of each, whatever the network."""
+
+import itertools
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from agkd_tf.attacks import auto_pgd, fast_adaptive_boundary, parse_attack
+from agkd_tf.attacks.apgd import checkpoints
+from agkd_tf.attacks.auto_attack import AutoPGD, FastAdaptiveBoundary, SquareAttack
+from agkd_tf.attacks.objectives import (
+    cross_entropy,
+    difference_of_logits_ratio,
+    targeted_difference_of_logits_ratio,
+)
+from agkd_tf.attacks.square import _canvases, window_sides
+from agkd_tf.attacks.starts import edge_per_example
+
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "auto_attack.json"
+SEED = (0, 0)
+EPS = {"linf": 0.03, "l2": 0.4}
+
+
+def parts(norm):
+    """Each of AutoAttack's parts, with fewer iterations."""
+    eps = EPS[norm]
+    return {
+        "apgd-ce": AutoPGD("apgd-ce", "cross_entropy", eps, norm, steps=20),
+        "apgd-dlr": AutoPGD("apgd-dlr", "dlr", eps, norm, steps=20),
+        "apgd-t": AutoPGD("apgd-t", "targeted_dlr", eps, norm, rank=1, steps=20),
+        "fab-t": FastAdaptiveBoundary("fab-t", eps, norm, rank=1, steps=20),
+        "square": SquareAttack("square", eps, norm, queries=60),
+    }
+
+
+CASES = [(norm, name) for norm in EPS for name in parts(norm)]
+
+
+@pytest.fixture
+def correct(network, images):
+    """Images that the network classifies as labelled: its own predictions are the labels."""
+    return images, tf.argmax(network(images), axis=1, output_type=tf.int32), tf.range(len(images))
+
+
+def length(displacement, norm):
+    flat = np.reshape(displacement, (len(displacement), -1))
+    return np.abs(flat).max(1) if norm == "linf" else np.linalg.norm(flat, axis=1)
+
+
+@pytest.mark.parametrize(("norm", "name"), CASES)
+def test_adversaries_stay_in_the_ball_and_the_box(network, correct, norm, name):
+    images, labels, indices = correct
+    adv = parts(norm)[name](network, images, labels, indices, SEED).numpy()
+    assert length(adv - images, norm).max() <= EPS[norm] * (1 + 1e-5)
+    assert adv.min() >= 0
+    assert adv.max() <= 1
+
+
+@pytest.mark.parametrize(("norm", "name"), CASES)
+def test_an_images_adversary_does_not_depend_on_its_batch(network, correct, norm, name):
+    attack, picked = parts(norm)[name], tf.constant([4, 1])
+    whole = attack(network, *correct, SEED)
+    part = attack(network, *(tf.gather(each, picked) for each in correct), SEED)
+    np.testing.assert_allclose(part, tf.gather(whole, picked), atol=1e-4)
+
+
+@pytest.mark.parametrize(("norm", "name"), CASES)
+def test_a_large_ball_fools_the_network(network, correct, norm, name):
+    images, labels, indices = correct
+    large = {"linf": 0.5, "l2": 20.0}[norm]
+    attack = type(parts(norm)[name])(**{**parts(norm)[name].settings(), "eps": large})
+    if name == "square":
+        attack = SquareAttack("square", large, norm, queries=600)
+    fooled = np.argmax(network(attack(network, images, labels, indices, SEED)), 1) != labels
+    assert np.mean(fooled) >= 0.8
+
+
+@pytest.mark.parametrize("norm", EPS)
+@pytest.mark.parametrize("objective", [cross_entropy, difference_of_logits_ratio])
+def test_apgds_best_value_never_falls_below_its_start_and_grows_with_the_steps(network, correct, norm, objective):
+    images, labels, indices = correct
+    start = edge_per_example(indices, images.shape[1:], (1, 2), EPS[norm], norm)
+
+    def judge(adv):
+        scores = network(adv)
+        return objective(scores, labels), tf.zeros(len(images), tf.bool)
+
+    values = []
+    for steps in (0, 1, 5, 30):
+        settings = {"eps": EPS[norm], "start": start, "norm": {"linf": float("inf"), "l2": 2}[norm]}
+        adv, value = auto_pgd(judge, images, steps=steps, **settings)
+        np.testing.assert_allclose(judge(adv)[0], value, rtol=1e-4, atol=1e-5)
+        values.append(value.numpy())
+    assert all(np.all(after >= before - 1e-6) for before, after in itertools.pairwise(values))
+    assert np.all(values[3] > values[0])
+
+
+def test_apgds_intervals_shrink_from_22_by_3_to_6():
+    lengths = checkpoints(100)
+    assert [length for length in lengths if length] == [22, 19, 16, 13, 10, 7, 6, 6]
+    assert np.flatnonzero(lengths)[:3].tolist() == [21, 40, 56]
+
+
+def test_apgd_equals_a_plain_transcription_of_its_algorithm(network, correct):
+    images, labels, indices = correct
+    eps, steps, clean = 0.1, 40, images.numpy().astype(np.float32)
+    start = edge_per_example(indices, images.shape[1:], (1, 2), eps, "linf")
+
+    def judge(adv):
+        return cross_entropy(network(adv), labels), tf.zeros(6, tf.bool)
+
+    def look(x):
+        with tf.GradientTape() as tape:
+            x = tf.constant(x)
+            tape.watch(x)
+            value = judge(x)[0]
+        return value.numpy(), tape.gradient(value, x).numpy()
+
+    def project(x):
+        return np.clip(np.clip(x, clean - eps, clean + eps), 0, 1)
+
+    x = previous = project(clean + start.numpy())
+    value, gradient = look(x)
+    best, best_gradient, best_value = x.copy(), gradient.copy(), value.copy()
+    size, checked, halved = np.full(6, 2 * eps, np.float32), value.copy(), np.ones(6, bool)
+    interval, since, raised = 8, 0, np.zeros(6)
+    for step in range(steps):
+        plain = project(x + size[:, None, None, None] * np.sign(gradient))
+        a = 0.75 if step else 1.0
+        x, previous = project(x + a * (plain - x) + (1 - a) * (x - previous)).astype(np.float32), x
+        new, gradient = look(x)
+        raised += new > value
+        value = new
+        for i in range(6):
+            if new[i] > best_value[i]:
+                best[i], best_gradient[i], best_value[i] = x[i], gradient[i], new[i]
+        since += 1
+        if since == interval:
+            for i in range(6):
+                halve = raised[i] <= 0.75 * interval or (not halved[i] and checked[i] >= best_value[i])
+                if halve:
+                    size[i] /= 2
+                    x[i], gradient[i] = best[i], best_gradient[i]
+                halved[i], checked[i] = halve, best_value[i]
+            since, interval, raised = 0, max(interval - 1, 2), np.zeros(6)
+    _, found = auto_pgd(judge, images, eps=eps, steps=steps, start=start)
+    np.testing.assert_allclose(found, best_value, rtol=1e-3)
+
+
+def test_the_ratios_equal_their_formulas_and_do_not_change_with_scale():
+    logits = tf.constant([[3.0, 1.0, 2.0, -1.0], [0.0, 4.0, 1.0, 2.0]])
+    labels, targets = tf.constant([0, 3]), tf.constant([2, 0])
+    np.testing.assert_allclose(difference_of_logits_ratio(logits, labels), [-(3 - 2) / (3 - 1), -(2 - 4) / (4 - 1)])
+    expected = [-(3 - 2) / (3 - (1 - 1) / 2), -(2 - 0) / (4 - (1 + 0) / 2)]
+    np.testing.assert_allclose(targeted_difference_of_logits_ratio(logits, labels, targets), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        difference_of_logits_ratio(1000 * logits + 7, labels), difference_of_logits_ratio(logits, labels), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("norm", EPS)
+def test_fab_finds_the_boundary_of_a_linear_classifier(norm):
+    rng = np.random.default_rng(0)
+    weight = tf.constant(rng.normal(size=(12, 2)), tf.float32)
+    images = tf.constant(rng.uniform(0.4, 0.6, (5, 2, 2, 3)), tf.float32)
+
+    def linear(x):
+        return tf.matmul(tf.reshape(x, [-1, 12]) - 0.5, weight)
+
+    labels = tf.argmax(linear(images), axis=1, output_type=tf.int32)
+    found, distance = fast_adaptive_boundary(
+        linear, images, labels, 1 - labels, steps=50, norm={"linf": float("inf"), "l2": 2}[norm]
+    )
+    difference = (weight[:, 0] - weight[:, 1]).numpy()
+    dual = np.abs(difference).sum() if norm == "linf" else np.linalg.norm(difference)
+    shortest = np.abs(np.reshape(images - 0.5, (5, 12)) @ difference) / dual
+    assert np.all(np.argmax(linear(found), 1) != labels)
+    np.testing.assert_allclose(distance, shortest, rtol=0.12)
+    assert np.all(distance >= shortest - 1e-6)
+
+
+def test_fab_gives_the_clean_image_where_nothing_is_found(correct):
+    images, labels, indices = correct
+
+    def constant(x):
+        return tf.one_hot(labels, 10) + 0.0 * tf.reduce_sum(x, [1, 2, 3])[:, None]
+
+    np.testing.assert_array_equal(parts("linf")["fab-t"](constant, images, labels, indices, SEED), images)
+
+
+def test_square_uses_no_gradient_and_its_windows_shrink_as_published(correct):
+    images, labels, indices = correct
+
+    @tf.custom_gradient
+    def opaque(x):
+        def backward(upstream):
+            raise AssertionError("Square asked for a gradient")
+
+        return tf.reduce_mean(x, [1, 2])[:, :2], backward
+
+    parts("linf")["square"](opaque, images, labels % 2, indices, SEED)
+    parts("l2")["square"](opaque, images, labels % 2, indices, SEED)
+    sides = window_sides(5000, 32, 32)
+    shares = {0: 0.8, 10: 0.8, 11: 0.4, 51: 0.2, 201: 0.1, 501: 0.05, 1001: 0.025, 2001: 0.0125, 4001: 0.00625}
+    for query, share in shares.items():
+        assert sides[query] == max(1, round((share * 1024) ** 0.5))
+
+
+def test_square_keeps_a_point_only_where_the_margin_falls(network, correct):
+    images, labels, indices = correct
+    margins = []
+    for queries in (0, 10, 100):
+        adv = SquareAttack("square", 0.02, queries=queries)(network, images, labels, indices, SEED)
+        scores = network(adv).numpy()
+        own = scores[np.arange(6), labels]
+        scores[np.arange(6), labels] = -np.inf
+        margins.append(own - scores.max(1))
+    assert np.all(margins[1] <= margins[0])
+    assert np.all(margins[2] <= margins[1])
+    assert np.any(margins[2] < margins[1])
+
+
+@pytest.mark.parametrize("side", [3, 5, 8, 13])
+def test_squares_l2_bump_has_two_halves_of_opposite_sign_and_unit_length(side):
+    bump, turned = (canvas[:side, :side] for canvas in _canvases(side, 16, 16))
+    assert np.linalg.norm(bump) == pytest.approx(1)
+    assert np.all(bump[: side // 2] > 0)
+    assert np.all(bump[side // 2 :] < 0)
+    np.testing.assert_array_equal(turned, bump.T)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_few_classes_work(images, classes):
+    def few(x):
+        return tf.reduce_mean(x, [1, 2])[:, :classes]
+
+    labels = tf.argmax(few(images), axis=1, output_type=tf.int32)
+    attack = parse_attack("autoattack", eps=0.05, num_classes=classes)
+    for part in attack.parts[:-1]:
+        adv = part(few, images, labels, tf.range(6), SEED)
+        assert np.all(np.isfinite(adv))
+
+
+def test_it_is_the_same_under_xla(network, correct):
+    for name, attack in parts("linf").items():
+        compiled = tf.function(lambda *batch, attack=attack: attack(network, *batch, SEED), jit_compile=True)
+        np.testing.assert_allclose(compiled(*correct), attack(network, *correct, SEED), atol=2e-3, err_msg=name)
+
+
+def test_recorded_values_stay(network, correct, request):
+    """What the parts reach on the small network: distance, and margin, of each image."""
+    images, labels, indices = correct
+    found = {}
+    for norm, name in CASES:
+        adv = parts(norm)[name](network, images, labels, indices, SEED)
+        scores = network(adv).numpy()
+        own = scores[np.arange(6), labels]
+        scores[np.arange(6), labels] = -np.inf
+        found[f"{norm}/{name}"] = [round(float(value), 4) for value in own - scores.max(1)]
+    if request.config.getoption("--update-golden"):
+        GOLDEN.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    recorded = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert found.keys() == recorded.keys()
+    for name, values in found.items():
+        np.testing.assert_allclose(values, recorded[name], atol=5e-3, err_msg=name)

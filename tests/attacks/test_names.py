@@ -1,0 +1,93 @@
+import re
+
+import pytest
+
+from agkd_tf.attacks import ATTACK_NAMES, GradientAttack, parse_attack
+from agkd_tf.attacks.auto_attack import AutoPGD, FastAdaptiveBoundary, SquareAttack
+from agkd_tf.errors import InputError
+
+EPS = 8 / 255
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "step_size", "steps", "random_start", "momentum"),
+    [
+        ("clean", "cross_entropy", 0.0, 0, False, None),
+        ("fgsm", "cross_entropy", EPS, 1, False, None),
+        ("bim-10", "cross_entropy", 2 / 255, 10, False, None),
+        ("pgd-1", "cross_entropy", 2 / 255, 1, True, None),
+        ("pgd-20", "cross_entropy", 2 / 255, 20, True, None),
+        ("cw-100", "margin", 2 / 255, 100, True, None),
+        ("mim-40", "cross_entropy", 2 / 255, 40, False, 1.0),
+    ],
+)
+def test_names_stand_for_the_published_settings(name, objective, step_size, steps, random_start, momentum):
+    (attack,) = parse_attack(name, eps=EPS).parts
+    assert attack.step_size == pytest.approx(step_size)
+    eps = EPS if steps else 0.0
+    assert attack == GradientAttack(name, objective, eps, attack.step_size, steps, random_start, momentum=momentum)
+
+
+def test_restarts_and_targets_are_read_from_the_name():
+    parts = parse_attack("pgd-20x3@mc", eps=EPS).parts
+    assert [part.restart for part in parts] == [0, 1, 2]
+    assert {(part.name, part.target) for part in parts} == {("pgd-20@mc", "mc")}
+
+
+def test_standard_autoattack_is_its_four_parts_in_order():
+    parts = parse_attack("autoattack", eps=EPS, num_classes=10).parts
+    assert [type(part) for part in parts] == [AutoPGD] * 10 + [FastAdaptiveBoundary] * 9 + [SquareAttack]
+    assert [part.objective for part in parts[:10]] == ["cross_entropy"] + ["targeted_dlr"] * 9
+    assert [part.rank for part in parts[1:10]] == [part.rank for part in parts[10:19]] == list(range(1, 10))
+    assert {part.steps for part in parts[:19]} == {100}
+    assert parts[19].queries == 5000
+    alone = [parse_attack(name, eps=EPS, num_classes=10).parts for name in ("apgd-ce", "apgd-t", "fab-t", "square")]
+    assert parts == sum(alone, ())
+
+
+def test_fewer_classes_have_fewer_targets():
+    assert len(parse_attack("apgd-t", eps=EPS, num_classes=4).parts) == 3
+    assert len(parse_attack("autoattack", eps=EPS, num_classes=2).parts) == 1 + 1 + 1 + 1
+    with pytest.raises(InputError, match="number of classes"):
+        parse_attack("fab-t", eps=EPS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pgd",
+        "cw",
+        "pgd-0",
+        "pgd-00",
+        "pgd-020",
+        "pgd-٣",
+        "pgd--1",
+        "pgd-1.5",
+        "fgsm-1",
+        "clean-0",
+        "PGD-3",
+        "mim",
+        "fgsmx3",
+        "bim-10x2",
+        "clean@mc",
+        "pgd-20@worst",
+        "pgd-20x0",
+        "autoattackx2",
+        "",
+    ],
+)
+def test_other_names_are_refused_with_the_known_ones(name):
+    with pytest.raises(InputError, match=re.escape("`attacks` must be of " + ", ".join(ATTACK_NAMES))):
+        parse_attack(name, eps=EPS)
+
+
+@pytest.mark.parametrize(("eps", "message"), [(8, "8/255"), (-0.1, "`eps` must be in"), (1.5, "`eps` must be in")])
+def test_eps_outside_the_pixel_range_is_refused(eps, message):
+    with pytest.raises(InputError, match=message):
+        parse_attack("fgsm", eps=eps)
+
+
+def test_an_l2_ball_may_be_larger_than_a_pixels_range():
+    assert parse_attack("pgd-10", eps=2.0, norm="l2").parts[0].eps == 2.0
+    with pytest.raises(InputError, match="`norm` must be one of linf, l2"):
+        parse_attack("pgd-10", eps=0.1, norm="l1")
