@@ -29,6 +29,12 @@ def fold_in(seed, number):
     return tf.random.fold_in(tf.cast(seed, tf.int32), tf.cast(number, tf.int32), alg=ALGORITHM)
 
 
+def variant_seed(seed, variant):
+    """Returns an int32 [2] seed for one of several runs; that of run 0 is `seed` itself."""
+    variant = tf.cast(variant, tf.int32)
+    return tf.where(variant == 0, tf.cast(seed, tf.int32), fold_in(seed, variant))
+
+
 def uniform(shape, seed, low=0.0, high=1.0):
     """Returns float32 numbers from U(low, high) of the given shape."""
     # TensorFlow's float draws differ under XLA even with one algorithm; its integer draws do not.

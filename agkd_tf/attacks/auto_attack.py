@@ -22,7 +22,7 @@ from agkd_tf.attacks.square import square_l2, square_linf
 from agkd_tf.attacks.starts import edge_per_example
 from agkd_tf.attacks.targets import ranked_other_class
 from agkd_tf.errors import InputError
-from agkd_tf.randomness import named_seed, uniform_per_example
+from agkd_tf.randomness import named_seed, uniform_per_example, variant_seed
 
 ITERATIONS, TARGETS, QUERIES = 100, 9, 5000
 # What an objective needs at least; with fewer classes the margin takes its place.
@@ -38,24 +38,21 @@ class AutoPGD:
         objective: cross_entropy, dlr or targeted_dlr.
         eps: radius, in units of images in [0, 1].
         norm: linf or l2.
-        rank: rank of the target among the wrong classes of the clean image, from 1; for targeted_dlr.
         steps: iterations.
-        restart: number of the run, of several with other starts.
+        variants: runs; of targeted_dlr, the k-th approaches the clean image's k-th wrong class.
     """
 
     name: str
     objective: str
     eps: float
     norm: str = "linf"
-    rank: int | None = None
     steps: int = ITERATIONS
-    restart: int = 0
+    variants: int = 1
 
-    def __call__(self, logits, images, labels, indices, seed):
+    def __call__(self, logits, images, labels, indices, seed, variant=0):
         """Returns adversarial images; see `GradientAttack`."""
-        seed = named_seed(seed, f"{self.name}/{self.rank or 0}/{self.restart}")
-        clean_logits = logits(images)
-        objective = self._objective(clean_logits, labels)
+        seed = variant_seed(named_seed(seed, self.name), variant)
+        objective = self._objective(logits(images), labels, variant)
 
         def judge(adv):
             scores = logits(adv)
@@ -65,14 +62,14 @@ class AutoPGD:
         adv, _ = auto_pgd(judge, images, eps=self.eps, steps=self.steps, start=start, norm=NORMS[self.norm])
         return adv
 
-    def _objective(self, clean_logits, labels):
+    def _objective(self, clean_logits, labels, variant):
         if clean_logits.shape[1] < CLASSES_NEEDED[self.objective]:
             return lambda scores: margin(scores, labels)
         if self.objective == "cross_entropy":
             return lambda scores: cross_entropy(scores, labels)
         if self.objective == "dlr":
             return lambda scores: difference_of_logits_ratio(scores, labels)
-        targets = ranked_other_class(clean_logits, labels, self.rank)
+        targets = ranked_other_class(clean_logits, labels, variant + 1)
         return lambda scores: targeted_difference_of_logits_ratio(scores, labels, targets)
 
     def settings(self):
@@ -82,24 +79,24 @@ class AutoPGD:
 
 @dataclasses.dataclass(frozen=True)
 class FastAdaptiveBoundary:
-    """FAB-T towards one class; an image counts as fooled where the perturbation found is within eps.
+    """FAB-T; an image counts as fooled where the perturbation found is within eps.
 
     Attributes:
         name, eps, norm, steps: as `AutoPGD`.
-        rank: rank of the target among the wrong classes of the clean image, from 1.
+        variants: runs; the k-th approaches the clean image's k-th wrong class.
     """
 
     name: str
     eps: float
     norm: str = "linf"
-    rank: int = 1
     steps: int = ITERATIONS
+    variants: int = 1
 
-    def __call__(self, logits, images, labels, indices, seed):
+    def __call__(self, logits, images, labels, indices, seed, variant=0):
         """Returns adversarial images, the clean ones where nothing within eps was found; see `GradientAttack`."""
-        targets = ranked_other_class(logits(images), labels, self.rank)
+        targets = ranked_other_class(logits(images), labels, variant + 1)
         found, distance = fast_adaptive_boundary(
-            logits, images, labels, targets, steps=self.steps, norm=NORMS[self.norm]
+            logits, images, labels, targets, steps=self.steps, enough=self.eps, norm=NORMS[self.norm]
         )
         return tf.where((distance <= self.eps)[:, None, None, None], found, images)
 
@@ -115,16 +112,18 @@ class SquareAttack:
     Attributes:
         name, eps, norm: as `AutoPGD`.
         queries: points tried an image.
+        variants: runs from different random numbers.
     """
 
     name: str
     eps: float
     norm: str = "linf"
     queries: int = QUERIES
+    variants: int = 1
 
-    def __call__(self, logits, images, labels, indices, seed):
+    def __call__(self, logits, images, labels, indices, seed, variant=0):
         """Returns adversarial images; see `GradientAttack`."""
-        seed = named_seed(seed, self.name)
+        seed = variant_seed(named_seed(seed, self.name), variant)
 
         def judge(adv):
             scores = logits(adv)
@@ -152,13 +151,13 @@ def apgd_dlr(eps, norm="linf", **_):
 
 
 def apgd_t(eps, norm="linf", *, num_classes):
-    """Returns the parts of APGD-T: one for each of up to 9 targets."""
-    return tuple(AutoPGD("apgd-t", "targeted_dlr", eps, norm, rank) for rank in _ranks(num_classes))
+    """Returns the parts of APGD-T, with up to 9 targets."""
+    return (AutoPGD("apgd-t", "targeted_dlr", eps, norm, variants=_targets(num_classes)),)
 
 
 def fab_t(eps, norm="linf", *, num_classes):
-    """Returns the parts of FAB-T: one for each of up to 9 targets."""
-    return tuple(FastAdaptiveBoundary("fab-t", eps, norm, rank) for rank in _ranks(num_classes))
+    """Returns the parts of FAB-T, with up to 9 targets."""
+    return (FastAdaptiveBoundary("fab-t", eps, norm, variants=_targets(num_classes)),)
 
 
 def square(eps, norm="linf", **_):
@@ -168,15 +167,11 @@ def square(eps, norm="linf", **_):
 
 def auto_attack(eps, norm="linf", *, num_classes):
     """Returns the parts of standard AutoAttack: APGD-CE, APGD-T, FAB-T, Square."""
-    return (
-        *apgd_ce(eps, norm),
-        *apgd_t(eps, norm, num_classes=num_classes),
-        *fab_t(eps, norm, num_classes=num_classes),
-        *square(eps, norm),
-    )
+    targeted = {"num_classes": num_classes}
+    return (*apgd_ce(eps, norm), *apgd_t(eps, norm, **targeted), *fab_t(eps, norm, **targeted), *square(eps, norm))
 
 
-def _ranks(num_classes):
+def _targets(num_classes):
     if num_classes is None:
         raise InputError("the number of classes is needed to choose targets: num_classes=...")
-    return range(1, min(TARGETS, num_classes - 1) + 1)
+    return min(TARGETS, num_classes - 1)

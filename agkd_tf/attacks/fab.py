@@ -13,7 +13,7 @@ OVERSHOOT = 1.05  # eta
 BACKWARD = 0.9  # beta
 
 
-def fast_adaptive_boundary(logits, clean, labels, targets, *, steps, norm=float("inf"), bounds=(0.0, 1.0)):
+def fast_adaptive_boundary(logits, clean, labels, targets, *, steps, enough=0.0, norm=float("inf"), bounds=(0.0, 1.0)):
     """Returns the misclassified images nearest to `clean` that were found, and their distances.
 
     Each step linearises z_target - z_label at the current point, projects both that point and the clean
@@ -25,6 +25,7 @@ def fast_adaptive_boundary(logits, clean, labels, targets, *, steps, norm=float(
         clean: float32 [B, H, W, C] within the bounds.
         labels, targets: int32 [B].
         steps: number of iterations.
+        enough: a distance that ends the search for an image, and the loop when every image has it.
         norm: inf or 2.
         bounds: least and greatest pixel value.
 
@@ -67,14 +68,14 @@ def fast_adaptive_boundary(logits, clean, labels, targets, *, steps, norm=float(
         point = tf.clip_by_value(ahead, *bounds)
         fooled = misclassified(point)
         reached = length(point - origin)
-        closer = tf.logical_and(fooled, reached < distance)
+        closer = tf.logical_and(fooled, tf.logical_and(reached < distance, distance > enough))
         found = tf.where(closer[:, None], point, found)
         distance = tf.where(closer, reached, distance)
         point = tf.where(fooled[:, None], origin + BACKWARD * (point - origin), point)
         return count + 1, point, found, distance
 
     _, _, found, distance = tf.while_loop(
-        lambda count, *_: count < steps,
+        lambda count, point, found, distance: tf.logical_and(count < steps, tf.reduce_any(distance > enough)),
         iterate,
         (tf.constant(0), origin, origin, tf.fill(flat[:1], float("inf"))),
         parallel_iterations=1,

@@ -6,7 +6,7 @@ from agkd_tf.attacks.objectives import OBJECTIVES, targeted_cross_entropy
 from agkd_tf.attacks.pgd import projected_gradient_descent
 from agkd_tf.attacks.starts import ball_per_example
 from agkd_tf.attacks.targets import most_confusing_class, random_other_class_per_example, ranked_other_class
-from agkd_tf.randomness import named_seed
+from agkd_tf.randomness import named_seed, variant_seed
 
 NORMS = {"linf": float("inf"), "l2": 2}
 # The class that a targeted attack approaches, from the clean image's logits.
@@ -32,7 +32,7 @@ class GradientAttack:
         norm: a name of `NORMS`.
         momentum: decay of the accumulated gradient; None for none.
         target: a name of `TARGETS`, whose cross-entropy is descended instead; None for untargeted.
-        restart: number of the run, of several with other starts.
+        variants: runs from different random starts.
     """
 
     name: str
@@ -44,9 +44,9 @@ class GradientAttack:
     norm: str = "linf"
     momentum: float | None = None
     target: str | None = None
-    restart: int = 0
+    variants: int = 1
 
-    def __call__(self, logits, images, labels, indices, seed):
+    def __call__(self, logits, images, labels, indices, seed, variant=0):
         """Returns adversarial images.
 
         Args:
@@ -55,11 +55,12 @@ class GradientAttack:
             labels: int32 [B].
             indices: int32 [B], the examples' places in the data set; they key the random start.
             seed: int32 [2].
+            variant: integer in [0, variants), Python's or a tensor.
 
         Returns:
             float32 [B, H, W, C].
         """
-        seed = named_seed(seed, self.name if not self.restart else f"{self.name}/{self.restart}")
+        seed = variant_seed(named_seed(seed, self.name), variant)
         start = None
         if self.random_start:
             start = ball_per_example(indices, images.shape[1:], seed, self.eps, self.norm)

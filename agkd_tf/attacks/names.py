@@ -16,21 +16,27 @@ class Attack:
 
     Attributes:
         name: as the command line spells it.
-        parts: callables of `GradientAttack`'s signature with `settings()`.
+        parts: callables of `GradientAttack`'s signature with `variants` and `settings()`.
     """
 
     name: str
     parts: tuple
 
-    def __call__(self, logits, images, labels, indices, seed):
-        """Returns, for each image, the adversary of the first part that fools the classifier, or of the last.
+    @property
+    def stages(self):
+        """Returns the (part, variant) that are run in order."""
+        return [(part, variant) for part in self.parts for variant in range(part.variants)]
 
-        See `GradientAttack`. Every part sees the whole batch; `agkd_tf.evaluation` spares those that fell.
+    def __call__(self, logits, images, labels, indices, seed):
+        """Returns, for each image, the adversary of the first stage that fools the classifier, or of the last.
+
+        See `GradientAttack`. Every stage sees the whole batch; `agkd_tf.evaluation` spares what has fallen.
         """
-        adv = self.parts[0](logits, images, labels, indices, seed)
-        for part in self.parts[1:]:
+        adv = images
+        for number, (part, variant) in enumerate(self.stages):
+            tried = part(logits, images, labels, indices, seed, variant)
             robust = tf.equal(tf.argmax(logits(adv), axis=1, output_type=tf.int32), labels)
-            adv = tf.where(robust[:, None, None, None], part(logits, images, labels, indices, seed), adv)
+            adv = tf.where(robust[:, None, None, None], tried, adv) if number else tried
         return adv
 
     def settings(self):
@@ -48,6 +54,7 @@ GRADIENT_ATTACKS = {
     "cw": ("margin", None, 0.25, True, None),
     "mim": ("cross_entropy", None, 0.25, False, 1.0),
 }
+CLEAN = GradientAttack("clean", "cross_entropy", 0.0, 0.0, 0, random_start=False)
 ENSEMBLES = {
     "autoattack": auto_attack.auto_attack,
     "apgd-ce": auto_attack.apgd_ce,
@@ -82,7 +89,8 @@ def parse_attack(name, *, eps, norm="linf", num_classes=None):
     else:
         check_range("eps", eps, 0.0)
     if name in ENSEMBLES:
-        return Attack(name, ENSEMBLES[name](eps, norm, num_classes=num_classes))
+        # What is misclassified without any perturbation is not attacked.
+        return Attack(name, (CLEAN, *ENSEMBLES[name](eps, norm, num_classes=num_classes)))
     match = re.fullmatch(r"([a-z]+)(?:-([1-9][0-9]*))?(?:x([1-9][0-9]*))?(?:@([a-z]+))?", name)
     kind, given, restarts, target = match.groups() if match else (None,) * 4
     if kind in GRADIENT_ATTACKS and target in (None, *TARGETS):
@@ -90,10 +98,18 @@ def parse_attack(name, *, eps, norm="linf", num_classes=None):
         idle = (restarts and not random_start) or (target and kind == "clean")
         if (steps is None) == (given is not None) and not idle:
             steps = int(given) if steps is None else steps
-            settings = (objective, eps if steps else 0.0, share * eps, steps, random_start, norm, momentum, target)
             base = kind + (f"-{given}" if given else "") + (f"@{target}" if target else "")
-            return Attack(
-                name,
-                tuple(GradientAttack(base, *settings, restart=number) for number in range(int(restarts or 1))),
+            part = GradientAttack(
+                base,
+                objective,
+                eps if steps else 0.0,
+                share * eps,
+                steps,
+                random_start,
+                norm,
+                momentum,
+                target,
+                int(restarts or 1),
             )
+            return Attack(name, (part,))
     raise InputError(f"`attacks` must be of {GRAMMAR}. Received: {name!r}")

@@ -24,10 +24,10 @@ def ranked_other_class(logits, labels, rank):
     Args:
         logits: float32 [B, n].
         labels: int32 [B].
-        rank: integer in [1, n - 1].
+        rank: integer in [1, n - 1], Python's or a tensor.
     """
-    order = tf.math.top_k(mask_labels(logits, labels), rank).indices
-    return order[:, rank - 1]
+    order = tf.argsort(mask_labels(logits, labels), axis=1, direction="DESCENDING", stable=True)
+    return tf.gather(order, rank - 1, axis=1)
 
 
 def random_other_class(labels, num_classes, seed):

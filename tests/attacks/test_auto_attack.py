@@ -30,8 +30,8 @@ def parts(norm):
     return {
         "apgd-ce": AutoPGD("apgd-ce", "cross_entropy", eps, norm, steps=20),
         "apgd-dlr": AutoPGD("apgd-dlr", "dlr", eps, norm, steps=20),
-        "apgd-t": AutoPGD("apgd-t", "targeted_dlr", eps, norm, rank=1, steps=20),
-        "fab-t": FastAdaptiveBoundary("fab-t", eps, norm, rank=1, steps=20),
+        "apgd-t": AutoPGD("apgd-t", "targeted_dlr", eps, norm, steps=20),
+        "fab-t": FastAdaptiveBoundary("fab-t", eps, norm, steps=20),
         "square": SquareAttack("square", eps, norm, queries=60),
     }
 

@@ -104,8 +104,8 @@ def test_a_targeted_form_approaches_its_class(network, images, labels, target):
 
 
 def test_restarts_begin_elsewhere_and_the_first_is_the_plain_attack(network, images, labels):
-    parts = parse_attack("pgd-3x3", eps=EPS).parts
-    advs = [part(network, images, labels, tf.range(6), SEED).numpy() for part in parts]
+    stages = parse_attack("pgd-3x3", eps=EPS).stages
+    advs = [part(network, images, labels, tf.range(6), SEED, variant).numpy() for part, variant in stages]
     np.testing.assert_array_equal(advs[0], parse_attack("pgd-3", eps=EPS)(network, images, labels, tf.range(6), SEED))
     assert np.abs(advs[1] - advs[2]).max() > EPS / 4
 
@@ -140,5 +140,5 @@ def test_settings_name_all_that_a_result_depends_on():
         "norm": "linf",
         "momentum": None,
         "target": None,
-        "restart": 0,
+        "variants": 1,
     }

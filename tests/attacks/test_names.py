@@ -29,25 +29,28 @@ def test_names_stand_for_the_published_settings(name, objective, step_size, step
 
 
 def test_restarts_and_targets_are_read_from_the_name():
-    parts = parse_attack("pgd-20x3@mc", eps=EPS).parts
-    assert [part.restart for part in parts] == [0, 1, 2]
-    assert {(part.name, part.target) for part in parts} == {("pgd-20@mc", "mc")}
+    attack = parse_attack("pgd-20x3@mc", eps=EPS)
+    (part,) = attack.parts
+    assert (part.name, part.target, part.variants) == ("pgd-20@mc", "mc", 3)
+    assert attack.stages == [(part, 0), (part, 1), (part, 2)]
 
 
 def test_standard_autoattack_is_its_four_parts_in_order():
-    parts = parse_attack("autoattack", eps=EPS, num_classes=10).parts
-    assert [type(part) for part in parts] == [AutoPGD] * 10 + [FastAdaptiveBoundary] * 9 + [SquareAttack]
-    assert [part.objective for part in parts[:10]] == ["cross_entropy"] + ["targeted_dlr"] * 9
-    assert [part.rank for part in parts[1:10]] == [part.rank for part in parts[10:19]] == list(range(1, 10))
-    assert {part.steps for part in parts[:19]} == {100}
-    assert parts[19].queries == 5000
-    alone = [parse_attack(name, eps=EPS, num_classes=10).parts for name in ("apgd-ce", "apgd-t", "fab-t", "square")]
-    assert parts == sum(alone, ())
+    clean, ce, targeted, fab, square = parse_attack("autoattack", eps=EPS, num_classes=10).parts
+    assert clean.settings() == {}
+    assert ce == AutoPGD("apgd-ce", "cross_entropy", EPS)
+    assert targeted == AutoPGD("apgd-t", "targeted_dlr", EPS, variants=9)
+    assert fab == FastAdaptiveBoundary("fab-t", EPS, variants=9)
+    assert square == SquareAttack("square", EPS)
+    assert (ce.steps, targeted.steps, fab.steps, square.queries) == (100, 100, 100, 5000)
+    for part in (ce, targeted, fab, square):
+        assert parse_attack(part.name, eps=EPS, num_classes=10).parts == (clean, part)
+    assert len(parse_attack("autoattack", eps=EPS, num_classes=10).stages) == 1 + 1 + 9 + 9 + 1
 
 
 def test_fewer_classes_have_fewer_targets():
-    assert len(parse_attack("apgd-t", eps=EPS, num_classes=4).parts) == 3
-    assert len(parse_attack("autoattack", eps=EPS, num_classes=2).parts) == 1 + 1 + 1 + 1
+    assert parse_attack("apgd-t", eps=EPS, num_classes=4).parts[1].variants == 3
+    assert len(parse_attack("autoattack", eps=EPS, num_classes=2).stages) == 5
     with pytest.raises(InputError, match="number of classes"):
         parse_attack("fab-t", eps=EPS)
 
