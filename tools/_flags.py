@@ -4,14 +4,14 @@ import dataclasses
 
 from absl import flags
 
-from agkd_tf.attacks import ATTACK_NAMES
+from agkd_tf.attacks.names import GRAMMAR
 from agkd_tf.attention import ATTENTION_MAPS
 from agkd_tf.data import DATASET_NAMES
 from agkd_tf.data.augmentation import AUGMENTATIONS
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.defenses.bilateral import TARGETS
 from agkd_tf.defenses.defense import DECAYED
-from agkd_tf.errors import InputError, check_eps
+from agkd_tf.errors import InputError, check_eps, check_range
 from agkd_tf.files import write_text
 from agkd_tf.models import MODEL_NAMES
 from agkd_tf.training import Recipe, default_hyperparameters
@@ -23,9 +23,16 @@ DEFAULT = "the defense's own default"
 
 
 class PixelParser(flags.ArgumentParser):
-    """Perturbation sizes for images in [0, 1]: `8/255` or `0.031`."""
+    """Perturbation sizes for images in [0, 1]: `8/255` or `0.031`.
+
+    Args:
+        bounded: whether sizes above 1 are refused, as an l_inf ball's are.
+    """
 
     syntactic_help = "a fraction such as 8/255 or a decimal such as 0.031, for images in [0, 1]"
+
+    def __init__(self, *, bounded=True):
+        self._bounded = bounded
 
     def parse(self, argument):
         if isinstance(argument, float):
@@ -35,7 +42,7 @@ class PixelParser(flags.ArgumentParser):
             value = float(numerator) / float(denominator or 1)
         except (ValueError, ZeroDivisionError):
             raise ValueError(f"must be {self.syntactic_help}") from None
-        return check_eps("eps", value)
+        return check_eps("eps", value) if self._bounded else check_range("eps", value, 0.0)
 
     def flag_type(self):
         return "pixels"
@@ -54,9 +61,9 @@ def pixels(value):
     return f"{whole}/255" if whole / 255 == value else repr(value)
 
 
-def define_pixels(name, default, text, flag_values):
-    """Defines a flag whose value is in units of images in [0, 1]."""
-    flags.DEFINE(PixelParser(), name, default, text, flag_values, PixelSerializer())
+def define_pixels(name, default, text, flag_values, *, bounded=True):
+    """Defines a flag whose value is in units of images in [0, 1]; see `PixelParser`."""
+    flags.DEFINE(PixelParser(bounded=bounded), name, default, text, flag_values, PixelSerializer())
 
 
 def define_data(flag_values=flags.FLAGS):
@@ -334,9 +341,7 @@ def data_place(flag_values=flags.FLAGS):
 
 def define_evaluation(flag_values=flags.FLAGS):
     """Defines the flags of an evaluation."""
-    flags.DEFINE_list(
-        "attacks", "clean,fgsm,pgd-20,cw-20", f"Attacks, separated by commas: {', '.join(ATTACK_NAMES)}.", flag_values
-    )
+    flags.DEFINE_list("attacks", "clean,fgsm,pgd-20,cw-20", f"Attacks, separated by commas: {GRAMMAR}.", flag_values)
     flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.", flag_values)
     flags.DEFINE_integer(
         "num_examples", None, "First so many images of the split; all if not given.", 1, flag_values=flag_values

@@ -15,9 +15,10 @@ def results_table(rows, *, one_line_each=False):
         lines = [title, f"  {'attack':<10} {'accuracy':>8}   95 % interval     images  seconds"]
         for name, record in results.items():
             low, high = record["confidence_interval_95"]
+            seconds = f"{record['seconds']:.1f}" if "seconds" in record else ""
             lines.append(
                 f"  {name:<10} {100 * record['accuracy']:>7.2f}%  {100 * low:>6.2f} to {100 * high:<6.2f}  "
-                f"{record['num_examples']:>7}  {record['seconds']:>7.1f}"
+                f"{record['num_examples']:>7}  {seconds:>7}"
             )
         return "\n".join(lines)
     lines = [f"{'model':<{width}}" + "".join(f"{name:>18}" for name in attacks)]

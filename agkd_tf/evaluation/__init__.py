@@ -1,7 +1,34 @@
 """Evaluation: accuracies under attack, with what it takes to believe them."""
 
 from agkd_tf.evaluation.accuracy import Result, evaluate
+from agkd_tf.evaluation.adapters import logits_of_probabilities, saved_model_logits
+from agkd_tf.evaluation.adversaries import (
+    VerificationError,
+    create_adversaries,
+    open_adversaries,
+    verify_adversaries,
+)
+from agkd_tf.evaluation.checks import check_images, check_logits
 from agkd_tf.evaluation.interval import wilson_interval
+from agkd_tf.evaluation.outcome import Outcome, Outcomes
 from agkd_tf.evaluation.record import EvaluationRecord, file_digest
+from agkd_tf.evaluation.worst_case import worst_case
 
-__all__ = ["EvaluationRecord", "Result", "evaluate", "file_digest", "wilson_interval"]
+__all__ = [
+    "EvaluationRecord",
+    "Outcome",
+    "Outcomes",
+    "Result",
+    "VerificationError",
+    "check_images",
+    "check_logits",
+    "create_adversaries",
+    "evaluate",
+    "file_digest",
+    "logits_of_probabilities",
+    "open_adversaries",
+    "saved_model_logits",
+    "verify_adversaries",
+    "wilson_interval",
+    "worst_case",
+]

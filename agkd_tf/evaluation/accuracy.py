@@ -6,10 +6,14 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.data.batches import evaluation_batches
 from agkd_tf.data.pixels import as_float
+from agkd_tf.evaluation.checks import check_logits
 from agkd_tf.evaluation.interval import wilson_interval
+from agkd_tf.evaluation.outcome import Outcome
 from agkd_tf.randomness import step_seed
+
+# Under XLA a shape is a compilation: fewer images than a batch are filled up to one of these shares of it.
+STATIC_SHARES = (16, 4, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,19 +21,21 @@ class Result:
     """Accuracy under one attack.
 
     Attributes:
-        accuracy: share of images classified correctly, in [0, 1].
+        accuracy: share of images that no stage of the attack broke, in [0, 1].
         num_examples: images.
         interval: (low, high), the 95 % confidence interval.
-        attack: the attack's settings.
-        seed: of the attack's random start.
-        seconds: wall time, compilation included.
+        attack: the attack's settings, a dict a part.
+        broken_by: name of the part -> images that it broke.
+        seed: of the attack's random numbers.
+        seconds: wall time, compilation included, over all sittings.
         correct: bool [num_examples], image by image.
     """
 
     accuracy: float
     num_examples: int
     interval: tuple[float, float]
-    attack: dict
+    attack: list
+    broken_by: dict
     seed: int
     seconds: float
     correct: np.ndarray
@@ -41,47 +47,110 @@ class Result:
             "num_examples": self.num_examples,
             "confidence_interval_95": list(self.interval),
             "attack": self.attack,
+            "broken_by": self.broken_by,
             "seed": self.seed,
             "seconds": round(self.seconds, 2),
+            "images_per_second": round(self.num_examples / max(self.seconds, 1e-9), 2),
         }
 
 
-def evaluate(logits, examples, attack, *, batch_size=100, seed=0, jit_compile=False, progress=None):
+def evaluate(
+    logits,
+    examples,
+    attack,
+    *,
+    batch_size=100,
+    seed=0,
+    jit_compile=False,
+    outcome=None,
+    adversaries=None,
+    checkpoint=None,
+    progress=None,
+):
     """Returns the `Result` of a classifier under an attack.
 
-    An image's adversary depends on the image, its place in `examples` and the seed, not on its batch.
+    Each stage of the attack sees only the images that the ones before left standing, packed into whole
+    batches. An image's adversary depends on the image, its place in `examples` and the seed, not on its
+    batch, so that an evaluation that is continued ends with the numbers of one that was never broken off.
 
     Args:
         logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n], inference mode.
         examples: `Examples`.
-        attack: `GradientAttack`, or a callable of its signature with a `settings()`.
+        attack: `agkd_tf.attacks.Attack`.
         batch_size: images a step.
         seed: integer.
         jit_compile: compile with XLA.
-        progress: callable, called with the number of images done after each batch.
+        outcome: `Outcome` to continue and fill; None for a fresh one.
+        adversaries: float32 array [N, H, W, C] to write the adversarial images into; None for none.
+        checkpoint: callable without arguments, called after each batch, when `outcome` is consistent.
+        progress: callable (stage's part, its variant, images done, images in all), called as a stage begins and
+            after each batch.
+
+    Raises:
+        InputError: if the logits are not finite, or are probabilities.
     """
-    start = time.perf_counter()
-    seed_pair = step_seed(seed, 0)
+    if outcome is None:
+        outcome = Outcome.fresh(len(examples))
+    seed_pair, steps = step_seed(seed, 0), {}
+    check_logits(logits(as_float(tf.constant(examples.images[: min(batch_size, len(examples))]))))
+    for number, (part, variant) in enumerate(attack.stages):
+        places = outcome.waiting(number)
+        if part not in steps:
+            steps = {part: _compiled(part, logits, examples, seed_pair, jit_compile)}
+        if progress and len(places):
+            progress(part, variant, 0, len(places))
+        for begin in range(0, len(places), batch_size):
+            start, chosen = time.perf_counter(), places[begin : begin + batch_size]
+            padded = _filled(chosen, batch_size) if jit_compile else chosen
+            batch = examples.take(padded)
+            adv, prediction = steps[part](
+                tf.constant(batch.images),
+                tf.constant(batch.labels),
+                tf.constant(padded, tf.int32),
+                tf.constant(variant),
+            )
+            prediction = prediction.numpy()[: len(chosen)]
+            if adversaries is not None:
+                adversaries[chosen] = adv.numpy()[: len(chosen)]
+            outcome.prediction[chosen] = prediction
+            outcome.state[chosen] = np.where(prediction == batch.labels[: len(chosen)], number + 1, -(number + 1))
+            outcome.seconds += time.perf_counter() - start
+            if checkpoint:
+                checkpoint()
+            if progress:
+                progress(part, variant, begin + len(chosen), len(places))
+    return result_of(outcome, attack, seed=seed)
 
-    @tf.function(jit_compile=jit_compile, autograph=False)
-    def hits(images, labels, indices):
-        images = as_float(images)
-        adv = attack(logits, images, labels, indices, seed_pair)
-        return tf.equal(tf.argmax(logits(adv), axis=1, output_type=tf.int32), labels)
 
-    correct, batch_size = [], min(batch_size, len(examples))
-    for batch in evaluation_batches(examples, batch_size=batch_size):
-        batch_hits = hits(batch["image"], batch["label"], batch["index"]).numpy()
-        correct.append(batch_hits[batch["valid"].numpy() > 0])
-        if progress:
-            progress(sum(map(len, correct)))
-    correct = np.concatenate(correct)
+def result_of(outcome, attack, *, seed):
+    """Returns the `Result` that a finished `Outcome` amounts to."""
+    correct = outcome.robust
     return Result(
         accuracy=float(correct.mean()),
         num_examples=len(correct),
         interval=wilson_interval(correct.sum(), len(correct)),
         attack=attack.settings(),
+        broken_by=outcome.broken_by(attack),
         seed=seed,
-        seconds=time.perf_counter() - start,
+        seconds=outcome.seconds,
         correct=correct,
     )
+
+
+def _compiled(part, logits, examples, seed, jit_compile):
+    # Without XLA one trace serves every batch size.
+    shape = examples.images.shape[1:]
+    integers = tf.TensorSpec([None], tf.int32)
+    signature = [tf.TensorSpec([None, *shape], examples.images.dtype), integers, integers, tf.TensorSpec([], tf.int32)]
+
+    @tf.function(jit_compile=jit_compile, autograph=False, input_signature=None if jit_compile else signature)
+    def step(images, labels, indices, variant):
+        adv = part(logits, as_float(images), labels, indices, seed, variant)
+        return adv, tf.argmax(logits(adv), axis=1, output_type=tf.int32)
+
+    return step
+
+
+def _filled(places, batch_size):
+    size = next(size for size in (max(1, batch_size // share) for share in STATIC_SHARES) if size >= len(places))
+    return np.concatenate([places, np.full(size - len(places), places[0])])

@@ -1,14 +1,43 @@
-"""Accuracy under attack, its interval and its record."""
-
-import json
+"""Accuracy under attack: stages, survivors, resumption."""
 
 import numpy as np
 import pytest
+import scipy.stats
+import tensorflow as tf
 
 from agkd_tf import InputError
-from agkd_tf.attacks import parse_attack
-from agkd_tf.evaluation import EvaluationRecord, evaluate, wilson_interval
+from agkd_tf.attacks import Attack, parse_attack
+from agkd_tf.evaluation import Outcome, evaluate, wilson_interval
 from agkd_tf.models import Classifier
+
+
+class Recorder:
+    """A part that breaks every image whose place satisfies a rule, and notes what it was given."""
+
+    variants = 1
+
+    def __init__(self, name, breaks):
+        self.name, self.seen, self._breaks = name, [], breaks
+
+    def __call__(self, logits, images, labels, indices, seed, variant=0):
+        tf.py_function(lambda places: self.seen.append(places.numpy().tolist()), [indices], [])
+        return tf.where(self._breaks(indices)[:, None, None, None], 1.0 - images, images)
+
+    def settings(self):
+        return {"name": self.name}
+
+
+def brightness(images):
+    """A classifier of two classes: dark (0) and bright (1) images."""
+    mean = tf.reduce_mean(images, axis=[1, 2, 3])
+    return tf.stack([0.5 - mean, mean - 0.5], axis=1)
+
+
+@pytest.fixture
+def dark(digits):
+    """Twenty black images of class 0."""
+    examples = digits.test.take(slice(0, 20))
+    return type(examples)(np.zeros_like(examples.images), np.zeros(20, np.int32))
 
 
 def test_clean_accuracy_is_that_of_predict(digits, tiny_model):
@@ -20,31 +49,92 @@ def test_clean_accuracy_is_that_of_predict(digits, tiny_model):
     assert result.num_examples == 50
 
 
-def test_the_batch_size_does_not_change_an_outcome(digits, tiny_model):
-    examples, attack = digits.test.take(slice(0, 30)), parse_attack("pgd-3", eps=0.02)
+@pytest.mark.parametrize("name", ["pgd-3", "apgd-ce", "pgd-2x3"])
+def test_the_batch_size_does_not_change_an_outcome(digits, tiny_model, name):
+    examples, attack = digits.test.take(slice(0, 30)), parse_attack(name, eps=0.02)
     logits = Classifier(tiny_model).logits
     outcomes = [evaluate(logits, examples, attack, batch_size=size).correct for size in (7, 30)]
     np.testing.assert_array_equal(*outcomes)
+
+
+def test_each_stage_sees_only_what_stands_packed_into_whole_batches(dark):
+    first, second = Recorder("first", lambda i: i % 2 == 0), Recorder("second", lambda i: i < 6)
+    result = evaluate(brightness, dark, Attack("both", (first, second)), batch_size=4)
+    assert [place for batch in first.seen for place in batch] == list(range(20))
+    assert second.seen == [[1, 3, 5, 7], [9, 11, 13, 15], [17, 19]]
+    assert result.accuracy == 7 / 20
+    assert result.broken_by == {"first": 10, "second": 3}
+    np.testing.assert_array_equal(np.flatnonzero(result.correct), [7, 9, 11, 13, 15, 17, 19])
+
+
+def test_an_evaluation_broken_off_at_any_batch_ends_with_the_same_outcome(dark):
+    def attack():
+        return Attack("both", (Recorder("first", lambda i: i % 3 == 0), Recorder("second", lambda i: i % 3 == 1)))
+
+    whole = Outcome.fresh(20)
+    evaluate(brightness, dark, attack(), batch_size=4, outcome=whole)
+    for limit in range(1, 9):
+        outcome, batches = Outcome.fresh(20), []
+
+        def stop(batches=batches, limit=limit):
+            batches.append(1)
+            if len(batches) == limit:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(brightness, dark, attack(), batch_size=4, outcome=outcome, checkpoint=stop)
+        assert not outcome.finished(2)
+        evaluate(brightness, dark, attack(), batch_size=4, outcome=outcome)
+        assert outcome.finished(2)
+        np.testing.assert_array_equal(outcome.state, whole.state)
+        np.testing.assert_array_equal(outcome.prediction, whole.prediction)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_smaller_batches_compile_few_times_and_give_the_same(digits, tiny_model, jit_compile):
+    traces = []
+
+    def logits(images):
+        traces.append(images.shape[0])
+        return Classifier(tiny_model).logits(images)
+
+    examples = digits.test.take(slice(0, 37))
+    result = evaluate(logits, examples, parse_attack("fgsm", eps=0.02), batch_size=16, jit_compile=jit_compile)
+    plain = evaluate(Classifier(tiny_model).logits, examples, parse_attack("fgsm", eps=0.02), batch_size=37)
+    np.testing.assert_array_equal(result.correct, plain.correct)
+    # Once eagerly on the first batch; then without XLA one trace for every size, with it one a static size.
+    shapes = traces[1:]
+    assert set(shapes) == ({16} if jit_compile else {None}) | ({16} if jit_compile else set())
+
+
+def test_progress_tells_the_stage_and_the_images(dark):
+    told = []
+    first, second = Recorder("first", lambda i: i % 2 == 0), Recorder("second", lambda i: i < 0)
+    evaluate(
+        brightness,
+        dark,
+        Attack("both", (first, second)),
+        batch_size=8,
+        progress=lambda part, variant, done, total: told.append((part.name, variant, done, total)),
+    )
+    assert told[:4] == [("first", 0, 0, 20), ("first", 0, 8, 20), ("first", 0, 16, 20), ("first", 0, 20, 20)]
+    assert told[4:] == [("second", 0, 0, 10), ("second", 0, 8, 10), ("second", 0, 10, 10)]
+
+
+def test_probabilities_nan_and_single_outputs_are_refused(dark):
+    attack = parse_attack("clean", eps=0.1)
+    with pytest.raises(InputError, match=r"probabilities.*remove_softmax"):
+        evaluate(lambda images: tf.nn.softmax(brightness(images)), dark, attack)
+    with pytest.raises(InputError, match="20 of the first 20 images are NaN"):
+        evaluate(lambda images: brightness(images) * np.nan, dark, attack)
+    with pytest.raises(InputError, match=r"logits \[B, n\]"):
+        evaluate(lambda images: brightness(images)[:, :1], dark, attack)
 
 
 def test_wilson_interval_of_a_worked_case():
     # 8 of 10: centre (8 + z^2/2) / (10 + z^2) with z = 1.959964.
     assert wilson_interval(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
     assert wilson_interval(0, 10)[0] == pytest.approx(0.0, abs=1e-12)
-
-
-def test_a_record_grows_and_keeps_another_models_results_aside(digits, tiny_model, tmp_path):
-    path = tmp_path / "evaluation.json"
-    result = evaluate(Classifier(tiny_model).logits, digits.test.take(slice(0, 4)), parse_attack("clean", eps=0.1))
-    EvaluationRecord(path, {"model": "a"}).add("clean", result)
-    second = EvaluationRecord(path, {"model": "a"})
-    second.add("fgsm", result)
-    content = json.loads(path.read_text())
-    assert list(content["attacks"]) == ["clean", "fgsm"]
-    assert content["attacks"]["clean"]["num_examples"] == 4
-    other = EvaluationRecord(path, {"model": "b"})
-    assert not other.results
-    assert json.loads(other.moved_to.read_text()) == content
-    path.write_text("{")
-    with pytest.raises(InputError, match="damaged"):
-        EvaluationRecord(path, {"model": "b"})
+    z, share = scipy.stats.norm.ppf(0.975), 0.8
+    half = z * np.sqrt(share * (1 - share) / 10 + z**2 / 400) / (1 + z**2 / 10)
+    assert np.diff(wilson_interval(8, 10))[0] == pytest.approx(2 * half)

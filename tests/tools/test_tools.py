@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -32,18 +33,57 @@ def test_train_evaluate_export_in_one_folder(tmp_path):
     assert "--seed: recorded 0, received 4" in changed.stderr
     evaluated = tool("evaluate", f"--workdir={run}", "--attacks=clean,pgd-2", "--num_examples=20")
     assert evaluated.returncode == 0, evaluated.stderr
-    record = json.loads((run / "evaluation.json").read_text())["attacks"]["pgd-2"]
+    record = json.loads((run / "evaluation.json").read_text())["attacks"]["pgd-2 [first 20]"]
     assert record["num_examples"] == 20
-    assert record["attack"]["eps"] == pytest.approx(38 / 255)
+    assert record["attack"][0]["eps"] == pytest.approx(38 / 255)
     assert record["confidence_interval_95"][0] <= record["accuracy"] <= record["confidence_interval_95"][1]
     exported = tool("export", f"--workdir={run}")
     assert exported.returncode == 0, exported.stderr
     assert (run / "saved_model" / "saved_model.pb").is_file()
+    source = (f"--saved_model={run}/saved_model", "--dataset=digits", "--eps=38/255", f"--record={tmp_path}/other.json")
+    settings = ("--attacks=pgd-2", "--num_examples=20", f"--adversaries={tmp_path}/adversaries")
+    served = tool("evaluate", *source, *settings)
+    assert served.returncode == 0, served.stderr
+    other = json.loads((tmp_path / "other.json").read_text())["attacks"]["pgd-2 [first 20]"]
+    assert other["accuracy"] == record["accuracy"]
+    verified = tool("evaluate", *source, *settings, "--verify")
+    assert verified.returncode == 0, verified.stderr
+    assert f"{other['accuracy']:.2%}, as recorded" in verified.stdout
+    (saved,) = (tmp_path / "adversaries").glob("*.npy")
+    images = np.load(saved)
+    np.save(saved, np.zeros_like(images))
+    refuted = tool("evaluate", *source, *settings, "--verify")
+    assert refuted.returncode == 1
+    assert "adversary 0 is not within" in refuted.stderr
+
+
+@pytest.mark.slow
+def test_results_that_are_there_are_not_computed_again_and_settings_have_results_of_their_own(tmp_path):
+    run = tmp_path / "run"
+    trained = tool("train", *SMALL, "--defense=undefended", f"--workdir={run}")
+    assert trained.returncode == 0, trained.stderr
+    common = (f"--workdir={run}", "--num_examples=12", "--attacks=clean,fgsm")
+    first = tool("evaluate", *common)
+    assert first.returncode == 0, first.stderr
+    assert "worst case" in first.stdout
+    seconds = json.loads((run / "evaluation.json").read_text())["attacks"]["fgsm [first 12]"]["seconds"]
+    for more in ((), ("--eps=4/255",), ("--norm=l2", "--eps=1.5"), ("--seed=3",)):
+        again = tool("evaluate", *common, *more)
+        assert again.returncode == 0, again.stderr
+    results = json.loads((run / "evaluation.json").read_text())["attacks"]
+    assert results["fgsm [first 12]"]["seconds"] == seconds
+    assert {"fgsm [linf 4/255, first 12]", "fgsm [l2 1.5, first 12]", "fgsm [seed 3, first 12]"} <= set(results)
+    wrong = tool("evaluate", *common[:2], "--attacks=pgd")
+    assert wrong.returncode == 2
+    assert "autoattack" in wrong.stderr
+    large = tool("evaluate", *common, "--eps=8")
+    assert large.returncode == 2
+    assert "8/255" in large.stderr
 
 
 MISTAKES = {
     "unknown flag": (["--workdr=x"], "workdir"),
-    "unknown defense": (["--defense=x"], "agkd_bml|at|undefended"),
+    "unknown defense": (["--defense=x"], "agkd|agkd_bml|alp|at|bilateral"),
     "eps in pixels": (["--eps=8"], "8/255"),
     "missing flagfile": (["--flagfile=missing.flags"], "missing.flags"),
     "unknown network": (["--model=lenet", "--dry_run"], "wrn-DEPTH-WIDTH"),

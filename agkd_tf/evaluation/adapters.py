@@ -1,0 +1,59 @@
+"""Callables `images -> logits` of models that are not this project's."""
+
+import tensorflow as tf
+
+from agkd_tf.errors import InputError
+
+FLOOR = 1e-30
+
+
+def logits_of_probabilities(predict):
+    """Returns a callable to logits, of one that returns probabilities: their logarithm.
+
+    Exact but for rounding: where a probability has become 0 or 1, its gradient is lost, which makes
+    attacks weaker. Removing the softmax (`agkd_tf.models.remove_softmax`) is better where it can be done.
+
+    Args:
+        predict: callable, float32 images [B, H, W, C] in [0, 1] -> probabilities [B, n].
+    """
+
+    def logits(images):
+        return tf.math.log(tf.maximum(tf.cast(predict(images), tf.float32), FLOOR))
+
+    return logits
+
+
+def saved_model_logits(folder, *, signature="serving_default", output=None):
+    """Returns (a callable to logits, number of classes) of a SavedModel, anybody's.
+
+    A SavedModel is a program: load only those whose origin you trust.
+
+    Args:
+        folder: the SavedModel.
+        signature: name of the signature, which takes one float32 batch of images in [0, 1].
+        output: name of the output that holds the logits; None for `logits`, or the only one.
+
+    Raises:
+        InputError: if the folder is not a SavedModel, or has no such signature or output.
+    """
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except (OSError, ValueError) as error:
+        raise InputError(f"`saved_model` {folder} cannot be read: {str(error).splitlines()[0]}") from error
+    signatures = loaded.signatures
+    if signature not in signatures:
+        raise InputError(f"`saved_model` has no signature {signature!r}. It has: {', '.join(signatures)}")
+    function = signatures[signature]
+    inputs, outputs = function.structured_input_signature[1], function.structured_outputs
+    if len(inputs) != 1:
+        raise InputError(f"`saved_model`: {signature!r} must take one image batch. It takes: {', '.join(inputs)}")
+    name = output or ("logits" if "logits" in outputs else None) or (next(iter(outputs)) if len(outputs) == 1 else None)
+    if name not in outputs:
+        raise InputError(f"`saved_model`: which output are the logits? It has: {', '.join(outputs)}")
+    (argument,) = inputs
+
+    def logits(images):
+        # `loaded` owns the variables; this closure keeps it alive.
+        return tf.cast(loaded.signatures[signature](**{argument: images})[name], tf.float32)
+
+    return logits, outputs[name].shape[-1]

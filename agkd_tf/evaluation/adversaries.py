@@ -1,0 +1,79 @@
+"""Adversarial images on disk, and what they prove by themselves."""
+
+import numpy as np
+import tensorflow as tf
+
+from agkd_tf.data.pixels import as_float
+from agkd_tf.errors import InputError
+
+SLACK = 1e-5  # of float32, relative to eps
+
+
+class VerificationError(RuntimeError):
+    """Raised when saved adversaries do not bear out a recorded accuracy; says how."""
+
+
+def create_adversaries(path, shape):
+    """Returns a float32 array [N, H, W, C] on disk, in a `.npy` file, to write adversaries into.
+
+    An existing file of that shape is continued.
+    """
+    if path.exists():
+        found = open_adversaries(path, writable=True)
+        if found.shape == tuple(shape):
+            return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=tuple(shape))
+
+
+def open_adversaries(path, *, writable=False):
+    """Returns the array of adversaries in a `.npy` file.
+
+    Raises:
+        InputError: if there is none, or it cannot be read.
+    """
+    try:
+        return np.load(path, mmap_mode="r+" if writable else "r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"adversaries {path} cannot be read: {error}") from error
+
+
+def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, batch_size=100):
+    """Recomputes an accuracy from saved adversarial images alone.
+
+    Args:
+        logits: callable, float32 images [B, H, W, C] -> float32 logits [B, n].
+        examples: `Examples` that were attacked.
+        adversaries: float32 [N, H, W, C].
+        eps, norm: of the attack.
+        accuracy: the recorded one.
+        batch_size: images a step.
+
+    Returns:
+        The recomputed accuracy.
+
+    Raises:
+        VerificationError: if an image lies outside the ball or the box, or the accuracy is another.
+    """
+    if len(adversaries) != len(examples):
+        raise VerificationError(f"{len(adversaries)} adversaries of {len(examples)} images")
+    predict = tf.function(logits, autograph=False, reduce_retracing=True)
+    correct = 0
+    for start in range(0, len(examples), batch_size):
+        part = slice(start, start + batch_size)
+        adv, clean = np.asarray(adversaries[part]), as_float(tf.constant(examples.images[part])).numpy()
+        moved = (adv - clean).reshape(len(adv), -1)
+        length = np.abs(moved).max(1) if norm == "linf" else np.linalg.norm(moved, axis=1)
+        outside = np.flatnonzero(
+            ~(length <= eps * (1 + SLACK) + 1e-6) | ~((adv.min((1, 2, 3)) >= 0) & (adv.max((1, 2, 3)) <= 1))
+        )
+        if len(outside):
+            raise VerificationError(
+                f"adversary {start + outside[0]} is not within {norm} {eps:g} of its image and [0, 1]: "
+                f"distance {length[outside[0]]:g}"
+            )
+        correct += int(np.count_nonzero(np.argmax(predict(tf.constant(adv)), 1) == examples.labels[part]))
+    found = correct / len(examples)
+    if abs(found - accuracy) > 0.5 / len(examples):
+        raise VerificationError(f"the saved adversaries leave {found:.2%} correct, recorded are {accuracy:.2%}")
+    return found

@@ -1,0 +1,55 @@
+"""What is asked of images, labels and outputs before any number is believed."""
+
+import numpy as np
+
+from agkd_tf.errors import InputError
+
+SUM_TOLERANCE = 1e-3
+
+
+def check_logits(logits):
+    """Checks a first batch of a classifier's outputs.
+
+    Args:
+        logits: float [B, n].
+
+    Raises:
+        InputError: if they are not a matrix of at least two classes, not finite, or probabilities.
+    """
+    logits = np.asarray(logits)
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise InputError(
+            f"the classifier must return logits [B, n] with n of at least 2. Received: {list(logits.shape)}"
+        )
+    if not np.all(np.isfinite(logits)):
+        bad = np.count_nonzero(~np.isfinite(logits).all(axis=1))
+        raise InputError(f"the classifier's logits of {bad} of the first {len(logits)} images are NaN or infinite")
+    sums = logits.sum(axis=1)
+    if logits.min() >= 0 and np.all(np.abs(sums - 1) < SUM_TOLERANCE):
+        raise InputError(
+            "the classifier returns probabilities, which hide gradients; attacks need logits: remove the softmax "
+            "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model)"
+        )
+
+
+def check_images(images, labels, num_classes):
+    """Checks float images and their labels.
+
+    Args:
+        images: uint8, or float, [N, H, W, C].
+        labels: int [N].
+        num_classes: number of classes of the classifier.
+
+    Raises:
+        InputError: for float images outside [0, 1] or not finite, or labels out of range.
+    """
+    if images.dtype != np.uint8:
+        low, high = float(np.min(images)), float(np.max(images))
+        if not (low >= 0 and high <= 1):  # NaN fails both
+            hint = " (divide by 255?)" if high > 1.5 else ""
+            raise InputError(f"images must be in [0, 1]{hint}. Received: {low:g} to {high:g}")
+    if len(labels) and not (np.min(labels) >= 0 and np.max(labels) < num_classes):
+        raise InputError(
+            f"labels must be in [0, {num_classes - 1}], for {num_classes} logits. "
+            f"Received: {np.min(labels)} to {np.max(labels)}"
+        )

@@ -1,0 +1,115 @@
+"""What an attack did to each image, and how far an unfinished evaluation has come."""
+
+import dataclasses
+import zipfile
+
+import numpy as np
+
+from agkd_tf.errors import InputError
+from agkd_tf.files import replacing
+
+UNKNOWN = -1
+
+
+@dataclasses.dataclass
+class Outcome:
+    """The state of each image under one attack.
+
+    Attributes:
+        state: int16 [N]. s >= 0: the image was classified correctly through the attack's first s
+            stages; -(s + 1): stage s fooled the classifier. An evaluation is finished when every image
+            has been through all stages or has fallen.
+        prediction: int16 [N], the class seen in the image's last adversary; -1 before the first.
+        seconds: time that the attack has taken so far, compilation included.
+    """
+
+    state: np.ndarray
+    prediction: np.ndarray
+    seconds: float = 0.0
+
+    @classmethod
+    def fresh(cls, count):
+        """Returns the outcome of an attack on `count` images that has not begun."""
+        return cls(np.zeros(count, np.int16), np.full(count, UNKNOWN, np.int16))
+
+    def restart(self):
+        """Forgets everything."""
+        self.state[:], self.prediction[:], self.seconds = 0, UNKNOWN, 0.0
+
+    @property
+    def robust(self):
+        """Bool [N]: the images that no stage so far has broken."""
+        return self.state >= 0
+
+    def waiting(self, stage):
+        """Returns the places of the images that stage number `stage` has yet to attack."""
+        return np.flatnonzero(self.state == stage)
+
+    def finished(self, stages):
+        """Returns whether every image has fallen or come through `stages` stages."""
+        return bool(np.all((self.state < 0) | (self.state == stages)))
+
+    def broken_by(self, attack):
+        """Returns name of the part -> number of images that it broke, of an `Attack`."""
+        counts = {}
+        for number, (part, _) in enumerate(attack.stages):
+            broken = int(np.count_nonzero(self.state == -(number + 1)))
+            if broken:
+                counts[part.name] = counts.get(part.name, 0) + broken
+        return counts
+
+
+class Outcomes:
+    """The outcomes of several attacks in one `.npz` file.
+
+    Arrays of each attack: `<key>/label` int32 [N], `<key>/state`, `<key>/prediction` and `<key>/seconds`
+    (see `Outcome`).
+
+    Args:
+        path: the file; it is read if it exists.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
+
+    def __init__(self, path):
+        self._path, self._outcomes, self._labels = path, {}, {}
+        if path.exists():
+            try:
+                with np.load(path, allow_pickle=False) as arrays:
+                    content = dict(arrays)
+                for key in {name.rpartition("/")[0] for name in content if name.endswith("/state")}:
+                    self._outcomes[key] = Outcome(
+                        content[f"{key}/state"], content[f"{key}/prediction"], float(content[f"{key}/seconds"])
+                    )
+                    self._labels[key] = content[f"{key}/label"]
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                raise InputError(f"{path} cannot be read, or is damaged; move it away: {error}") from error
+
+    def get(self, key, labels):
+        """Returns the `Outcome` called `key` if it is of these labels, else a fresh one under that key."""
+        known = self._outcomes.get(key)
+        if known is None or not np.array_equal(self._labels[key], labels):
+            self._outcomes[key], self._labels[key] = Outcome.fresh(len(labels)), np.asarray(labels)
+        return self._outcomes[key]
+
+    def known(self, key):
+        """Returns the `Outcome` called `key`, which is there."""
+        return self._outcomes[key]
+
+    def drop(self, key):
+        """Forgets the outcome called `key`."""
+        self._outcomes.pop(key, None)
+
+    def save(self):
+        """Writes the file as a whole."""
+        arrays = {}
+        for key, outcome in self._outcomes.items():
+            arrays |= {
+                f"{key}/label": self._labels[key],
+                f"{key}/state": outcome.state,
+                f"{key}/prediction": outcome.prediction,
+                f"{key}/seconds": np.float64(outcome.seconds),
+            }
+        with replacing(self._path) as path, open(path, "wb") as file:
+            np.savez_compressed(file, **arrays)

@@ -1,0 +1,73 @@
+"""Other people's models: SavedModels, and outputs that are probabilities."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from agkd_tf import InputError
+from agkd_tf.attacks import parse_attack
+from agkd_tf.evaluation import check_images, evaluate, logits_of_probabilities, saved_model_logits
+from agkd_tf.export import export_saved_model
+from agkd_tf.models import Classifier
+
+
+def test_a_saved_model_falls_to_an_attack_as_its_classifier_does(digits, tiny_model, tmp_path):
+    export_saved_model(tiny_model, tmp_path / "saved")
+    logits, classes = saved_model_logits(tmp_path / "saved")
+    assert classes == 10
+    examples, attack = digits.test.take(slice(0, 20)), parse_attack("pgd-3", eps=0.1)
+    found = evaluate(logits, examples, attack, batch_size=8)
+    expected = evaluate(Classifier(tiny_model).logits, examples, attack, batch_size=8)
+    np.testing.assert_array_equal(found.correct, expected.correct)
+
+
+class Plain(tf.Module):
+    """Somebody's own: one output, called as they like."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.weight, self._outputs = tf.Variable(tf.ones([16 * 16, 3])), outputs
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 16, 16, 1], tf.float32)])
+    def predict(self, pictures):
+        scores = tf.matmul(tf.reshape(pictures, [-1, 16 * 16]), self.weight)
+        return {name: scores for name in self._outputs}
+
+
+def save(folder, *outputs):
+    module = Plain(outputs)
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.predict})
+    return folder
+
+
+def test_a_single_output_is_found_and_of_several_one_must_be_named(tmp_path):
+    logits, classes = saved_model_logits(save(tmp_path / "one", "scores"))
+    assert classes == 3
+    assert logits(tf.ones([2, 16, 16, 1])).shape == (2, 3)
+    two = save(tmp_path / "two", "a", "b")
+    with pytest.raises(InputError, match="which output are the logits"):
+        saved_model_logits(two)
+    assert saved_model_logits(two, output="b")[1] == 3
+    with pytest.raises(InputError, match=r"no signature 'x'. It has: serving_default"):
+        saved_model_logits(two, signature="x")
+    with pytest.raises(InputError, match="cannot be read"):
+        saved_model_logits(tmp_path / "nowhere")
+
+
+def test_logarithms_of_probabilities_are_the_logits_but_for_a_constant(digits, tiny_model):
+    classifier = Classifier(tiny_model)
+    images = tf.constant(digits.test.images[:8] / 255, tf.float32)
+    adapted = logits_of_probabilities(lambda x: tf.nn.softmax(classifier.logits(x)))
+    np.testing.assert_allclose(adapted(images), tf.nn.log_softmax(classifier.logits(images)), atol=1e-4)
+    assert np.all(np.isfinite(logits_of_probabilities(lambda x: tf.one_hot([0, 1], 3))(images)))
+
+
+def test_images_out_of_range_and_labels_beyond_the_logits_are_refused():
+    images, labels = np.full((2, 4, 4, 1), 0.5, np.float32), np.array([0, 2])
+    check_images(images, labels, 3)
+    with pytest.raises(InputError, match=r"divide by 255.*0 to 255"):
+        check_images(np.array([0.0, 255.0]).reshape(2, 1, 1, 1), labels, 3)
+    with pytest.raises(InputError, match=r"must be in \[0, 1\]"):
+        check_images(images * np.nan, labels, 3)
+    with pytest.raises(InputError, match=r"labels must be in \[0, 1\], for 2 logits"):
+        check_images(images, labels, 2)
