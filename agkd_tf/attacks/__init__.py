@@ -7,12 +7,14 @@ from agkd_tf.attacks.names import ATTACK_NAMES, Attack, parse_attack
 from agkd_tf.attacks.pgd import input_gradient, projected_gradient_descent
 from agkd_tf.attacks.square import square_l2, square_linf
 from agkd_tf.attacks.targets import most_confusing_class, nearest_boundary_class, random_other_class, ranked_other_class
+from agkd_tf.attacks.transfer import TransferAttack
 
 __all__ = [
     "ATTACK_NAMES",
     "NORMS",
     "Attack",
     "GradientAttack",
+    "TransferAttack",
     "auto_pgd",
     "fast_adaptive_boundary",
     "input_gradient",

@@ -76,7 +76,7 @@ def auto_pgd(judge, clean, *, eps, steps, start, norm=float("inf"), bounds=(0.0,
             tape.watch(adv)
             value, fooled = judge(adv)
             total = tf.reduce_sum(value)
-        return value, fooled, tape.gradient(total, adv)
+        return value, fooled, tape.gradient(total, adv, unconnected_gradients="zero")
 
     def iterate(s):
         momentum = tf.where(s.count > 0, MOMENTUM, 1.0)

@@ -52,7 +52,7 @@ def fast_adaptive_boundary(logits, clean, labels, targets, *, steps, enough=0.0,
             tape.watch(point)
             gap = difference(logits(tf.reshape(point, shape)))
             total = tf.reduce_sum(gap)
-        normal = tape.gradient(total, point)
+        normal = tape.gradient(total, point, unconnected_gradients="zero")
         offset = tf.reduce_sum(normal * point, axis=1) - gap
         steps_to = onto_hyperplane(
             tf.concat([point, origin], 0),

@@ -85,6 +85,6 @@ class GradientAttack:
         return dataclasses.asdict(self) if self.steps or self.random_start else {}
 
 
-def pgd_attack(steps, *, eps):
+def pgd_attack(steps, *, eps, norm="linf"):
     """Returns PGD on the cross-entropy from a uniform start, by steps of eps / 4."""
-    return GradientAttack(f"pgd-{steps}", "cross_entropy", eps, eps / 4, steps, random_start=True)
+    return GradientAttack(f"pgd-{steps}", "cross_entropy", eps, eps / 4, steps, random_start=True, norm=norm)

@@ -93,8 +93,8 @@ def project(adv, clean, *, eps, norm=float("inf"), bounds=(0.0, 1.0)):
 
 
 def input_gradient(objective, images):
-    """Returns d sum(objective(images)) / d images, float32 [B, H, W, C]."""
+    """Returns d sum(objective(images)) / d images, float32 [B, H, W, C]; zeros where nothing depends on them."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         value = tf.reduce_sum(objective(images))
-    return tape.gradient(value, images)
+    return tape.gradient(value, images, unconnected_gradients="zero")

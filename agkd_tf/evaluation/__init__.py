@@ -8,6 +8,7 @@ from agkd_tf.evaluation.adversaries import (
     open_adversaries,
     verify_adversaries,
 )
+from agkd_tf.evaluation.audit import SIGNS, Sign, audit
 from agkd_tf.evaluation.checks import check_images, check_logits
 from agkd_tf.evaluation.interval import wilson_interval
 from agkd_tf.evaluation.outcome import Outcome, Outcomes
@@ -15,11 +16,14 @@ from agkd_tf.evaluation.record import EvaluationRecord, file_digest
 from agkd_tf.evaluation.worst_case import worst_case
 
 __all__ = [
+    "SIGNS",
     "EvaluationRecord",
     "Outcome",
     "Outcomes",
     "Result",
+    "Sign",
     "VerificationError",
+    "audit",
     "check_images",
     "check_logits",
     "create_adversaries",

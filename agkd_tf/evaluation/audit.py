@@ -1,0 +1,202 @@
+"""The known signs of masked gradients: reasons to distrust an accuracy under gradient attacks.
+
+Source: Athalye et al., Obfuscated Gradients Give a False Sense of Security, ICML 2018, section 3; Carlini
+et al., On Evaluating Adversarial Robustness, 2019; Croce and Hein, ICML 2020 (the flags of AutoAttack).
+"""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from agkd_tf.attacks import Attack, TransferAttack, parse_attack, pgd_attack
+from agkd_tf.attacks.auto_attack import SquareAttack
+from agkd_tf.attacks.objectives import cross_entropy
+from agkd_tf.attacks.pgd import input_gradient
+from agkd_tf.data.pixels import as_float
+from agkd_tf.evaluation.accuracy import evaluate
+
+STEPS = 20
+SQUARE_QUERIES = 1000
+SWEEP = (0.5, 1.0, 2.0, 4.0)  # times eps
+# By how many points of accuracy two attacks may differ the wrong way round before a sign is raised. Two
+# images at least, so that a small sample raises nothing by one image.
+TOLERANCE, SQUARE_TOLERANCE, GAP_TOLERANCE, LEFT_OVER, ZERO_SHARE = 0.005, 0.002, 0.05, 0.01, 0.01
+IMAGES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Sign:
+    """One sign of masked gradients.
+
+    Attributes:
+        name: short name.
+        raised: whether it was seen.
+        evidence: the numbers that it was judged by, as text.
+        raised_if, meaning, remedy: what it looks at, what it says of a model, what to do about it.
+    """
+
+    name: str
+    raised: bool
+    evidence: str
+    raised_if: str
+    meaning: str
+    remedy: str
+
+
+# Name -> (raised if, meaning, remedy).
+SIGNS = {
+    "one step beats many": (
+        "FGSM leaves fewer images than PGD-20",
+        "gradients do not lead on from where one step ends",
+        "judge by autoattack, not by pgd",
+    ),
+    "black box beats white box": (
+        "Square, which sees no gradient, breaks images that APGD-CE and APGD-DLR leave",
+        "gradients hide adversaries that random search finds",
+        "judge by autoattack's worst case",
+    ),
+    "transfer beats white box": (
+        "adversaries of another network leave fewer images than PGD-20 on this one",
+        "gradients hide adversaries that this network shares with others",
+        "judge by the worst case over both",
+    ),
+    "a boundless ball leaves images": (
+        "PGD-20 may change images at will and some are still classified correctly",
+        "the attack fails; its accuracy at any eps says nothing",
+        "look for steps without a gradient: rounding, sampling, clipping, saturated outputs",
+    ),
+    "zero gradients": (
+        "the cross-entropy's gradient of some images is exactly zero",
+        "a saturated output or a step without a gradient stops the attack before it begins",
+        "judge by apgd-dlr, fab-t and square; scale the logits down",
+    ),
+    "cross-entropy misses what the ratio finds": (
+        "APGD-CE leaves clearly more images than APGD-DLR, which ignores the logits' scale",
+        "outputs are saturated, and the cross-entropy's gradient vanishes in rounding",
+        "judge by autoattack; do not compare with figures from PGD",
+    ),
+    "accuracy rises with eps": (
+        "PGD-20 in a larger ball leaves more images",
+        "the attack gets lost; its accuracy is not that of the worst point in the ball",
+        "judge by autoattack, with more restarts",
+    ),
+    "random outputs": (
+        "two passes over one image give different logits",
+        "a random layer: an attack sees other gradients than the evaluation",
+        "average the logits or gradients of many passes in the attack",
+    ),
+}
+
+
+def audit(
+    logits,
+    examples,
+    *,
+    eps,
+    norm="linf",
+    num_classes=None,
+    source=None,
+    batch_size=100,
+    seed=0,
+    jit_compile=False,
+    progress=None,
+):
+    """Returns a `Sign` for each of `SIGNS`, raised or not, of a classifier.
+
+    Args:
+        logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n], inference mode.
+        examples: `Examples`; a few hundred are enough.
+        eps: radius of the ball.
+        norm: linf or l2.
+        num_classes: number of classes; with 2, APGD-DLR falls back to the margin.
+        source: callable to the logits of another network, for transfer; None to leave that sign out.
+        batch_size, seed, jit_compile: as `evaluate`.
+        progress: callable (attack's name, stage's part, variant, images done, images in all).
+    """
+
+    def accuracy(attack):
+        shown = progress and (lambda *news: progress(attack.name, *news))
+        settings = {"batch_size": batch_size, "seed": seed, "jit_compile": jit_compile, "progress": shown}
+        return evaluate(logits, examples, attack, **settings)
+
+    def named(name, radius=eps):
+        return accuracy(parse_attack(name, eps=radius, norm=norm, num_classes=num_classes)).accuracy
+
+    clean = named("clean")
+    fgsm, pgd, ce, dlr = (named(name) for name in ("fgsm", f"pgd-{STEPS}", "apgd-ce", "apgd-dlr"))
+    white = (parse_attack(name, eps=eps, norm=norm).parts for name in ("apgd-ce", "apgd-dlr"))
+    square = SquareAttack("square", eps, norm, queries=SQUARE_QUERIES)
+    box = accuracy(Attack("apgd-ce, apgd-dlr, square", (*sum(white, ()), square)))
+    by_square = box.broken_by.get("square", 0) / len(examples)
+    limit = 1.0 if norm == "linf" else math.sqrt(math.prod(examples.images.shape[1:]))
+    boundless = named(f"pgd-{STEPS}", limit)
+    sweep = [clean, *(pgd if times == 1 else named(f"pgd-{STEPS}", min(times * eps, limit)) for times in SWEEP)]
+    rise = max(after - before for before, after in itertools.pairwise(sweep))
+    zero, unequal = _zero_gradients(logits, examples, batch_size), _random_outputs(logits, examples, batch_size)
+    few = IMAGES / len(examples)
+
+    def sign(name, raised, evidence):
+        return Sign(name, bool(raised), evidence, *SIGNS[name])
+
+    curve = ", ".join(f"{100 * value:.1f}" for value in sweep)
+    signs = [
+        sign("one step beats many", pgd - fgsm >= max(TOLERANCE, few), f"FGSM {fgsm:.1%}, PGD-{STEPS} {pgd:.1%}"),
+        sign(
+            "black box beats white box",
+            by_square >= max(SQUARE_TOLERANCE, few),
+            f"Square breaks {by_square:.1%} more ({SQUARE_QUERIES} queries)",
+        ),
+        sign(
+            "a boundless ball leaves images",
+            boundless >= max(LEFT_OVER, few),
+            f"PGD-{STEPS} at {norm} {limit:g}: {boundless:.1%}",
+        ),
+        sign("zero gradients", zero >= max(ZERO_SHARE, few), f"{zero:.1%} of the images"),
+        sign(
+            "cross-entropy misses what the ratio finds",
+            ce - dlr >= max(GAP_TOLERANCE, few),
+            f"APGD-CE {ce:.1%}, APGD-DLR {dlr:.1%}",
+        ),
+        sign(
+            "accuracy rises with eps",
+            rise >= max(TOLERANCE, few),
+            f"PGD-{STEPS} at 0, {', '.join(f'{times:g}' for times in SWEEP)} times eps: {curve} %",
+        ),
+        sign("random outputs", unequal > 0, f"largest difference {unequal:g}"),
+    ]
+    if source is not None:
+        transfer = TransferAttack("transfer", pgd_attack(STEPS, eps=eps, norm=norm), source, "")
+        crafted = accuracy(Attack("transfer", (transfer,))).accuracy
+        signs.append(
+            sign(
+                "transfer beats white box",
+                pgd - crafted >= max(TOLERANCE, few),
+                f"transfer {crafted:.1%}, PGD-{STEPS} {pgd:.1%}",
+            )
+        )
+    return signs
+
+
+def _zero_gradients(logits, examples, batch_size):
+    gradient = tf.function(
+        lambda images, labels: input_gradient(lambda x: cross_entropy(logits(x), labels), images),
+        autograph=False,
+        reduce_retracing=True,
+    )
+    zero = 0
+    for start in range(0, len(examples), batch_size):
+        part = examples.take(slice(start, start + batch_size))
+        found = gradient(as_float(tf.constant(part.images)), tf.constant(part.labels)).numpy()
+        zero += int(np.count_nonzero(~found.any(axis=(1, 2, 3))))
+    return zero / len(examples)
+
+
+def _random_outputs(logits, examples, batch_size):
+    images = as_float(tf.constant(examples.images[:batch_size]))
+    passes = tf.function(logits, autograph=False)
+    first, second = (passes(images).numpy() for _ in range(2))
+    difference = float(np.abs(first - second).max())
+    return difference if difference > 1e-4 * max(1.0, float(np.abs(first).max())) else 0.0

@@ -1,0 +1,83 @@
+"""Each sign of masked gradients is raised by a model made to raise it, and none by adversarial training."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from agkd_tf import AdversarialTraining
+from agkd_tf.data.batches import training_batches
+from agkd_tf.evaluation import SIGNS, audit
+from agkd_tf.models import Classifier, build_model
+
+EPS = 0.1
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    """Logits of a small adversarially trained network."""
+    student = build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10)
+    defense = AdversarialTraining(student, eps=EPS, attack_steps=3, validation_attack_steps=0)
+    defense.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    batches = training_batches(digits.train, batch_size=64, seed=0)
+    defense.fit(batches, steps_per_epoch=100, verbose=0, shuffle=False)
+    return Classifier(student).logits
+
+
+def raised(digits, logits, count=60, **settings):
+    signs = audit(logits, digits.test.take(slice(0, count)), eps=EPS, num_classes=10, **settings)
+    assert all(sign.evidence and sign.meaning and sign.remedy and sign.raised_if for sign in signs)
+    return {sign.name for sign in signs if sign.raised}
+
+
+@pytest.mark.slow
+def test_an_adversarially_trained_network_raises_none(digits, trained):
+    assert raised(digits, trained, count=200, source=trained) == set()
+
+
+@pytest.mark.slow
+def test_a_quantising_layer_stops_every_gradient(digits, trained):
+    found = raised(digits, lambda images: trained(tf.round(images * 4) / 4))
+    assert {"zero gradients", "a boundless ball leaves images", "black box beats white box"} <= found
+
+
+@pytest.mark.slow
+def test_logits_times_1000_saturate_the_cross_entropy(digits, trained):
+    found = raised(digits, lambda images: 1000 * trained(images))
+    assert {"zero gradients", "cross-entropy misses what the ratio finds"} <= found
+
+
+@pytest.mark.slow
+def test_a_random_layer_is_seen(digits, trained):
+    def noisy(images):
+        return trained(tf.clip_by_value(images + tf.random.normal(tf.shape(images), stddev=0.3), 0, 1))
+
+    assert "random outputs" in raised(digits, noisy)
+
+
+@pytest.mark.slow
+def test_transfer_and_one_step_beat_an_attack_that_gets_lost(digits, trained):
+    @tf.custom_gradient
+    def misleading(images):
+        """Gradients point the right way at the clean image and back everywhere else."""
+        whole = tf.reduce_all(tf.abs(images * 255 - tf.round(images * 255)) < 1e-3, axis=[1, 2, 3])
+
+        def backward(upstream):
+            return upstream * tf.where(whole, 1.0, -1.0)[:, None, None, None]
+
+        return tf.identity(images), backward
+
+    found = raised(digits, lambda images: trained(misleading(images)), source=trained)
+    assert {"transfer beats white box", "one step beats many", "a boundless ball leaves images"} <= found
+
+
+@pytest.mark.slow
+def test_an_attack_that_gets_lost_in_a_larger_ball_is_seen(digits, trained):
+    def rough(images):
+        # The gradient ends where neighbouring pixels differ much, as after a large random start.
+        edges = tf.reduce_mean(tf.abs(images[:, 1:] - images[:, :-1]), [1, 2, 3])
+        smooth = tf.cast(edges < 0.17, tf.float32)[:, None, None, None]
+        return trained(smooth * images + (1 - smooth) * tf.stop_gradient(images))
+
+    signs = audit(rough, digits.test.take(slice(0, 60)), eps=EPS, num_classes=10)
+    assert set(SIGNS) - {"transfer beats white box"} == {sign.name for sign in signs}
+    assert "accuracy rises with eps" in {sign.name for sign in signs if sign.raised}
