@@ -11,3 +11,6 @@ with without_startup_notes():
     import tensorflow as tf
 
     tf.config.list_physical_devices()
+
+# An evaluation traces one function for each attack; TensorFlow counts them together and warns of retracing.
+tf.get_logger().setLevel("ERROR")

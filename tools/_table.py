@@ -12,12 +12,13 @@ def results_table(rows, *, one_line_each=False):
     width = max(len("model"), *(len(title) for title in rows))
     if len(rows) == 1 and not one_line_each:
         ((title, results),) = rows.items()
-        lines = [title, f"  {'attack':<10} {'accuracy':>8}   95 % interval     images  seconds"]
+        widest = max(10, *map(len, results))
+        lines = [title, f"  {'attack':<{widest}} {'accuracy':>8}   95 % interval     images  seconds"]
         for name, record in results.items():
             low, high = record["confidence_interval_95"]
             seconds = f"{record['seconds']:.1f}" if "seconds" in record else ""
             lines.append(
-                f"  {name:<10} {100 * record['accuracy']:>7.2f}%  {100 * low:>6.2f} to {100 * high:<6.2f}  "
+                f"  {name:<{widest}} {100 * record['accuracy']:>7.2f}%  {100 * low:>6.2f} to {100 * high:<6.2f}  "
                 f"{record['num_examples']:>7}  {seconds:>7}"
             )
         return "\n".join(lines)
@@ -33,3 +34,15 @@ def _cell(record):
         return "-"
     low, high = record["confidence_interval_95"]
     return f"{100 * record['accuracy']:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def audit_table(signs):
+    """Returns a plain-text list of `agkd_tf.evaluation.Sign`s: raised or not, why, and what to do."""
+    lines = []
+    for sign in signs:
+        lines.append(f"  {'RAISED' if sign.raised else 'ok':<6}  {sign.name}: {sign.evidence}")
+        if sign.raised:
+            lines += [f"          means: {sign.meaning}", f"          do:    {sign.remedy}"]
+    raised = sum(sign.raised for sign in signs)
+    lines.append(f"  {raised} of {len(signs)} raised" + ("" if raised else ": nothing speaks against the accuracies"))
+    return "\n".join(lines)

@@ -1,41 +1,42 @@
 """Evaluates a classifier under attacks, and records what happened to each image.
 
   python -m tools.evaluate --workdir=runs/digits/agkd_bml --attacks=clean,fgsm,pgd-20,cw-20,autoattack
+  python -m tools.evaluate --workdir=runs/digits/agkd_bml --audit --eps_sweep=0,19/255,38/255,76/255
 
 Data set and eps are the run's own. For a classifier without a run, name them: --model_file=FILE.keras or
 --saved_model=FOLDER, with --dataset=... --eps=... --record=FILE.json. An evaluation that was broken off
 continues where it stopped; results that are there are not computed again.
 """
 
+import dataclasses
 import pathlib
 import sys
 
 import keras
 from absl import flags
 
-from agkd_tf.attacks import NORMS, parse_attack
+from agkd_tf.attacks import NORMS, Attack, TransferAttack, parse_attack, pgd_attack
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import load_dataset
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import (
     EvaluationRecord,
     VerificationError,
+    audit,
     check_images,
     create_adversaries,
     evaluate,
-    file_digest,
-    logits_of_probabilities,
     open_adversaries,
-    saved_model_logits,
     verify_adversaries,
 )
-from agkd_tf.models import Classifier
-from agkd_tf.models.storage import classifier_path, load_classifier
+from agkd_tf.monitoring import write_eps_curve
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
-from tools._table import results_table
+from tools._subject import data_and_eps, subject_at, subject_from_flags
+from tools._table import audit_table, results_table
 
 FLAGS = flags.FLAGS
+TRANSFER, TRANSFER_STEPS = "transfer:", 20
 
 flags.DEFINE_string("workdir", None, "Folder of the run to evaluate.")
 flags.DEFINE_string("model_file", None, "A .keras classifier to evaluate instead of a run's.")
@@ -53,6 +54,10 @@ flags.DEFINE_integer("seed", 0, "Seed of the attacks' random numbers.", 0)
 flags.DEFINE_string("adversaries", None, "Folder to save the adversarial images in, a .npy file an attack.")
 flags.DEFINE_bool("verify", False, "Recompute the accuracies from the images in --adversaries alone; 1 on a mismatch.")
 flags.DEFINE_bool("recompute", False, "Compute results that are recorded already once more.")
+flags.DEFINE_bool("audit", False, "Look for the signs of masked gradients, too.")
+flags.DEFINE_integer("audit_examples", 200, "First so many images of the split to audit on.", 20)
+flags.DEFINE_list("eps_sweep", [], "Sizes of the ball to draw a curve over, separated by commas: 0,2/255,4/255,...")
+flags.DEFINE_string("sweep_attack", "pgd-20", "Attack of the curve.")
 _flags.define_jit_compile()
 _flags.define_progress()
 flags.adopt_module_key_flags(_flags)  # so that --help shows them
@@ -61,65 +66,71 @@ flags.adopt_module_key_flags(_flags)  # so that --help shows them
 def main(argv):
     """Evaluates and records, attack by attack."""
     del argv
-    subjects = {name: FLAGS[name].value for name in ("workdir", "model_file", "saved_model") if FLAGS[name].value}
-    if len(subjects) != 1:
-        raise InputError("one of `workdir`, `model_file` and `saved_model` is needed: --workdir=runs/NAME")
     if FLAGS.verify and not FLAGS.adversaries:
         raise InputError("`verify` needs --adversaries, the folder of the saved images")
-    data, own_eps = _data_and_eps()
+    data, own_eps = data_and_eps(FLAGS)
     eps = own_eps if FLAGS.eps is None else FLAGS.eps
-    ((kind, source),) = subjects.items()
-    logits, classes, image_shape, digest = _classifier(kind, source)
-    attacks = [
-        parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=classes) for name in dict.fromkeys(FLAGS.attacks)
-    ]
+    sweep = [_flags.PixelParser(bounded=False).parse(size) for size in FLAGS.eps_sweep]
+    subject = subject_from_flags(FLAGS)
+    attacks = [_attack(name, eps, subject.num_classes) for name in dict.fromkeys(FLAGS.attacks)]
+    swept = [(size, _attack(FLAGS.sweep_attack, size, subject.num_classes)) for size in sorted(set(sweep))]
     examples = load_dataset(**data, **_flags.data_place()).split(FLAGS.split)
     whole = len(examples)
     if FLAGS.num_examples:
         if FLAGS.num_examples > whole:
             raise InputError(f"`num_examples` must be at most {whole}. Received: {FLAGS.num_examples}")
         examples = examples.take(slice(0, FLAGS.num_examples))
-    if image_shape is not None and image_shape != examples.images.shape[1:]:
+    if subject.image_shape not in (None, examples.images.shape[1:]):
         raise InputError(
-            f"`dataset` {data['dataset']} has images {examples.images.shape[1:]}, the model takes {image_shape}"
+            f"`dataset` {data['dataset']} has images {examples.images.shape[1:]}, the model takes {subject.image_shape}"
         )
-    check_images(examples.images, examples.labels, classes)
-    subject = {
-        "model_sha256": digest,
-        "split": FLAGS.split,
-        **{name: value for name, value in data.items() if value is not None},
-    }
+    check_images(examples.images, examples.labels, subject.num_classes)
+    described = {"model_sha256": subject.digest, "split": FLAGS.split}
+    described |= {name: value for name, value in data.items() if value is not None}
     record_path = pathlib.Path(FLAGS.record) if FLAGS.record else Workdir(FLAGS.workdir).evaluation
-    record = EvaluationRecord(record_path, subject)
+    record = EvaluationRecord(record_path, described)
     if record.moved_to:
         print(f"note: {record_path.name} was of another model or data; kept as {record.moved_to}")
-    settings = _setting_of_the_key(eps, own_eps, len(examples), whole)
-    keys = {attack.name + settings: attack for attack in attacks}
-    for key, attack in keys.items():
-        if FLAGS.verify:
-            _verify(logits, examples, record, key, eps)
-        else:
-            _evaluate(logits, examples, record, key, attack)
+
+    def suffix(size):
+        return _suffix(size, own_eps, len(examples), whole)
+
+    keys = {attack.name + suffix(eps): attack for attack in attacks}
     if FLAGS.verify:
+        for key in keys:
+            _verify(subject, examples, record, key, eps)
         return
+    for key, attack in keys.items():
+        _evaluate(subject, examples, record, key, attack)
     if len(keys) > 1:
-        record.add_section(f"worst_case{settings}", record.worst_case(list(keys)))
-    if FLAGS.progress != "off":
-        title = f"{source}: {data['dataset']} {FLAGS.split}, {FLAGS.norm} eps {_flags.pixels(eps)}, seed {FLAGS.seed}"
-        results = {attack.name: record.results[key] for key, attack in keys.items()}
-        if len(keys) > 1:
-            results["worst case"] = record.sections[f"worst_case{settings}"]
-        print("\n" + results_table({title: results}))
-        print(f"\nRecorded in {record_path}")
+        record.add_section(f"worst_case{suffix(eps)}", record.worst_case(list(keys)))
+    title = f"{subject.path}: {data['dataset']} {FLAGS.split}, {FLAGS.norm} eps {_flags.pixels(eps)}, seed {FLAGS.seed}"
+    results = {attack.name: record.results[key] for key, attack in keys.items()}
+    if len(keys) > 1:
+        results["worst case"] = record.sections[f"worst_case{suffix(eps)}"]
+    _say("\n" + results_table({title: results}))
+    if swept:
+        _sweep(subject, examples, record, {size: (attack.name + suffix(size), attack) for size, attack in swept})
+    if FLAGS.audit:
+        _audit(subject, examples, record, eps, attacks)
+    _say(f"\nRecorded in {record_path}")
 
 
-def _evaluate(logits, examples, record, key, attack):
+def _attack(name, eps, num_classes):
+    if not name.startswith(TRANSFER):
+        return parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=num_classes)
+    source = subject_at("attacks", name.removeprefix(TRANSFER))
+    crafted = pgd_attack(TRANSFER_STEPS, eps=eps, norm=FLAGS.norm)
+    return Attack(name, (TransferAttack(name, crafted, source.logits, source.digest),))
+
+
+def _evaluate(subject, examples, record, key, attack):
     outcome = record.begin(key, attack, examples.labels, seed=FLAGS.seed)
     adversaries = None
     if FLAGS.adversaries:
         path = _adversaries_path(key)
         if outcome.state.any() and not path.exists():
-            FLAGS.recompute or print(f"note: {key} was evaluated without saving its adversaries; it begins anew")
+            print(f"note: {key} was evaluated without saving its adversaries; it begins anew")
             outcome.restart()
         adversaries = create_adversaries(path, examples.images.shape)
     if FLAGS.recompute:
@@ -127,47 +138,84 @@ def _evaluate(logits, examples, record, key, attack):
     if outcome.finished(len(attack.stages)) and key in record.results:
         return
     evaluate(
-        logits,
+        subject.logits,
         examples,
         attack,
-        batch_size=FLAGS.batch_size,
-        seed=FLAGS.seed,
-        jit_compile=resolve_jit_compile(_flags.jit_compile()),
+        **_computation(),
         outcome=outcome,
         adversaries=adversaries,
         checkpoint=record.save_outcomes,
-        progress=_progress(attack),
+        progress=_progress(attack.name),
     )
     if adversaries is not None:
         adversaries.flush()
     record.add(key, attack, seed=FLAGS.seed)
 
 
-def _verify(logits, examples, record, key, eps):
+def _verify(subject, examples, record, key, eps):
     if key not in record.results:
         raise InputError(f"`verify`: {key} is not recorded; evaluate it first, with the same flags")
+    settings = {"eps": eps, "norm": FLAGS.norm, "accuracy": record.results[key]["accuracy"]}
     adversaries = open_adversaries(_adversaries_path(key))
     try:
-        found = verify_adversaries(
-            logits,
-            examples,
-            adversaries,
-            eps=eps,
-            norm=FLAGS.norm,
-            accuracy=record.results[key]["accuracy"],
-            batch_size=FLAGS.batch_size,
-        )
+        found = verify_adversaries(subject.logits, examples, adversaries, batch_size=FLAGS.batch_size, **settings)
     except VerificationError as error:
         print(f"error: {key}: {error}", file=sys.stderr)
         sys.exit(1)
     print(f"{key}: {found:.2%}, as recorded")
 
 
+def _sweep(subject, examples, record, attacks):
+    points = []
+    for size, (key, attack) in attacks.items():
+        _evaluate(subject, examples, record, key, attack)
+        result = record.results[key]
+        points.append((size, result["accuracy"], result["confidence_interval_95"]))
+    sizes, accuracies, intervals = zip(*points, strict=True)
+    name = f"eps_sweep {FLAGS.sweep_attack} {FLAGS.norm}"
+    record.add_section(name, {"eps": sizes, "accuracy": accuracies, "confidence_interval_95": intervals})
+    picture = record.path.with_name(f"{record.path.stem}_{name.replace(' ', '_')}.png")
+    folder = Workdir(FLAGS.workdir).tensorboard / "evaluation" if FLAGS.workdir else None
+    write_eps_curve(picture, points, attack=FLAGS.sweep_attack, norm=FLAGS.norm, folder=folder)
+    curve = ", ".join(f"{_flags.pixels(size)}: {100 * accuracy:.1f}" for size, accuracy, _ in points)
+    _say(f"\n{FLAGS.sweep_attack}, accuracy in % by {FLAGS.norm} eps: {curve}\nDrawn in {picture}")
+
+
+def _audit(subject, examples, record, eps, attacks):
+    count = min(FLAGS.audit_examples, len(examples))
+    sources = [attack.parts[0].source for attack in attacks if attack.name.startswith(TRANSFER)]
+    bars = {}
+
+    def progress(name, *news):
+        bars.setdefault(name, _progress(f"audit: {name}"))
+        if bars[name]:
+            bars[name](*news)
+
+    signs = audit(
+        subject.logits,
+        examples.take(slice(0, count)),
+        eps=eps,
+        norm=FLAGS.norm,
+        num_classes=subject.num_classes,
+        source=sources[0] if sources else None,
+        progress=progress,
+        **_computation(),
+    )
+    content = {"num_examples": count, "eps": eps, "norm": FLAGS.norm, "seed": FLAGS.seed}
+    record.add_section("audit", {**content, "signs": [dataclasses.asdict(sign) for sign in signs]})
+    _say(f"\nSigns of masked gradients, on {count} images:\n{audit_table(signs)}")
+
+
+def _computation():
+    jit_compile = resolve_jit_compile(_flags.jit_compile())
+    return {"batch_size": FLAGS.batch_size, "seed": FLAGS.seed, "jit_compile": jit_compile}
+
+
 def _adversaries_path(key):
     return pathlib.Path(FLAGS.adversaries) / f"{key.replace('/', '_')}.npy"
 
 
-def _setting_of_the_key(eps, own_eps, count, whole):
+def _suffix(eps, own_eps, count, whole):
     """Returns what tells results of one name apart: the settings that differ from the run's own."""
     settings = []
     if FLAGS.norm != "linf" or eps != own_eps:
@@ -179,44 +227,22 @@ def _setting_of_the_key(eps, own_eps, count, whole):
     return f" [{', '.join(settings)}]" if settings else ""
 
 
-def _classifier(kind, source):
-    """Returns (callable to logits, number of classes, image shape or None, digest)."""
-    if kind == "saved_model":
-        logits, classes = saved_model_logits(source, output=FLAGS.output)
-        if FLAGS.probabilities:
-            logits = logits_of_probabilities(logits)
-        return logits, classes, None, file_digest(pathlib.Path(source) / "saved_model.pb")
-    classifier = Classifier(load_classifier(kind, source))
-    digest = file_digest(classifier_path(kind, source))
-    return classifier.logits, classifier.num_classes, classifier.image_shape, digest
+def _say(text):
+    if FLAGS.progress != "off":
+        print(text)
 
 
-def _data_and_eps():
-    """Returns (data set's settings, the run's own eps): the flags' own where given, else the run's."""
-    names = ("dataset", "image_size", "train_examples", "validation_examples")
-    if FLAGS.workdir:
-        recipe = _flags.read_flagfile(Workdir(FLAGS.workdir).flags)
-        data = {name: getattr(recipe, name) for name in names}
-        data |= {name: FLAGS[name].value for name in names if FLAGS[name].present}
-        return data, recipe.hyperparameters["eps"]
-    missing = [name for name in ("eps", "record") if FLAGS[name].value is None]
-    if missing or not FLAGS["dataset"].present:
-        raise InputError("without `workdir`, these flags are needed too: --dataset, --eps, --record")
-    return {name: FLAGS[name].value for name in names}, FLAGS.eps
-
-
-def _progress(attack):
-    bar = FLAGS.progress == "bar" or (FLAGS.progress == "auto" and sys.stdout.isatty())
-    if not bar:
+def _progress(title):
+    if not (FLAGS.progress == "bar" or (FLAGS.progress == "auto" and sys.stdout.isatty())):
         return None
-    shown = {}
+    bars = {}
 
     def show(part, variant, done, total):
-        if (part, variant) not in shown:
+        if (part, variant) not in bars:
             stage = part.name if part.variants == 1 else f"{part.name} {variant + 1}/{part.variants}"
-            print(stage if stage == attack.name else f"{attack.name}: {stage}")
-            shown[part, variant] = keras.utils.Progbar(total, unit_name="image")
-        shown[part, variant].update(done)
+            print(title if stage == title else f"{title}: {stage}")
+            bars[part, variant] = keras.utils.Progbar(total, unit_name="image")
+        bars[part, variant].update(done)
 
     return show
 

@@ -27,7 +27,7 @@ class EvaluationRecord:
     """
 
     def __init__(self, path, subject):
-        self._path, self.subject = path, subject
+        self.path, self.subject = path, subject
         self.results, self.sections, self._begun = {}, {}, {}
         self._arrays = path.with_suffix(".npz")
         self.moved_to = None
@@ -62,7 +62,7 @@ class EvaluationRecord:
 
     def save_outcomes(self):
         """Writes what each attack has done to each image so far."""
-        if not self._path.exists():
+        if not self.path.exists():
             self._write()
         self._outcomes.save()
 
@@ -85,16 +85,16 @@ class EvaluationRecord:
 
     def _write(self):
         content = {"subject": self.subject, "attacks": self.results, **self.sections, "begun": self._begun}
-        write_text(self._path, json.dumps(content, indent=2) + "\n")
+        write_text(self.path, json.dumps(content, indent=2) + "\n")
 
     def _move_away(self):
         number = 1
-        while self._path.with_name(f"{self._path.stem}.previous-{number}.json").exists():
+        while self.path.with_name(f"{self.path.stem}.previous-{number}.json").exists():
             number += 1
-        for path in (self._path, self._arrays):
+        for path in (self.path, self._arrays):
             if path.exists():
                 path.replace(path.with_name(f"{path.stem}.previous-{number}{path.suffix}"))
-        return self._path.with_name(f"{self._path.stem}.previous-{number}.json")
+        return self.path.with_name(f"{self.path.stem}.previous-{number}.json")
 
 
 def file_digest(path):

@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from agkd_tf.evaluation import SIGNS
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMALL = ("--dataset=digits", "--model=wrn-10-1", "--train_examples=64", "--validation_examples=20", "--eps=38/255")
 SMALL += ("--batch_size=32", "--epochs=1", "--decay_epochs=", "--validation_attack_steps=1")
@@ -73,6 +75,27 @@ def test_results_that_are_there_are_not_computed_again_and_settings_have_results
     results = json.loads((run / "evaluation.json").read_text())["attacks"]
     assert results["fgsm [first 12]"]["seconds"] == seconds
     assert {"fgsm [linf 4/255, first 12]", "fgsm [l2 1.5, first 12]", "fgsm [seed 3, first 12]"} <= set(results)
+    more = tool(
+        "evaluate",
+        *common[:1],
+        "--num_examples=24",
+        f"--attacks=pgd-2,transfer:{run}",
+        "--audit",
+        "--audit_examples=20",
+        "--eps_sweep=4/255,0,1",
+        "--sweep_attack=pgd-2",
+        "--batch_size=24",
+    )
+    assert more.returncode == 0, more.stderr
+    assert more.stderr == ""
+    for sign in SIGNS:
+        assert sign in more.stdout
+    content = json.loads((run / "evaluation.json").read_text())
+    assert [sign["name"] in SIGNS for sign in content["audit"]["signs"]] == [True] * len(SIGNS)
+    sweep = content["eps_sweep pgd-2 linf"]
+    assert sweep["eps"] == pytest.approx([0, 4 / 255, 1])
+    assert sweep["accuracy"][0] >= sweep["accuracy"][2]
+    assert (run / "evaluation_eps_sweep_pgd-2_linf.png").read_bytes().startswith(b"\x89PNG")
     wrong = tool("evaluate", *common[:2], "--attacks=pgd")
     assert wrong.returncode == 2
     assert "autoattack" in wrong.stderr
