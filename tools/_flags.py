@@ -341,7 +341,13 @@ def data_place(flag_values=flags.FLAGS):
 
 def define_evaluation(flag_values=flags.FLAGS):
     """Defines the flags of an evaluation."""
-    flags.DEFINE_list("attacks", "clean,fgsm,pgd-20,cw-20", f"Attacks, separated by commas: {GRAMMAR}.", flag_values)
+    flags.DEFINE_list(
+        "attacks",
+        "clean,fgsm,pgd-20,cw-20",
+        f"Attacks, separated by commas: {GRAMMAR}; "
+        "transfer:SOURCE for the adversaries of another run, .keras file or SavedModel.",
+        flag_values,
+    )
     flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.", flag_values)
     flags.DEFINE_integer(
         "num_examples", None, "First so many images of the split; all if not given.", 1, flag_values=flag_values

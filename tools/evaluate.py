@@ -11,6 +11,7 @@ continues where it stopped; results that are there are not computed again.
 import dataclasses
 import pathlib
 import sys
+import time
 
 import keras
 from absl import flags
@@ -37,6 +38,7 @@ from tools._table import audit_table, results_table
 
 FLAGS = flags.FLAGS
 TRANSFER, TRANSFER_STEPS = "transfer:", 20
+SECONDS_BETWEEN_LINES = 30
 
 flags.DEFINE_string("workdir", None, "Folder of the run to evaluate.")
 flags.DEFINE_string("model_file", None, "A .keras classifier to evaluate instead of a run's.")
@@ -70,7 +72,7 @@ def main(argv):
         raise InputError("`verify` needs --adversaries, the folder of the saved images")
     data, own_eps = data_and_eps(FLAGS)
     eps = own_eps if FLAGS.eps is None else FLAGS.eps
-    sweep = [_flags.PixelParser(bounded=False).parse(size) for size in FLAGS.eps_sweep]
+    sweep = _sizes("eps_sweep", FLAGS.eps_sweep)
     subject = subject_from_flags(FLAGS)
     attacks = [_attack(name, eps, subject.num_classes) for name in dict.fromkeys(FLAGS.attacks)]
     swept = [(size, _attack(FLAGS.sweep_attack, size, subject.num_classes)) for size in sorted(set(sweep))]
@@ -116,6 +118,13 @@ def main(argv):
     _say(f"\nRecorded in {record_path}")
 
 
+def _sizes(name, texts):
+    try:
+        return [_flags.PixelParser(bounded=False).parse(text) for text in texts]
+    except ValueError as error:
+        raise InputError(f"`{name}`: each size {error}. Received: {','.join(texts)}") from error
+
+
 def _attack(name, eps, num_classes):
     if not name.startswith(TRANSFER):
         return parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=num_classes)
@@ -149,7 +158,8 @@ def _evaluate(subject, examples, record, key, attack):
     )
     if adversaries is not None:
         adversaries.flush()
-    record.add(key, attack, seed=FLAGS.seed)
+    result = record.add(key, attack, seed=FLAGS.seed)
+    _say(f"{key}: {result.accuracy:.2%} in {result.seconds:.0f} s")
 
 
 def _verify(subject, examples, record, key, eps):
@@ -187,9 +197,7 @@ def _audit(subject, examples, record, eps, attacks):
     bars = {}
 
     def progress(name, *news):
-        bars.setdefault(name, _progress(f"audit: {name}"))
-        if bars[name]:
-            bars[name](*news)
+        bars.setdefault(name, _progress(f"audit: {name}"))(*news)
 
     signs = audit(
         subject.logits,
@@ -198,7 +206,7 @@ def _audit(subject, examples, record, eps, attacks):
         norm=FLAGS.norm,
         num_classes=subject.num_classes,
         source=sources[0] if sources else None,
-        progress=progress,
+        progress=None if FLAGS.progress == "off" else progress,
         **_computation(),
     )
     content = {"num_examples": count, "eps": eps, "norm": FLAGS.norm, "seed": FLAGS.seed}
@@ -229,20 +237,30 @@ def _suffix(eps, own_eps, count, whole):
 
 def _say(text):
     if FLAGS.progress != "off":
-        print(text)
+        print(text, flush=True)
 
 
 def _progress(title):
-    if not (FLAGS.progress == "bar" or (FLAGS.progress == "auto" and sys.stdout.isatty())):
+    """Returns the `progress` of `evaluate` that `--progress` asks for: bars, lines, or None."""
+    if FLAGS.progress == "off":
         return None
-    bars = {}
+    bar = FLAGS.progress == "bar" or (FLAGS.progress == "auto" and sys.stdout.isatty())
+    seen, told = {}, {}
 
     def show(part, variant, done, total):
-        if (part, variant) not in bars:
-            stage = part.name if part.variants == 1 else f"{part.name} {variant + 1}/{part.variants}"
-            print(title if stage == title else f"{title}: {stage}")
-            bars[part, variant] = keras.utils.Progbar(total, unit_name="image")
-        bars[part, variant].update(done)
+        stage = part.name if part.variants == 1 else f"{part.name} {variant + 1}/{part.variants}"
+        heading, now = (title if stage == title else f"{title}: {stage}"), time.monotonic()
+        if (part, variant) not in seen:
+            seen[part, variant] = keras.utils.Progbar(total, unit_name="image") if bar else now
+            told[part, variant] = now
+            if bar:
+                print(heading)
+        if bar:
+            seen[part, variant].update(done)
+        elif done and now - told[part, variant] >= SECONDS_BETWEEN_LINES:
+            left = (now - seen[part, variant]) / done * (total - done)
+            print(f"{heading}: {done} of {total} images, {left:.0f} s left", flush=True)
+            told[part, variant] = now
 
     return show
 

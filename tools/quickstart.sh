@@ -29,6 +29,6 @@ cat <<END
 
 Next:
   $PYTHON -m tensorboard.main --logdir=$runs       # watch the curves and the attention panels
-  $PYTHON -m tools.evaluate --workdir=$runs/agkd_bml --attacks=pgd-100
+  $PYTHON -m tools.evaluate --workdir=$runs/agkd_bml --attacks=autoattack --audit
   $PYTHON -m tools.train --flagfile=flags/cifar10/agkd_bml.flags --download --dry_run
 END

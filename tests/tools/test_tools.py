@@ -99,6 +99,10 @@ def test_results_that_are_there_are_not_computed_again_and_settings_have_results
     wrong = tool("evaluate", *common[:2], "--attacks=pgd")
     assert wrong.returncode == 2
     assert "autoattack" in wrong.stderr
+    mixed = tool("evaluate", *common, "--eps_sweep=1/255,x")
+    assert mixed.returncode == 2
+    assert "`eps_sweep`" in mixed.stderr
+    assert len(mixed.stderr.strip().splitlines()) == 1
     large = tool("evaluate", *common, "--eps=8")
     assert large.returncode == 2
     assert "8/255" in large.stderr
