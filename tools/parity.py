@@ -1,0 +1,121 @@
+"""Compares AutoAttack's parts with torchattacks' on the same network, images and machine.
+
+  python3 -m venv peer && peer/bin/pip install torch torchattacks numpy
+  python -m tools.parity --workdir=runs/cifar10_small/at --peer_python=peer/bin/python --output=runs/parity
+
+torch is not a requirement of this project: the other side runs in its own environment. Both attack all images
+with each part alone; what is compared is robust accuracy, image by image agreement, and seconds.
+"""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from agkd_tf.attacks import parse_attack
+from agkd_tf.errors import InputError
+from agkd_tf.evaluation import evaluate
+from agkd_tf.files import write_text
+from agkd_tf.models import Classifier
+from agkd_tf.models.storage import load_classifier
+from agkd_tf.workdir import Workdir
+from tools import _app, _flags
+
+FLAGS = flags.FLAGS
+PARTS = ("apgd-ce", "apgd-t", "fab-t", "square")
+
+flags.DEFINE_string("workdir", None, "Folder of the run, of a wide residual network.")
+flags.DEFINE_string("peer_python", None, "Python of an environment with torch and torchattacks.")
+flags.DEFINE_string("output", None, "Folder to write the comparison into.")
+flags.DEFINE_integer("num_examples", 500, "First so many test images.", 1)
+flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
+flags.DEFINE_list("seeds", ["0", "1"], "Seeds, separated by commas.")
+flags.DEFINE_list("attacks", list(PARTS), "Of apgd-ce, apgd-t, fab-t, square, autoattack.")
+flags.DEFINE_integer("threads", 2, "CPU threads of both sides.", 1)
+_flags.define_data_place()
+flags.adopt_module_key_flags(_flags)  # so that --help shows them
+
+
+def main(argv):
+    """Attacks on both sides and prints the comparison."""
+    del argv
+    for name in ("workdir", "peer_python", "output"):
+        if not FLAGS[name].value:
+            raise InputError(f"`{name}` is needed: --{name}=...")
+    for name in FLAGS.attacks:
+        if name not in (*PARTS, "autoattack"):
+            raise InputError(f"`attacks` must be of {', '.join(PARTS)}, autoattack. Received: {name!r}")
+    tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
+    recipe = _flags.read_flagfile(Workdir(FLAGS.workdir).flags)
+    depth = re.fullmatch(r"wrn-(\d+)-\d+", recipe.model)
+    if not depth:
+        raise InputError(f"`workdir` must be the run of a wide residual network. Received: {recipe.model}")
+    model = load_classifier("workdir", FLAGS.workdir)
+    examples = recipe.load_dataset(**_flags.data_place()).test.take(slice(0, FLAGS.num_examples))
+    eps, seeds = recipe.hyperparameters["eps"], [int(seed) for seed in FLAGS.seeds]
+    folder = pathlib.Path(FLAGS.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    classifier = Classifier(model)
+    images = examples.images / np.float32(255)
+    np.savez(
+        folder / "problem.npz",
+        images=images,
+        labels=examples.labels,
+        logits=classifier.logits(tf.constant(images)),
+        **_arrays(model),
+    )
+    problem = {"eps": eps, "seeds": seeds, "attacks": FLAGS.attacks, "threads": FLAGS.threads}
+    problem |= {"blocks": (int(depth.group(1)) - 4) // 6, "batch_size": FLAGS.batch_size}
+    write_text(folder / "problem.json", json.dumps(problem))
+
+    robust, seconds = {}, {}
+    for seed in seeds:
+        for name in FLAGS.attacks:
+            attack = parse_attack(name, eps=eps, num_classes=classifier.num_classes)
+            result = evaluate(classifier.logits, examples, attack, batch_size=FLAGS.batch_size, seed=seed)
+            robust[f"{name}/{seed}"], seconds[f"{name}/{seed}"] = result.correct, result.seconds
+            print(f"agkd_tf {name}/{seed}: {result.accuracy:.2%} in {result.seconds:.0f} s", flush=True)
+    peer = pathlib.Path(__file__).with_name("parity_peer.py")
+    if subprocess.run([FLAGS.peer_python, str(peer), str(folder)], check=False).returncode:
+        sys.exit(1)
+    table = _table(robust, seconds, dict(np.load(folder / "peer.npz")), json.loads((folder / "peer.json").read_text()))
+    write_text(folder / "parity.md", table + "\n")
+    print(f"\n{table}\n\nRecorded in {folder / 'parity.md'}")
+
+
+def _arrays(model):
+    """Returns the network's weights by kind, numbered in the order in which its layers were built."""
+
+    def numbered(prefix):
+        layers = [layer for layer in model.layers if re.fullmatch(rf"{prefix}(_\d+)?", layer.name)]
+        return sorted(layers, key=lambda layer: int(layer.name.removeprefix(prefix).lstrip("_") or 0))
+
+    arrays = {f"conv_{k}": layer.get_weights()[0] for k, layer in enumerate(numbered("conv2d"))}
+    arrays |= {f"bn_{k}": np.stack(layer.get_weights()) for k, layer in enumerate(numbered("batch_normalization"))}
+    return arrays | {f"dense_{k}": weight for k, weight in enumerate(model.get_layer("logits").get_weights())}
+
+
+def _table(robust, seconds, peer_robust, peer):
+    count = len(next(iter(robust.values())))
+    lines = [
+        f"{count} images; torchattacks {peer['torchattacks']}, torch {peer['torch']}, TensorFlow {tf.__version__}",
+        "",
+        "| attack / seed | agkd_tf % | torchattacks % | agreement % | agkd_tf s | torchattacks s |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for key, ours in robust.items():
+        theirs = peer_robust[key]
+        lines.append(
+            f"| {key} | {100 * ours.mean():.1f} | {100 * theirs.mean():.1f} | {100 * (ours == theirs).mean():.1f} | "
+            f"{seconds[key]:.0f} | {peer['seconds'][key]:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    _app.run(main)
