@@ -1,5 +1,6 @@
 """What every defense shares: the student, the compiled step, the metrics."""
 
+import abc
 import contextlib
 
 import keras
@@ -17,7 +18,7 @@ from agkd_tf.randomness import named_seed, step_seed
 DECAYED = {"all": 0, "kernels": 2}
 
 
-class Defense(keras.Model):
+class Defense(keras.Model, abc.ABC):
     """Base of all defenses: a Keras model whose `fit` trains a student.
 
     A defense says what is different about it in three places: `craft`, the tensors made without gradient
@@ -95,6 +96,7 @@ class Defense(keras.Model):
         """
         return {}
 
+    @abc.abstractmethod
     def craft(self, clean, labels, seed):
         """Returns a dict of tensors that the loss needs and that carry no gradient.
 
@@ -103,8 +105,8 @@ class Defense(keras.Model):
             labels: int32 [B].
             seed: int32 [2], of this step.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `craft`")
 
+    @abc.abstractmethod
     def loss_terms(self, crafted, labels):
         """Returns (terms, logits): float32 scalars by the names of `term_weights`, before weighting, and
         the training-mode logits [B, n] that `train_accuracy` is measured on.
@@ -113,7 +115,6 @@ class Defense(keras.Model):
             crafted: what `craft` returned.
             labels: int32 [B].
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `loss_terms`")
 
     # What they share.
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from agkd_tf import ClassPool, InputError
 from agkd_tf.data.batches import training_batches
-from agkd_tf.defenses import DEFENSES
+from agkd_tf.defenses import DEFENSES, Defense
 from agkd_tf.randomness import step_seed
 from agkd_tf.training import default_hyperparameters
 from agkd_tf.training.recipe import constructor_arguments
@@ -167,3 +167,12 @@ def test_other_settings_cover_every_hyperparameter():
         for setting, default in default_hyperparameters(name).items():
             if setting in OTHER:
                 assert OTHER[setting] != FULL[name].get(setting, default)
+
+
+def test_a_defense_that_says_not_what_is_different_about_it_cannot_be_made(bench):
+    class Silent(Defense):
+        def craft(self, clean, labels, seed):
+            return {}
+
+    with pytest.raises(TypeError, match="loss_terms"):
+        Silent(bench.network())
