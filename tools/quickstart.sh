@@ -9,9 +9,7 @@ runs=runs/quickstart
 for defense in undefended at agkd_bml; do
   printf '\n== %s\n' "$defense"
   "$PYTHON" -m tools.train --flagfile=flags/digits/$defense.flags --workdir=$runs/$defense --nohints
-  if [ ! -e $runs/$defense/evaluation.json ]; then
-    "$PYTHON" -m tools.evaluate --workdir=$runs/$defense
-  fi
+  "$PYTHON" -m tools.evaluate --workdir=$runs/$defense
 done
 
 printf '\n== export, and use without this project\n'

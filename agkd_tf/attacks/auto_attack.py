@@ -18,6 +18,7 @@ from agkd_tf.attacks.objectives import (
     margin,
     targeted_difference_of_logits_ratio,
 )
+from agkd_tf.attacks.part import Part
 from agkd_tf.attacks.square import square_l2, square_linf
 from agkd_tf.attacks.starts import edge_per_example
 from agkd_tf.attacks.targets import ranked_other_class
@@ -30,7 +31,7 @@ CLASSES_NEEDED = {"cross_entropy": 2, "dlr": 3, "targeted_dlr": 4}
 
 
 @dataclasses.dataclass(frozen=True)
-class AutoPGD:
+class AutoPGD(Part):
     """Auto-PGD from a random point of the ball's edge.
 
     Attributes:
@@ -50,7 +51,6 @@ class AutoPGD:
     variants: int = 1
 
     def __call__(self, logits, images, labels, indices, seed, variant=0):
-        """Returns adversarial images; see `GradientAttack`."""
         seed = variant_seed(named_seed(seed, self.name), variant)
         objective = self._objective(logits(images), labels, variant)
 
@@ -72,14 +72,10 @@ class AutoPGD:
         targets = ranked_other_class(clean_logits, labels, variant + 1)
         return lambda scores: targeted_difference_of_logits_ratio(scores, labels, targets)
 
-    def settings(self):
-        """Returns what a record of a result needs to name, as a dict for JSON."""
-        return dataclasses.asdict(self)
-
 
 @dataclasses.dataclass(frozen=True)
-class FastAdaptiveBoundary:
-    """FAB-T; an image counts as fooled where the perturbation found is within eps.
+class FastAdaptiveBoundary(Part):
+    """FAB-T; where no perturbation within eps was found, the clean image is returned.
 
     Attributes:
         name, eps, norm, steps: as `AutoPGD`.
@@ -93,20 +89,15 @@ class FastAdaptiveBoundary:
     variants: int = 1
 
     def __call__(self, logits, images, labels, indices, seed, variant=0):
-        """Returns adversarial images, the clean ones where nothing within eps was found; see `GradientAttack`."""
         targets = ranked_other_class(logits(images), labels, variant + 1)
         found, distance = fast_adaptive_boundary(
             logits, images, labels, targets, steps=self.steps, enough=self.eps, norm=NORMS[self.norm]
         )
         return tf.where((distance <= self.eps)[:, None, None, None], found, images)
 
-    def settings(self):
-        """Returns what a record of a result needs to name, as a dict for JSON."""
-        return dataclasses.asdict(self)
-
 
 @dataclasses.dataclass(frozen=True)
-class SquareAttack:
+class SquareAttack(Part):
     """The Square Attack on the margin, which uses no gradient.
 
     Attributes:
@@ -122,7 +113,6 @@ class SquareAttack:
     variants: int = 1
 
     def __call__(self, logits, images, labels, indices, seed, variant=0):
-        """Returns adversarial images; see `GradientAttack`."""
         seed = variant_seed(named_seed(seed, self.name), variant)
 
         def judge(adv):
@@ -134,10 +124,6 @@ class SquareAttack:
 
         search = {"linf": square_linf, "l2": square_l2}[self.norm]
         return search(judge, images, eps=self.eps, queries=self.queries, draws=draws)
-
-    def settings(self):
-        """Returns what a record of a result needs to name, as a dict for JSON."""
-        return dataclasses.asdict(self)
 
 
 def apgd_ce(eps, norm="linf", **_):

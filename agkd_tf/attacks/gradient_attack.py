@@ -3,6 +3,7 @@
 import dataclasses
 
 from agkd_tf.attacks.objectives import OBJECTIVES, targeted_cross_entropy
+from agkd_tf.attacks.part import Part
 from agkd_tf.attacks.pgd import projected_gradient_descent
 from agkd_tf.attacks.starts import ball_per_example
 from agkd_tf.attacks.targets import most_confusing_class, random_other_class_per_example, ranked_other_class
@@ -20,7 +21,7 @@ TARGETS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class GradientAttack:
+class GradientAttack(Part):
     """Projected gradient ascent on a loss; the last iterate is the adversary.
 
     Attributes:
@@ -47,19 +48,6 @@ class GradientAttack:
     variants: int = 1
 
     def __call__(self, logits, images, labels, indices, seed, variant=0):
-        """Returns adversarial images.
-
-        Args:
-            logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
-            images: float32 [B, H, W, C] in [0, 1].
-            labels: int32 [B].
-            indices: int32 [B], the examples' places in the data set; they key the random start.
-            seed: int32 [2].
-            variant: integer in [0, variants), Python's or a tensor.
-
-        Returns:
-            float32 [B, H, W, C].
-        """
         seed = variant_seed(named_seed(seed, self.name), variant)
         start = None
         if self.random_start:
@@ -81,8 +69,7 @@ class GradientAttack:
         )
 
     def settings(self):
-        """Returns what a record of a result needs to name, as a dict for JSON."""
-        return dataclasses.asdict(self) if self.steps or self.random_start else {}
+        return super().settings() if self.steps else {}
 
 
 def pgd_attack(steps, *, eps, norm="linf"):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from agkd_tf.attacks import auto_attack
 from agkd_tf.attacks.gradient_attack import NORMS, TARGETS, GradientAttack
+from agkd_tf.attacks.part import Part
 from agkd_tf.errors import InputError, check_choice, check_eps, check_range
 
 
@@ -16,11 +17,11 @@ class Attack:
 
     Attributes:
         name: as the command line spells it.
-        parts: callables of `GradientAttack`'s signature with `variants` and `settings()`.
+        parts: `agkd_tf.attacks.part.Part`s.
     """
 
     name: str
-    parts: tuple
+    parts: tuple[Part, ...]
 
     @property
     def stages(self):
@@ -30,7 +31,7 @@ class Attack:
     def __call__(self, logits, images, labels, indices, seed):
         """Returns, for each image, the adversary of the first stage that fools the classifier, or of the last.
 
-        See `GradientAttack`. Every stage sees the whole batch; `agkd_tf.evaluation` spares what has fallen.
+        See `Part`. Every stage sees the whole batch; `agkd_tf.evaluation` spares what has fallen.
         """
         adv = images
         for number, (part, variant) in enumerate(self.stages):

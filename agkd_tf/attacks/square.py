@@ -43,29 +43,14 @@ def square_linf(judge, clean, *, eps, queries, draws, bounds=(0.0, 1.0)):
     table = draws("windows", (queries, 2 + channels))
     low, high = (tf.clip_by_value(clean + sign * eps, *bounds) for sign in (-1.0, 1.0))
 
-    def query(count, best, margin):
+    def propose(count, best):
         side, unit = sides[count], table[:, count]
         top, left = _place(unit[:, 0], side, height), _place(unit[:, 1], side, width)
         change = 2.0 * eps * _signs(unit[:, 2:])[:, None, None, :]
-        tried = tf.clip_by_value(best + _inside(top, left, side, height, width) * change, low, high)
-        tried_margin = judge(tried)
-        # A fooled image rests.
-        better = tf.logical_and(tried_margin < margin, margin > 0)
-        return (
-            count + 1,
-            tf.where(better[:, None, None, None], tried, best),
-            tf.where(better, tried_margin, margin),
-        )
+        return tf.clip_by_value(best + _inside(top, left, side, height, width) * change, low, high)
 
     stripes = _signs(draws("stripes", (1, width, channels)))
-    best = tf.clip_by_value(clean + eps * stripes, *bounds)
-    _, best, _ = tf.while_loop(
-        lambda count, _, margin: tf.logical_and(count < queries, tf.reduce_any(margin > 0)),
-        query,
-        (tf.constant(0), best, judge(best)),
-        parallel_iterations=1,
-    )
-    return best
+    return _random_search(judge, propose, tf.clip_by_value(clean + eps * stripes, *bounds), queries)
 
 
 def square_l2(judge, clean, *, eps, queries, draws, bounds=(0.0, 1.0)):
@@ -100,7 +85,7 @@ def square_l2(judge, clean, *, eps, queries, draws, bounds=(0.0, 1.0)):
     def point(delta):
         return tf.clip_by_value(clean + eps * normalized(delta, [1, 2, 3]), *bounds)
 
-    def query(count, best, margin):
+    def propose(count, best):
         side, unit = sides[count], table[:, count]
         top, left = _place(unit[:, 0], side, height), _place(unit[:, 1], side, width)
         window = _inside(top, left, side, height, width)
@@ -112,16 +97,22 @@ def square_l2(judge, clean, *, eps, queries, draws, bounds=(0.0, 1.0)):
         unspent = tf.maximum(eps**2 - _length(delta, [1, 2, 3]) ** 2, 0.0) / channels
         freed = _length(delta * tf.maximum(window, other), [1, 2, 3]) ** 2
         mixed = normalized(mixed * window, [1, 2]) * tf.sqrt(unspent + freed)
-        tried = point(delta * (1.0 - other) * (1.0 - window) + mixed)
-        tried_margin = judge(tried)
-        better = tf.logical_and(tried_margin < margin, margin > 0)
-        return (
-            count + 1,
-            tf.where(better[:, None, None, None], tried, best),
-            tf.where(better, tried_margin, margin),
-        )
+        return point(delta * (1.0 - other) * (1.0 - window) + mixed)
 
-    best = point(_bump_grid(height, width, channels, draws))
+    return _random_search(judge, propose, point(_bump_grid(height, width, channels, draws)), queries)
+
+
+def _random_search(judge, propose, best, queries):
+    """Returns the best of the points proposed one after the other, image by image."""
+
+    def query(count, best, margin):
+        tried = propose(count, best)
+        tried_margin = judge(tried)
+        # A fooled image rests.
+        better = tf.logical_and(tried_margin < margin, margin > 0)
+        best = tf.where(better[:, None, None, None], tried, best)
+        return count + 1, best, tf.where(better, tried_margin, margin)
+
     _, best, _ = tf.while_loop(
         lambda count, _, margin: tf.logical_and(count < queries, tf.reduce_any(margin > 0)),
         query,

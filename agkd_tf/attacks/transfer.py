@@ -3,20 +3,22 @@
 import dataclasses
 from collections.abc import Callable
 
+from agkd_tf.attacks.part import Part
+
 
 @dataclasses.dataclass(frozen=True)
-class TransferAttack:
+class TransferAttack(Part):
     """An attack on a source network, whose adversaries are then shown to the network at hand.
 
     Attributes:
         name: keys the random numbers.
-        part: the attack, for example `agkd_tf.attacks.pgd_attack(20, eps=8 / 255)`.
+        part: the attack on the source, for example `agkd_tf.attacks.pgd_attack(20, eps=8 / 255)`.
         source: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
         source_digest: what identifies the source in a record.
     """
 
     name: str
-    part: Callable
+    part: Part
     source: Callable
     source_digest: str
 
@@ -26,9 +28,7 @@ class TransferAttack:
         return self.part.variants
 
     def __call__(self, logits, images, labels, indices, seed, variant=0):
-        """Returns adversarial images of the source; see `GradientAttack`."""
         return self.part(self.source, images, labels, indices, seed, variant)
 
     def settings(self):
-        """Returns what a record of a result needs to name, as a dict for JSON."""
         return {"name": self.name, "source_sha256": self.source_digest, "attack": self.part.settings()}

@@ -2,6 +2,7 @@
 
 import os
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -92,9 +93,13 @@ def read(builder, *, image_size=None):
 def _read_split(builder, split, image_size):
     import tensorflow_datasets as tfds
 
+    resize = resizing(image_size) if image_size is not None else None
+
     def keep(example):
         image = example["image"]
-        return {"image": crop_and_scale(image, image_size) if image_size else image, "label": example["label"]}
+        if resize is not None:
+            image = tf.saturate_cast(tf.round(resize(image)), tf.uint8)
+        return {"image": image, "label": example["label"]}
 
     # Keeping the file order makes the first N images the same images everywhere.
     config = tfds.ReadConfig(interleave_cycle_length=1)
@@ -125,20 +130,11 @@ def _read_split(builder, split, image_size):
     return Examples(images, labels)
 
 
-def crop_and_scale(image, size):
-    """Returns the middle square of an image, scaled.
+def resizing(size):
+    """Returns a layer that crops uint8 images to their middle square and scales it to size x size, in float32.
 
-    Args:
-        image: uint8 [H, W, C].
-        size: height and width of the result.
-
-    Returns:
-        uint8 [size, size, C].
+    Raises:
+        InputError: if the size is not positive.
     """
     check_range("image_size", size, 1)
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    side = tf.minimum(height, width)
-    square = tf.image.crop_to_bounding_box(image, (height - side) // 2, (width - side) // 2, side, side)
-    scaled = tf.image.resize(square, (size, size), antialias=True)
-    scaled = tf.cast(tf.round(tf.clip_by_value(scaled, 0.0, 255.0)), tf.uint8)
-    return tf.ensure_shape(scaled, (size, size, image.shape[-1]))
+    return keras.layers.Resizing(size, size, crop_to_aspect_ratio=True, antialias=True, dtype="float32")

@@ -7,7 +7,7 @@ from agkd_tf.attacks import most_confusing_class, nearest_boundary_class, random
 from agkd_tf.attacks.objectives import targeted_cross_entropy
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
 from agkd_tf.errors import check_choice, check_range
-from agkd_tf.losses import adversarial_label
+from agkd_tf.losses import adversarial_label, soft_cross_entropy
 from agkd_tf.randomness import named_seed
 
 TARGETS = ("mc", "mix", "mosa", "random")
@@ -69,8 +69,7 @@ class Bilateral(AdversarialDefense):
 
     def loss_terms(self, crafted, labels):
         logits = self.classifier(crafted["adv"], training=True).logits
-        losses = tf.nn.softmax_cross_entropy_with_logits(labels=crafted["soft_labels"], logits=logits)
-        return {"cross_entropy": tf.reduce_mean(losses)}, logits
+        return {"cross_entropy": soft_cross_entropy(logits, crafted["soft_labels"])}, logits
 
     def get_config(self):
         return {

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
 from agkd_tf.errors import InputError, check_range
+from agkd_tf.losses import soft_cross_entropy
 from agkd_tf.randomness import named_seed, uniform_simplex
 
 
@@ -93,8 +94,7 @@ class CATCE(AdversarialDefense):
 
     def loss_terms(self, crafted, labels):
         logits = self.classifier(crafted["adv"], training=True).logits
-        losses = tf.nn.softmax_cross_entropy_with_logits(labels=crafted["soft_labels"], logits=logits)
-        return {"cross_entropy": tf.reduce_mean(losses)}, logits
+        return {"cross_entropy": soft_cross_entropy(logits, crafted["soft_labels"])}, logits
 
     def get_config(self):
         return {

@@ -52,12 +52,12 @@ class EvaluationRecord:
             labels: int [N], of the images in their order.
             seed: integer.
         """
-        described = {"attack": attack.settings(), "seed": seed}
-        # JSON turns tuples into lists and numbers' text is exact, so that what was written compares equal.
-        if json.loads(json.dumps(described)) != self._begun.get(key):
+        # As it will be read back: JSON writes numbers exactly, and tuples as lists.
+        described = json.loads(json.dumps({"attack": attack.settings(), "seed": seed}))
+        if described != self._begun.get(key):
             self._outcomes.drop(key)
             self.results.pop(key, None)
-        self._begun[key] = json.loads(json.dumps(described))
+        self._begun[key] = described
         return self._outcomes.get(key, labels)
 
     def save_outcomes(self):

@@ -39,4 +39,17 @@ def smoothed_cross_entropy(logits, labels, smoothing):
     classes = logits.shape[-1]
     other = smoothing / (classes - 1)
     target = tf.one_hot(labels, classes, on_value=1.0 - smoothing, off_value=other)
-    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=target, logits=logits))
+    return soft_cross_entropy(logits, target)
+
+
+def soft_cross_entropy(logits, soft_labels):
+    """Returns the batch mean of -sum_k q_k log p_k.
+
+    Args:
+        logits: float32 [B, n].
+        soft_labels: q, float32 [B, n], rows that sum to 1.
+
+    Returns:
+        float32 scalar.
+    """
+    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=soft_labels, logits=logits))

@@ -7,6 +7,18 @@ from keras import layers
 BN_MOMENTUM, BN_EPSILON = 0.9, 1e-5
 
 
+def staged(counts, strides):
+    """Yields (stage, stride, whether the stage begins) of each block; only a stage's first one strides.
+
+    Args:
+        counts: blocks a stage.
+        strides: stride of each stage.
+    """
+    for stage, (count, stride) in enumerate(zip(counts, strides, strict=True)):
+        for number in range(count):
+            yield stage, stride if number == 0 else 1, number == 0
+
+
 class Blocks:
     """Makes the layers of one network, each with a seed of its own.
 

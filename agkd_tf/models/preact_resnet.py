@@ -6,7 +6,7 @@ Source: He et al., Identity Mappings in Deep Residual Networks, ECCV 2016, in th
 import keras
 
 from agkd_tf.errors import check_choice
-from agkd_tf.models.blocks import Blocks
+from agkd_tf.models.blocks import Blocks, staged
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
@@ -33,8 +33,7 @@ def preact_resnet(*, depth, image_shape, num_classes, dtype=None, seed=0):
 
     images, x = blocks.images(image_shape)
     x = blocks.convolution(x, 64, 3)
-    for stage, (count, stride) in enumerate(zip(STAGES[depth], (1, 2, 2, 2), strict=True)):
-        for number in range(count):
-            x = blocks.preactivation(x, 64 * 2**stage, stride if number == 0 else 1)
+    for stage, stride, _ in staged(STAGES[depth], (1, 2, 2, 2)):
+        x = blocks.preactivation(x, 64 * 2**stage, stride)
     features = blocks.bn_relu(x, name="features")
     return keras.Model(images, blocks.head(features, num_classes), name=f"preact_resnet_{depth}")

@@ -7,7 +7,7 @@ released Tiny ImageNet network.
 import keras
 
 from agkd_tf.errors import check_choice
-from agkd_tf.models.blocks import Blocks
+from agkd_tf.models.blocks import Blocks, staged
 
 # Depth -> blocks a stage. 38 is what SML's released file builds under the name of ResNet-50.
 STAGES = {38: (2, 3, 5, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -42,8 +42,7 @@ def resnet(*, depth, image_shape, num_classes, dtype=None, seed=0):
 
     images, x = blocks.images(image_shape)
     x = blocks.bn_relu(blocks.convolution(x, 64, 7))
-    for stage, (count, stride) in enumerate(zip(STAGES[depth], (1, 2, 2, 2), strict=True)):
-        for number in range(count):
-            x = block(x, 256 * 2**stage, stride if number == 0 else 1, first=number == 0)
+    for stage, stride, first in staged(STAGES[depth], (1, 2, 2, 2)):
+        x = block(x, 256 * 2**stage, stride, first)
     features = blocks.bn_relu(x, name="features")
     return keras.Model(images, blocks.head(features, num_classes), name=f"resnet_{depth}")

@@ -7,7 +7,7 @@ adversarial training papers use (TRADES, MART, FS, AGKD-BML), with their initial
 import keras
 
 from agkd_tf.errors import InputError, check_range
-from agkd_tf.models.blocks import Blocks
+from agkd_tf.models.blocks import Blocks, staged
 
 
 def wide_resnet(*, depth, width, image_shape, num_classes, dtype=None, seed=0):
@@ -38,8 +38,7 @@ def wide_resnet(*, depth, width, image_shape, num_classes, dtype=None, seed=0):
 
     images, x = blocks.images(image_shape)
     x = blocks.convolution(x, 16, 3)
-    for stage, stride in enumerate((1, 2, 2)):
-        for number in range((depth - 4) // 6):
-            x = blocks.preactivation(x, 16 * width * 2**stage, stride if number == 0 else 1)
+    for stage, stride, _ in staged(3 * [(depth - 4) // 6], (1, 2, 2)):
+        x = blocks.preactivation(x, 16 * width * 2**stage, stride)
     features = blocks.bn_relu(x, name="features")
     return keras.Model(images, blocks.head(features, num_classes), name=f"wrn_{depth}_{width}")

@@ -51,6 +51,24 @@ def test_many_sizes_are_refused_or_scaled(folder):
     assert dataset.image_shape == (16, 16, 3)
 
 
+def test_an_image_is_cropped_to_its_middle_square_and_scaled_by_averages(folder):
+    wide = np.zeros((8, 16, 3), np.uint8)
+    wide[:, 4:8], wide[:, 8:12] = 100, 201
+    for split in ("train", "test"):
+        for path in (folder / split).rglob("*.png"):
+            path.write_bytes(tf.io.encode_png(wide).numpy())
+    image = load_dataset(f"image_folder:{folder}", image_size=2).test.images[0]
+    # Antialiasing reaches a pixel beyond each half: a little of the other half's brightness, none of the black.
+    assert image.dtype == np.uint8
+    np.testing.assert_allclose(image[..., 0], [[100, 201]] * 2, atol=15)
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_size_that_is_not_positive_is_refused(size, folder):
+    with pytest.raises(InputError, match="`image_size` must be"):
+        load_dataset(f"image_folder:{folder}", image_size=size)
+
+
 def test_without_a_test_folder_validation_is_the_test_split(folder):
     (folder / "test").rename(folder / "validation")
     assert len(load_dataset(f"image_folder:{folder}").test) == 6

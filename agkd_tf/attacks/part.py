@@ -1,0 +1,36 @@
+"""What an attack for evaluation is: a complete set of settings that can be called."""
+
+import abc
+import dataclasses
+
+
+class Part(abc.ABC):
+    """Base of the attacks, which are dataclasses of their settings.
+
+    Attributes:
+        name: keys the random numbers.
+        variants: runs, from other starts or towards other classes; an image is attacked by each in turn.
+    """
+
+    name: str
+    variants: int
+
+    @abc.abstractmethod
+    def __call__(self, logits, images, labels, indices, seed, variant=0):
+        """Returns adversarial images.
+
+        Args:
+            logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
+            images: float32 [B, H, W, C] in [0, 1].
+            labels: int32 [B].
+            indices: int32 [B], the examples' places in the data set; they key the random numbers.
+            seed: int32 [2].
+            variant: integer in [0, variants), Python's or a tensor.
+
+        Returns:
+            float32 [B, H, W, C].
+        """
+
+    def settings(self):
+        """Returns what a record of a result needs to name, as a dict for JSON."""
+        return dataclasses.asdict(self)
