@@ -4,7 +4,8 @@
   python -m tools.parity --workdir=runs/cifar10_small/at --peer_python=peer/bin/python --output=runs/parity
 
 torch is not a requirement of this project: the other side runs in its own environment. Both attack all images
-with each part alone; what is compared is robust accuracy, image by image agreement, and seconds.
+with each part alone, in turn; what is compared is robust accuracy, image by image agreement, and seconds
+(ours with the time of tracing).
 """
 
 import json
@@ -12,6 +13,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -32,6 +34,7 @@ PARTS = ("apgd-ce", "apgd-t", "fab-t", "square")
 flags.DEFINE_string("workdir", None, "Folder of the run, of a wide residual network.")
 flags.DEFINE_string("peer_python", None, "Python of an environment with torch and torchattacks.")
 flags.DEFINE_string("output", None, "Folder to write the comparison into.")
+_flags.define_pixels("eps", None, "Radius of the ball; the run's own if not given.", FLAGS)
 flags.DEFINE_integer("num_examples", 500, "First so many test images.", 1)
 flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
 flags.DEFINE_list("seeds", ["0", "1"], "Seeds, separated by commas.")
@@ -57,7 +60,8 @@ def main(argv):
         raise InputError(f"`workdir` must be the run of a wide residual network. Received: {recipe.model}")
     model = load_classifier("workdir", FLAGS.workdir)
     examples = recipe.load_dataset(**_flags.data_place()).test.take(slice(0, FLAGS.num_examples))
-    eps, seeds = recipe.hyperparameters["eps"], [int(seed) for seed in FLAGS.seeds]
+    eps = recipe.hyperparameters["eps"] if FLAGS.eps is None else FLAGS.eps
+    seeds = [int(seed) for seed in FLAGS.seeds]
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
     classifier = Classifier(model)
@@ -69,23 +73,42 @@ def main(argv):
         logits=classifier.logits(tf.constant(images)),
         **_arrays(model),
     )
-    problem = {"eps": eps, "seeds": seeds, "attacks": FLAGS.attacks, "threads": FLAGS.threads}
-    problem |= {"blocks": (int(depth.group(1)) - 4) // 6, "batch_size": FLAGS.batch_size}
-    write_text(folder / "problem.json", json.dumps(problem))
+    problem = {"eps": eps, "threads": FLAGS.threads, "batch_size": FLAGS.batch_size}
+    write_text(folder / "problem.json", json.dumps(problem | {"blocks": (int(depth.group(1)) - 4) // 6}))
 
-    robust, seconds = {}, {}
-    for seed in seeds:
-        for name in FLAGS.attacks:
-            attack = parse_attack(name, eps=eps, num_classes=classifier.num_classes)
+    rows = []
+    for name in FLAGS.attacks:
+        attack = parse_attack(name, eps=eps, num_classes=classifier.num_classes)
+        for seed in seeds:
             result = evaluate(classifier.logits, examples, attack, batch_size=FLAGS.batch_size, seed=seed)
-            robust[f"{name}/{seed}"], seconds[f"{name}/{seed}"] = result.correct, result.seconds
-            print(f"agkd_tf {name}/{seed}: {result.accuracy:.2%} in {result.seconds:.0f} s", flush=True)
+            print(f"{name}, seed {seed}: agkd_tf {result.accuracy:.2%} in {result.seconds:.0f} s", flush=True)
+            peer = _peer(folder, name, seed)
+            rows.append(Row(name, seed, result.correct, np.array(peer["robust"]), result.seconds, peer["seconds"]))
+            versions = f"{peer['versions']}, TensorFlow {tf.__version__}"
+            table = (
+                f"{len(examples)} images, eps {eps:.5f}, CPU threads {FLAGS.threads}; {versions}\n\n{_table(rows)}\n"
+            )
+            write_text(folder / "parity.md", table)
+    print(f"\n{table}\nRecorded in {folder / 'parity.md'}")
+
+
+class Row(typing.NamedTuple):
+    """One attack on both sides: seed, bool [N] still classified correctly, seconds."""
+
+    name: str
+    seed: int
+    ours: np.ndarray
+    theirs: np.ndarray
+    our_seconds: float
+    their_seconds: float
+
+
+def _peer(folder, name, seed):
+    """Returns what the other side writes: `robust`, `seconds`, `versions`."""
     peer = pathlib.Path(__file__).with_name("parity_peer.py")
-    if subprocess.run([FLAGS.peer_python, str(peer), str(folder)], check=False).returncode:
+    if subprocess.run([FLAGS.peer_python, str(peer), str(folder), name, str(seed)], check=False).returncode:
         sys.exit(1)
-    table = _table(robust, seconds, dict(np.load(folder / "peer.npz")), json.loads((folder / "peer.json").read_text()))
-    write_text(folder / "parity.md", table + "\n")
-    print(f"\n{table}\n\nRecorded in {folder / 'parity.md'}")
+    return json.loads((folder / "peer.json").read_text())
 
 
 def _arrays(model):
@@ -100,20 +123,21 @@ def _arrays(model):
     return arrays | {f"dense_{k}": weight for k, weight in enumerate(model.get_layer("logits").get_weights())}
 
 
-def _table(robust, seconds, peer_robust, peer):
-    count = len(next(iter(robust.values())))
+def _table(rows):
     lines = [
-        f"{count} images; torchattacks {peer['torchattacks']}, torch {peer['torch']}, TensorFlow {tf.__version__}",
-        "",
-        "| attack / seed | agkd_tf % | torchattacks % | agreement % | agkd_tf s | torchattacks s |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| attack | seed | agkd_tf % | torchattacks % | agreement % | agkd_tf s | torchattacks s |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for key, ours in robust.items():
-        theirs = peer_robust[key]
+    for row in rows:
+        ours, theirs, agreement = (100 * np.mean(part) for part in (row.ours, row.theirs, row.ours == row.theirs))
         lines.append(
-            f"| {key} | {100 * ours.mean():.1f} | {100 * theirs.mean():.1f} | {100 * (ours == theirs).mean():.1f} | "
-            f"{seconds[key]:.0f} | {peer['seconds'][key]:.0f} |"
+            f"| {row.name} | {row.seed} | {ours:.1f} | {theirs:.1f} | {agreement:.1f} | "
+            f"{row.our_seconds:.0f} | {row.their_seconds:.0f} |"
         )
+    for name in dict.fromkeys(row.name for row in rows):
+        pairs = [(row.our_seconds, row.their_seconds) for row in rows if row.name == name]
+        ours, theirs = np.median(pairs, axis=0)
+        lines.append(f"| {name} | median | | | | {ours:.1f} | {theirs:.1f} |")
     return "\n".join(lines)
 
 

@@ -75,8 +75,8 @@ def attacks(model, eps, seed, classes):
     return parts | {"autoattack": torchattacks.MultiAttack(list(parts.values()))}
 
 
-def main(folder):
-    """Reads `problem.npz` and `problem.json` in a folder, and writes `peer.npz` and `peer.json` there."""
+def main(folder, name, seed):
+    """Attacks what `problem.npz` and `problem.json` in a folder hold, and writes `peer.json` there."""
     with open(f"{folder}/problem.json", encoding="utf-8") as file:
         problem = json.load(file)
     torch.set_num_threads(problem["threads"])
@@ -89,23 +89,18 @@ def main(folder):
         found = model(images).numpy()
     if np.abs(found - logits).max() > 1e-3:
         raise SystemExit(f"error: the rebuilt network differs by {np.abs(found - logits).max():g} in its logits")
-    robust, seconds = {}, {}
-    for seed in problem["seeds"]:
-        for name in problem["attacks"]:
-            attack, start = attacks(model, problem["eps"], seed, logits.shape[1])[name], time.perf_counter()
-            outcome = []
-            for begin in range(0, len(images), problem["batch_size"]):
-                part = slice(begin, begin + problem["batch_size"])
-                adv = attack(images[part], labels[part])
-                with torch.no_grad():
-                    outcome.append((model(adv).argmax(1) == labels[part]).numpy())
-            key = f"{name}/{seed}"
-            robust[key], seconds[key] = np.concatenate(outcome), time.perf_counter() - start
-            print(f"torchattacks {key}: {robust[key].mean():.2%} in {seconds[key]:.0f} s", flush=True)
-    np.savez(f"{folder}/peer.npz", **robust)
+    attack, start, robust = attacks(model, problem["eps"], seed, logits.shape[1])[name], time.perf_counter(), []
+    for begin in range(0, len(images), problem["batch_size"]):
+        part = slice(begin, begin + problem["batch_size"])
+        adv = attack(images[part], labels[part])
+        with torch.no_grad():
+            robust += (model(adv).argmax(1) == labels[part]).tolist()
+    seconds = time.perf_counter() - start
+    print(f"{name}, seed {seed}: torchattacks {np.mean(robust):.2%} in {seconds:.0f} s", flush=True)
+    versions = f"torchattacks {torchattacks.__version__}, torch {torch.__version__}"
     with open(f"{folder}/peer.json", "w", encoding="utf-8") as file:
-        json.dump({"seconds": seconds, "torch": torch.__version__, "torchattacks": torchattacks.__version__}, file)
+        json.dump({"robust": robust, "seconds": seconds, "versions": versions}, file)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -10,7 +10,7 @@ from agkd_tf.evaluation.adversaries import (
 )
 from agkd_tf.evaluation.audit import SIGNS, Sign, audit
 from agkd_tf.evaluation.checks import check_images, check_logits
-from agkd_tf.evaluation.interval import wilson_interval
+from agkd_tf.evaluation.interval import mean_interval, wilson_interval
 from agkd_tf.evaluation.outcome import Outcome, Outcomes
 from agkd_tf.evaluation.record import EvaluationRecord, file_digest
 from agkd_tf.evaluation.worst_case import worst_case
@@ -30,6 +30,7 @@ __all__ = [
     "evaluate",
     "file_digest",
     "logits_of_probabilities",
+    "mean_interval",
     "open_adversaries",
     "saved_model_logits",
     "verify_adversaries",

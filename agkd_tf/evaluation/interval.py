@@ -1,6 +1,7 @@
 """Confidence intervals of accuracies."""
 
-from scipy.stats import binomtest
+import numpy as np
+from scipy.stats import binomtest, bootstrap
 
 
 def wilson_interval(successes, trials, *, confidence=0.95):
@@ -15,3 +16,25 @@ def wilson_interval(successes, trials, *, confidence=0.95):
     """
     interval = binomtest(int(successes), int(trials)).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def mean_interval(values, *, confidence=0.95, seed=0):
+    """Returns (low, high), the percentile bootstrap's interval of a mean.
+
+    Args:
+        values: float [N], one an image.
+        confidence: of the interval.
+        seed: of the 1000 resamples.
+
+    Source: Efron, Bootstrap Methods: Another Look at the Jackknife, 1979.
+    """
+    found = bootstrap(
+        (np.asarray(values, np.float64),),
+        np.mean,
+        n_resamples=1000,
+        batch=50,
+        confidence_level=confidence,
+        method="percentile",
+        rng=seed,
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

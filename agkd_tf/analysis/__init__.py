@@ -1,0 +1,16 @@
+"""What a network's embeddings look like: neighbors, classes kept apart, maps in the plane."""
+
+from agkd_tf.analysis.class_separation import ClassSeparation, class_separation
+from agkd_tf.analysis.embeddings import embed
+from agkd_tf.analysis.nearest_neighbors import NEIGHBORS, nearest_neighbor_classes, neighbor_purity
+from agkd_tf.analysis.tsne import tsne
+
+__all__ = [
+    "NEIGHBORS",
+    "ClassSeparation",
+    "class_separation",
+    "embed",
+    "nearest_neighbor_classes",
+    "neighbor_purity",
+    "tsne",
+]

@@ -1,0 +1,47 @@
+"""How well a network's embeddings keep the classes apart, clean and under attack, in numbers."""
+
+from typing import NamedTuple
+
+from sklearn.metrics import silhouette_samples
+from sklearn.preprocessing import normalize
+
+from agkd_tf.analysis.nearest_neighbors import NEIGHBORS, neighbor_purity
+from agkd_tf.evaluation import mean_interval
+
+
+class ClassSeparation(NamedTuple):
+    """Means over images, each with its 95 % bootstrap interval.
+
+    Attributes:
+        purity: share of an adversarial image's nearest clean images that are of its true class, in [0, 1].
+        purity_interval: (low, high).
+        silhouette: of the clean images in their classes, by cosine distance, in [-1, 1].
+        silhouette_interval: (low, high).
+    """
+
+    purity: float
+    purity_interval: tuple[float, float]
+    silhouette: float
+    silhouette_interval: tuple[float, float]
+
+
+def class_separation(clean, clean_labels, adversarial, adversarial_labels, *, neighbors=NEIGHBORS):
+    """Returns the `ClassSeparation` of embeddings.
+
+    Args:
+        clean: float32 [M, K], embeddings of clean images.
+        clean_labels: int [M], of at least two classes.
+        adversarial: float32 [N, K], embeddings of adversarial images.
+        adversarial_labels: int [N], their true classes.
+        neighbors: clean images looked at for each adversarial one.
+
+    Raises:
+        InputError: if `neighbors` is not in [1, M].
+
+    Source: Rousseeuw, Silhouettes, 1987, for the second.
+    """
+    purity = neighbor_purity(clean, clean_labels, adversarial, adversarial_labels, neighbors=neighbors)
+    silhouette = silhouette_samples(normalize(clean), clean_labels, metric="cosine")
+    return ClassSeparation(
+        float(purity.mean()), mean_interval(purity), float(silhouette.mean()), mean_interval(silhouette)
+    )

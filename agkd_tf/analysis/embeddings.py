@@ -1,0 +1,27 @@
+"""Penultimate features of many images."""
+
+import numpy as np
+import tensorflow as tf
+
+from agkd_tf.data.pixels import as_float
+
+
+def embed(classifier, images, *, batch_size=100):
+    """Returns the embeddings of images, in inference mode.
+
+    Args:
+        classifier: `agkd_tf.models.Classifier`.
+        images: uint8, or float32 in [0, 1], [N, H, W, C].
+        batch_size: images a step.
+
+    Returns:
+        float32 [N, K].
+    """
+    signature = [tf.TensorSpec([None, *images.shape[1:]], images.dtype)]
+
+    @tf.function(autograph=False, input_signature=signature)
+    def step(batch):
+        return classifier(as_float(batch)).embedding
+
+    parts = range(0, len(images), batch_size)
+    return np.concatenate([step(images[begin : begin + batch_size]).numpy() for begin in parts])

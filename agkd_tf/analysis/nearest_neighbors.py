@@ -1,0 +1,60 @@
+"""k-nearest-neighbor classification on a network's embeddings."""
+
+import numpy as np
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+from sklearn.preprocessing import normalize
+
+from agkd_tf.errors import check_range
+
+NEIGHBORS = 50
+
+
+def nearest_neighbor_classes(reference, reference_labels, embeddings, *, neighbors=NEIGHBORS):
+    """Returns the classes that the nearest clean training images vote for.
+
+    Embeddings are compared by cosine similarity. The majority wins; between classes with as many votes,
+    the greater sum of similarities does.
+
+    Args:
+        reference: float32 [M, K], embeddings of clean training images without augmentation.
+        reference_labels: int [M].
+        embeddings: float32 [N, K], of the images to classify.
+        neighbors: k, at most M.
+
+    Returns:
+        int [N].
+
+    Raises:
+        InputError: if k is not in [1, M].
+
+    Source: AGKD-BML's supplement, Table 6, with k = 50; cosine similarity (as SML's t-SNE), the clean
+    training set as the reference and the rule for ties are choices here.
+    """
+    check_range("neighbors", neighbors, 1, len(reference))
+
+    def votes(distances):
+        # 1 + cosine is 2 - d^2 / 2 for unit vectors; all of these together weigh at most half a vote.
+        return 1.0 + (2.0 - distances**2 / 2.0) / (4.0 * neighbors)
+
+    search = KNeighborsClassifier(neighbors, weights=votes, algorithm="brute")
+    search.fit(normalize(reference), reference_labels)
+    return search.predict(normalize(embeddings)).astype(np.int32)
+
+
+def neighbor_purity(reference, reference_labels, embeddings, labels, *, neighbors=NEIGHBORS):
+    """Returns the share of each image's nearest clean images that are of its true class.
+
+    Args:
+        reference, reference_labels, embeddings, neighbors: as `nearest_neighbor_classes`.
+        labels: int [N], the true classes.
+
+    Returns:
+        float64 [N] in [0, 1].
+
+    Raises:
+        InputError: if k is not in [1, M].
+    """
+    check_range("neighbors", neighbors, 1, len(reference))
+    search = NearestNeighbors(n_neighbors=neighbors, algorithm="brute").fit(normalize(reference))
+    nearest = search.kneighbors(normalize(embeddings), return_distance=False)
+    return np.mean(np.asarray(reference_labels)[nearest] == np.asarray(labels)[:, None], axis=1)

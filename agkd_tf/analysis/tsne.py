@@ -1,0 +1,42 @@
+"""t-SNE of embeddings: two dimensions that keep neighbors together."""
+
+from sklearn.manifold import TSNE
+from sklearn.preprocessing import normalize
+
+from agkd_tf.errors import InputError
+
+PERPLEXITY, LEARNING_RATE, ITERATIONS = 15, 20.0, 5000
+
+
+def tsne(embeddings, *, perplexity=PERPLEXITY, learning_rate=LEARNING_RATE, iterations=ITERATIONS, seed=0):
+    """Returns points in the plane whose neighborhoods are those of the embeddings by cosine distance.
+
+    Clean and adversarial images must be given together to be seen in one plane.
+
+    Args:
+        embeddings: float32 [N, K].
+        perplexity: effective number of neighbors, less than N.
+        learning_rate, iterations: of the fit.
+        seed: integer.
+
+    Returns:
+        float32 [N, 2].
+
+    Raises:
+        InputError: if there are too few images for the perplexity.
+
+    Source: van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008; settings of SML's script.
+    """
+    if len(embeddings) <= perplexity:
+        raise InputError(
+            f"`perplexity` must be less than the number of images, {len(embeddings)}. Received: {perplexity}"
+        )
+    fit = TSNE(
+        perplexity=perplexity,
+        learning_rate=learning_rate,
+        max_iter=iterations,
+        metric="cosine",
+        init="pca",
+        random_state=seed,
+    )
+    return fit.fit_transform(normalize(embeddings))
