@@ -13,6 +13,7 @@ class Workdir:
         tensorboard: event files.
         evaluation: results of `tools.evaluate`, JSON.
         saved_model: what `tools.export` writes.
+        figures: pictures that `tools.visualize` draws of the run alone.
         teacher: the folder of the teacher's own run, where this run trained one.
     """
 
@@ -24,6 +25,7 @@ class Workdir:
         self.tensorboard = self.path / "tensorboard"
         self.evaluation = self.path / "evaluation.json"
         self.saved_model = self.path / "saved_model"
+        self.figures = self.path / "figures"
 
     @property
     def teacher(self):

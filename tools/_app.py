@@ -7,10 +7,15 @@ from absl import app, flags, logging
 from agkd_tf.errors import InputError
 
 
-def run(main):
-    """Runs `main(argv)` under absl; bad flags and `InputError` end in one line and exit code 2."""
+def run(main, commands=()):
+    """Runs `main(argv)` under absl; bad flags and `InputError` end in one line and exit code 2.
+
+    Args:
+        main: callable.
+        commands: words of which one must come first, as `argv[1]`; without any, only flags are taken.
+    """
     logging.set_verbosity(logging.WARNING)
-    app.run(lambda argv: _call(main, argv), flags_parser=_parse)
+    app.run(lambda argv: _call(main, argv), flags_parser=lambda argv: _parse(argv, commands))
 
 
 def fail(message):
@@ -19,13 +24,17 @@ def fail(message):
     sys.exit(2)
 
 
-def _parse(argv):
+def _parse(argv, commands):
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:
         fail(str(error).removeprefix("ERROR:: "))
-    if len(rest) > 1:
-        fail(f"only flags are taken, as --name=value. Received: {' '.join(rest[1:])}")
+    if commands and (len(rest) < 2 or rest[1] not in commands):
+        received = rest[1] if len(rest) > 1 else "nothing"
+        fail(f"the first word must be one of {', '.join(commands)}. Received: {received}")
+    stray = rest[2:] if commands else rest[1:]
+    if stray:
+        fail(f"only flags are taken, as --name=value. Received: {' '.join(stray)}")
     return rest
 
 

@@ -23,6 +23,7 @@ class Subject(NamedTuple):
         num_classes: number of logits.
         image_shape: (H, W, C), or None where it is not known.
         digest: SHA-256 of its file.
+        classifier: `agkd_tf.models.Classifier`, or None for a SavedModel.
     """
 
     path: str
@@ -30,6 +31,7 @@ class Subject(NamedTuple):
     num_classes: int
     image_shape: tuple | None
     digest: str
+    classifier: Classifier | None = None
 
 
 def subject_from_flags(flag_values):
@@ -66,7 +68,7 @@ def _saved_model(path, *, output=None, probabilities=False):
 def _keras(argument, path):
     classifier = Classifier(load_classifier(argument, path))
     digest = file_digest(classifier_path(argument, path))
-    return Subject(path, classifier.logits, classifier.num_classes, classifier.image_shape, digest)
+    return Subject(path, classifier.logits, classifier.num_classes, classifier.image_shape, digest, classifier)
 
 
 def data_and_eps(flag_values):
@@ -76,11 +78,20 @@ def data_and_eps(flag_values):
         InputError: without a run, if flags are missing that it would answer.
     """
     if flag_values.workdir:
-        recipe = _flags.read_flagfile(Workdir(flag_values.workdir).flags)
-        data = {name: getattr(recipe, name) for name in DATA}
-        data |= {name: flag_values[name].value for name in DATA if flag_values[name].present}
-        return data, recipe.hyperparameters["eps"]
+        return run_data_and_eps(flag_values.workdir, flag_values)
     missing = [name for name in ("eps", "record") if flag_values[name].value is None]
     if missing or not flag_values["dataset"].present:
         raise InputError("without `workdir`, these flags are needed too: --dataset, --eps, --record")
     return {name: flag_values[name].value for name in DATA}, flag_values.eps
+
+
+def run_data_and_eps(path, flag_values):
+    """Returns (data set's settings, eps) of a run; a data flag that was given comes first.
+
+    Raises:
+        InputError: if there is no run.
+    """
+    recipe = _flags.read_flagfile(Workdir(path).flags)
+    data = {name: getattr(recipe, name) for name in DATA}
+    data |= {name: flag_values[name].value for name in DATA if flag_values[name].present}
+    return data, recipe.hyperparameters["eps"]

@@ -1,30 +1,37 @@
 """Results as readable tables."""
 
 
-def results_table(rows, *, one_line_each=False):
-    """Returns a plain-text table of accuracies in percent with their 95 % intervals.
+def results_table(title, results):
+    """Returns a plain-text table of one model's accuracies in percent, an attack a line.
 
     Args:
-        rows: dict of row title -> dict of attack name -> record of `EvaluationRecord`.
-        one_line_each: a line a row also where there is only one row.
+        title: line above.
+        results: dict of attack name -> record of `EvaluationRecord`.
     """
-    attacks = list(dict.fromkeys(name for results in rows.values() for name in results))
-    width = max(len("model"), *(len(title) for title in rows))
-    if len(rows) == 1 and not one_line_each:
-        ((title, results),) = rows.items()
-        widest = max(10, *map(len, results))
-        lines = [title, f"  {'attack':<{widest}} {'accuracy':>8}   95 % interval     images  seconds"]
-        for name, record in results.items():
-            low, high = record["confidence_interval_95"]
-            seconds = f"{record['seconds']:.1f}" if "seconds" in record else ""
-            lines.append(
-                f"  {name:<{widest}} {100 * record['accuracy']:>7.2f}%  {100 * low:>6.2f} to {100 * high:<6.2f}  "
-                f"{record['num_examples']:>7}  {seconds:>7}"
-            )
-        return "\n".join(lines)
-    lines = [f"{'model':<{width}}" + "".join(f"{name:>18}" for name in attacks)]
+    widest = max(10, *map(len, results))
+    lines = [title, f"  {'attack':<{widest}} {'accuracy':>8}   95 % interval     images  seconds"]
+    for name, record in results.items():
+        low, high = record["confidence_interval_95"]
+        seconds = f"{record['seconds']:.1f}" if "seconds" in record else ""
+        lines.append(
+            f"  {name:<{widest}} {100 * record['accuracy']:>7.2f}%  {100 * low:>6.2f} to {100 * high:<6.2f}  "
+            f"{record['num_examples']:>7}  {seconds:>7}"
+        )
+    return "\n".join(lines)
+
+
+def comparison_table(heading, rows):
+    """Returns a plain-text table of accuracies in percent with their 95 % intervals, side by side.
+
+    Args:
+        heading: what a row is.
+        rows: dict of row title -> dict of column title -> record of `EvaluationRecord`.
+    """
+    columns = list(dict.fromkeys(name for results in rows.values() for name in results))
+    width = max(len(heading), *map(len, rows))
+    lines = [f"{heading:<{width}}" + "".join(f"{name:>18}" for name in columns)]
     for title, results in rows.items():
-        cells = "".join(f"{_cell(results.get(name)):>18}" for name in attacks)
+        cells = "".join(f"{_cell(results.get(name)):>18}" for name in columns)
         lines.append(f"{title:<{width}}{cells}")
     return "\n".join(lines)
 
@@ -34,6 +41,18 @@ def _cell(record):
         return "-"
     low, high = record["confidence_interval_95"]
     return f"{100 * record['accuracy']:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def separation_table(separations, *, neighbors, attack):
+    """Returns a plain-text table of `agkd_tf.analysis.ClassSeparation`s, a model a line."""
+    width = max(len("model"), *map(len, separations))
+    heading = f"of the {neighbors} nearest, true class % ({attack})"
+    lines = [f"{'model':<{width}}  {heading}  silhouette of clean classes"]
+    for title, found in separations.items():
+        purity = f"{100 * found.purity:.1f} ({100 * found.purity_interval[0]:.1f}-{100 * found.purity_interval[1]:.1f})"
+        low, high = found.silhouette_interval
+        lines.append(f"{title:<{width}}  {purity:>{len(heading)}}  {found.silhouette:>8.3f} ({low:.3f} to {high:.3f})")
+    return "\n".join(lines)
 
 
 def audit_table(signs):

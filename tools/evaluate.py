@@ -11,11 +11,11 @@ continues where it stopped; results that are there are not computed again.
 import dataclasses
 import pathlib
 import sys
-import time
 
-import keras
+import numpy as np
 from absl import flags
 
+from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
 from agkd_tf.attacks import NORMS, Attack, TransferAttack, parse_attack, pgd_attack
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import load_dataset
@@ -29,16 +29,17 @@ from agkd_tf.evaluation import (
     evaluate,
     open_adversaries,
     verify_adversaries,
+    wilson_interval,
 )
 from agkd_tf.monitoring import write_eps_curve
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
+from tools._progress import attack_progress, say
 from tools._subject import data_and_eps, subject_at, subject_from_flags
-from tools._table import audit_table, results_table
+from tools._table import audit_table, comparison_table, results_table
 
 FLAGS = flags.FLAGS
 TRANSFER, TRANSFER_STEPS = "transfer:", 20
-SECONDS_BETWEEN_LINES = 30
 
 flags.DEFINE_string("workdir", None, "Folder of the run to evaluate.")
 flags.DEFINE_string("model_file", None, "A .keras classifier to evaluate instead of a run's.")
@@ -58,6 +59,8 @@ flags.DEFINE_bool("verify", False, "Recompute the accuracies from the images in 
 flags.DEFINE_bool("recompute", False, "Compute results that are recorded already once more.")
 flags.DEFINE_bool("audit", False, "Look for the signs of masked gradients, too.")
 flags.DEFINE_integer("audit_examples", 200, "First so many images of the split to audit on.", 20)
+flags.DEFINE_bool("knn", False, "Classify by nearest training images too; their adversaries are saved.")
+flags.DEFINE_integer("neighbors", NEIGHBORS, "Nearest training images that vote under --knn.", 1)
 flags.DEFINE_list("eps_sweep", [], "Sizes of the ball to draw a curve over, separated by commas: 0,2/255,4/255,...")
 flags.DEFINE_string("sweep_attack", "pgd-20", "Attack of the curve.")
 _flags.define_jit_compile()
@@ -76,7 +79,10 @@ def main(argv):
     subject = subject_from_flags(FLAGS)
     attacks = [_attack(name, eps, subject.num_classes) for name in dict.fromkeys(FLAGS.attacks)]
     swept = [(size, _attack(FLAGS.sweep_attack, size, subject.num_classes)) for size in sorted(set(sweep))]
-    examples = load_dataset(**data, **_flags.data_place()).split(FLAGS.split)
+    if FLAGS.knn and subject.classifier is None:
+        raise InputError("`knn` needs the embedding, which a SavedModel does not show: --workdir or --model_file")
+    dataset = load_dataset(**data, **_flags.data_place())
+    examples = dataset.split(FLAGS.split)
     whole = len(examples)
     if FLAGS.num_examples:
         if FLAGS.num_examples > whole:
@@ -110,12 +116,14 @@ def main(argv):
     results = {attack.name: record.results[key] for key, attack in keys.items()}
     if len(keys) > 1:
         results["worst case"] = record.sections[f"worst_case{suffix(eps)}"]
-    _say("\n" + results_table({title: results}))
+    say("\n" + results_table(title, results))
+    if FLAGS.knn:
+        _nearest_neighbors(subject, dataset.train, examples, record, list(keys))
     if swept:
         _sweep(subject, examples, record, {size: (attack.name + suffix(size), attack) for size, attack in swept})
     if FLAGS.audit:
         _audit(subject, examples, record, eps, attacks)
-    _say(f"\nRecorded in {record_path}")
+    say(f"\nRecorded in {record_path}")
 
 
 def _sizes(name, texts):
@@ -136,8 +144,8 @@ def _attack(name, eps, num_classes):
 def _evaluate(subject, examples, record, key, attack):
     outcome = record.begin(key, attack, examples.labels, seed=FLAGS.seed)
     adversaries = None
-    if FLAGS.adversaries:
-        path = _adversaries_path(key)
+    if FLAGS.adversaries or FLAGS.knn:
+        path = _adversaries_path(record, key)
         if outcome.state.any() and not path.exists():
             print(f"note: {key} was evaluated without saving its adversaries; it begins anew")
             outcome.restart()
@@ -154,25 +162,45 @@ def _evaluate(subject, examples, record, key, attack):
         outcome=outcome,
         adversaries=adversaries,
         checkpoint=record.save_outcomes,
-        progress=_progress(attack.name),
+        progress=attack_progress(attack.name),
     )
     if adversaries is not None:
         adversaries.flush()
     result = record.add(key, attack, seed=FLAGS.seed)
-    _say(f"{key}: {result.accuracy:.2%} in {result.seconds:.0f} s")
+    say(f"{key}: {result.accuracy:.2%} in {result.seconds:.0f} s")
 
 
 def _verify(subject, examples, record, key, eps):
     if key not in record.results:
         raise InputError(f"`verify`: {key} is not recorded; evaluate it first, with the same flags")
     settings = {"eps": eps, "norm": FLAGS.norm, "accuracy": record.results[key]["accuracy"]}
-    adversaries = open_adversaries(_adversaries_path(key))
+    adversaries = open_adversaries(_adversaries_path(record, key))
     try:
         found = verify_adversaries(subject.logits, examples, adversaries, batch_size=FLAGS.batch_size, **settings)
     except VerificationError as error:
         print(f"error: {key}: {error}", file=sys.stderr)
         sys.exit(1)
     print(f"{key}: {found:.2%}, as recorded")
+
+
+def _nearest_neighbors(subject, training, examples, record, keys):
+    reference, results = None, {}
+    for key in keys:
+        name = f"knn-{FLAGS.neighbors} {key}"
+        settings = {"neighbors": FLAGS.neighbors, "reference_examples": len(training)}
+        if FLAGS.recompute or name not in record.sections:
+            if reference is None:
+                say(f"Embedding {len(training)} training images ...")
+                reference = embed(subject.classifier, training.images, batch_size=FLAGS.batch_size)
+            adversaries = open_adversaries(_adversaries_path(record, key))
+            embeddings = embed(subject.classifier, adversaries, batch_size=FLAGS.batch_size)
+            classes = nearest_neighbor_classes(reference, training.labels, embeddings, neighbors=FLAGS.neighbors)
+            correct = np.count_nonzero(classes == examples.labels)
+            settings |= {"accuracy": correct / len(examples), "num_examples": len(examples)}
+            settings |= {"confidence_interval_95": wilson_interval(correct, len(examples))}
+            record.add_section(name, settings)
+        results[key] = {"softmax": record.results[key], "k-NN": record.sections[name]}
+    say(f"\nBy the {FLAGS.neighbors} nearest training images:\n{comparison_table('attack', results)}")
 
 
 def _sweep(subject, examples, record, attacks):
@@ -184,11 +212,12 @@ def _sweep(subject, examples, record, attacks):
     sizes, accuracies, intervals = zip(*points, strict=True)
     name = f"eps_sweep {FLAGS.sweep_attack} {FLAGS.norm}"
     record.add_section(name, {"eps": sizes, "accuracy": accuracies, "confidence_interval_95": intervals})
-    picture = record.path.with_name(f"{record.path.stem}_{name.replace(' ', '_')}.png")
+    picture = record.path.with_name(f"{record.path.stem}_{name.replace(' ', '_')}")
     folder = Workdir(FLAGS.workdir).tensorboard / "evaluation" if FLAGS.workdir else None
-    write_eps_curve(picture, points, attack=FLAGS.sweep_attack, norm=FLAGS.norm, folder=folder)
+    pictures = write_eps_curve(picture, points, attack=FLAGS.sweep_attack, norm=FLAGS.norm, folder=folder)
     curve = ", ".join(f"{_flags.pixels(size)}: {100 * accuracy:.1f}" for size, accuracy, _ in points)
-    _say(f"\n{FLAGS.sweep_attack}, accuracy in % by {FLAGS.norm} eps: {curve}\nDrawn in {picture}")
+    say(f"\n{FLAGS.sweep_attack}, accuracy in % by {FLAGS.norm} eps: {curve}")
+    say(f"Drawn in {' and '.join(map(str, pictures))}")
 
 
 def _audit(subject, examples, record, eps, attacks):
@@ -197,7 +226,7 @@ def _audit(subject, examples, record, eps, attacks):
     bars = {}
 
     def progress(name, *news):
-        bars.setdefault(name, _progress(f"audit: {name}"))(*news)
+        bars.setdefault(name, attack_progress(f"audit: {name}"))(*news)
 
     signs = audit(
         subject.logits,
@@ -211,7 +240,7 @@ def _audit(subject, examples, record, eps, attacks):
     )
     content = {"num_examples": count, "eps": eps, "norm": FLAGS.norm, "seed": FLAGS.seed}
     record.add_section("audit", {**content, "signs": [dataclasses.asdict(sign) for sign in signs]})
-    _say(f"\nSigns of masked gradients, on {count} images:\n{audit_table(signs)}")
+    say(f"\nSigns of masked gradients, on {count} images:\n{audit_table(signs)}")
 
 
 def _computation():
@@ -219,8 +248,9 @@ def _computation():
     return {"batch_size": FLAGS.batch_size, "seed": FLAGS.seed, "jit_compile": jit_compile}
 
 
-def _adversaries_path(key):
-    return pathlib.Path(FLAGS.adversaries) / f"{key.replace('/', '_')}.npy"
+def _adversaries_path(record, key):
+    folder = pathlib.Path(FLAGS.adversaries) if FLAGS.adversaries else record.path.with_name("adversaries")
+    return folder / f"{key.replace('/', '_')}.npy"
 
 
 def _suffix(eps, own_eps, count, whole):
@@ -233,36 +263,6 @@ def _suffix(eps, own_eps, count, whole):
     if count != whole:
         settings.append(f"first {count}")
     return f" [{', '.join(settings)}]" if settings else ""
-
-
-def _say(text):
-    if FLAGS.progress != "off":
-        print(text, flush=True)
-
-
-def _progress(title):
-    """Returns the `progress` of `evaluate` that `--progress` asks for: bars, lines, or None."""
-    if FLAGS.progress == "off":
-        return None
-    bar = FLAGS.progress == "bar" or (FLAGS.progress == "auto" and sys.stdout.isatty())
-    seen, told = {}, {}
-
-    def show(part, variant, done, total):
-        stage = part.name if part.variants == 1 else f"{part.name} {variant + 1}/{part.variants}"
-        heading, now = (title if stage == title else f"{title}: {stage}"), time.monotonic()
-        if (part, variant) not in seen:
-            seen[part, variant] = keras.utils.Progbar(total, unit_name="image") if bar else now
-            told[part, variant] = now
-            if bar:
-                print(heading)
-        if bar:
-            seen[part, variant].update(done)
-        elif done and now - told[part, variant] >= SECONDS_BETWEEN_LINES:
-            left = (now - seen[part, variant]) / done * (total - done)
-            print(f"{heading}: {done} of {total} images, {left:.0f} s left", flush=True)
-            told[part, variant] = now
-
-    return show
 
 
 if __name__ == "__main__":

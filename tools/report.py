@@ -11,7 +11,7 @@ from absl import flags
 from agkd_tf.errors import InputError
 from agkd_tf.workdir import Workdir
 from tools import _app
-from tools._table import results_table
+from tools._table import comparison_table
 
 FLAGS = flags.FLAGS
 
@@ -29,7 +29,7 @@ def main(argv):
         if not evaluation.is_file():
             raise InputError(f"`workdirs`: {path} has no {evaluation.name}: python -m tools.evaluate --workdir={path}")
         rows[pathlib.Path(path).name] = json.loads(evaluation.read_text(encoding="utf-8"))["attacks"]
-    print(results_table(rows, one_line_each=True))
+    print(comparison_table("model", rows))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 from sklearn.metrics import silhouette_samples
 from sklearn.preprocessing import normalize
 
@@ -25,23 +26,23 @@ class ClassSeparation(NamedTuple):
     silhouette_interval: tuple[float, float]
 
 
-def class_separation(clean, clean_labels, adversarial, adversarial_labels, *, neighbors=NEIGHBORS):
+def class_separation(clean, adversarial, labels, *, neighbors=NEIGHBORS):
     """Returns the `ClassSeparation` of embeddings.
 
     Args:
-        clean: float32 [M, K], embeddings of clean images.
-        clean_labels: int [M], of at least two classes.
-        adversarial: float32 [N, K], embeddings of adversarial images.
-        adversarial_labels: int [N], their true classes.
-        neighbors: clean images looked at for each adversarial one.
+        clean: float32 [N, K], embeddings of images.
+        adversarial: float32 [N, K], embeddings of their adversaries.
+        labels: int [N], of at least two classes.
+        neighbors: clean images looked at for each adversary, its own not among them.
 
     Raises:
-        InputError: if `neighbors` is not in [1, M].
+        InputError: if `neighbors` is not in [1, N - 1].
 
     Source: Rousseeuw, Silhouettes, 1987, for the second.
     """
-    purity = neighbor_purity(clean, clean_labels, adversarial, adversarial_labels, neighbors=neighbors)
-    silhouette = silhouette_samples(normalize(clean), clean_labels, metric="cosine")
+    own = np.arange(len(labels))
+    purity = neighbor_purity(clean, labels, adversarial, labels, own=own, neighbors=neighbors)
+    silhouette = silhouette_samples(normalize(clean), labels, metric="cosine")
     return ClassSeparation(
         float(purity.mean()), mean_interval(purity), float(silhouette.mean()), mean_interval(silhouette)
     )

@@ -41,20 +41,27 @@ def nearest_neighbor_classes(reference, reference_labels, embeddings, *, neighbo
     return search.predict(normalize(embeddings)).astype(np.int32)
 
 
-def neighbor_purity(reference, reference_labels, embeddings, labels, *, neighbors=NEIGHBORS):
+def neighbor_purity(reference, reference_labels, embeddings, labels, *, own, neighbors=NEIGHBORS):
     """Returns the share of each image's nearest clean images that are of its true class.
 
     Args:
-        reference, reference_labels, embeddings, neighbors: as `nearest_neighbor_classes`.
+        reference, reference_labels: as `nearest_neighbor_classes`.
+        embeddings: float32 [N, K], of adversarial images.
         labels: int [N], the true classes.
+        own: int [N], the place in the reference of the clean image that each was made of, which is left
+            out.
+        neighbors: k, at most M - 1.
 
     Returns:
         float64 [N] in [0, 1].
 
     Raises:
-        InputError: if k is not in [1, M].
+        InputError: if k is not in [1, M - 1].
     """
-    check_range("neighbors", neighbors, 1, len(reference))
-    search = NearestNeighbors(n_neighbors=neighbors, algorithm="brute").fit(normalize(reference))
+    check_range("neighbors", neighbors, 1, len(reference) - 1)
+    search = NearestNeighbors(n_neighbors=neighbors + 1, algorithm="brute").fit(normalize(reference))
     nearest = search.kneighbors(normalize(embeddings), return_distance=False)
+    others = nearest != np.asarray(own)[:, None]
+    others[others.all(1), -1] = False
+    nearest = nearest[others].reshape(-1, neighbors)
     return np.mean(np.asarray(reference_labels)[nearest] == np.asarray(labels)[:, None], axis=1)

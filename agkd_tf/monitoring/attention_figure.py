@@ -1,89 +1,125 @@
-"""Pictures of what a defense sees: image, adversary, perturbation, attention maps."""
+"""Pictures of what a network sees: image, adversary, perturbation, attention maps."""
 
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from agkd_tf.attacks import pgd_attack
-from agkd_tf.attention import class_irrelevant_map
+from agkd_tf.attention import ATTENTION_MAPS
 from agkd_tf.data.pixels import as_float
+from agkd_tf.monitoring.figure import new_figure, pixels
 from agkd_tf.randomness import step_seed
 
 PANEL_ATTACK_STEPS = 10
 
 
 class AttentionPanels(keras.callbacks.Callback):
-    """Writes an image panel to TensorBoard every few epochs, and after the last one.
-
-    A row an image; columns: clean, adversary (PGD-10), perturbation, the teacher's map of the clean
-    image where there is a teacher, and the student's maps of both.
+    """Writes an attention figure to TensorBoard every few epochs, and after the last one.
 
     Args:
         folder: TensorBoard folder of the run.
         examples: `Examples` to choose from; the first `rows` of them are shown each time.
-        every: epochs between panels.
+        every: epochs between figures.
+        class_names: name of each class.
         rows: images shown.
     """
 
-    def __init__(self, folder, examples, *, every, rows=6):
+    def __init__(self, folder, examples, *, every, class_names, rows=6):
         super().__init__()
-        self._folder, self._every = str(folder), every
+        self._folder, self._every, self._class_names = str(folder), every, class_names
         self._examples = examples.take(slice(0, rows))
 
     def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self._every == 0 or epoch + 1 == self.params["epochs"]:
-            with self.model.averaged():
-                picture = attention_panel(self.model, self._examples)
-            with tf.summary.create_file_writer(self._folder + "/panels").as_default():
-                tf.summary.image("attention", picture[None], step=epoch)
+        if (epoch + 1) % self._every and epoch + 1 != self.params["epochs"]:
+            return
+        defense = self.model
+        with defense.averaged():
+            images, labels = as_float(tf.constant(self._examples.images)), tf.constant(self._examples.labels)
+            attack = pgd_attack(PANEL_ATTACK_STEPS, eps=defense.eps)
+            seed = step_seed(defense.seed, 0)
+            adversaries = attack(defense.classifier.logits, images, labels, tf.range(len(labels)), seed)
+            figure = attention_figure(
+                defense.classifier,
+                self._examples,
+                adversaries,
+                teacher=getattr(defense, "guide", None),
+                attention=getattr(defense, "attention", "agkd"),
+                eps=defense.eps,
+                class_names=self._class_names,
+            )
+        with tf.summary.create_file_writer(self._folder + "/panels").as_default():
+            tf.summary.image("attention", pixels(figure)[None], step=epoch)
 
 
-def attention_panel(defense, examples):
-    """Returns the panel of a defense for some examples, as uint8 [height, width, 3].
+def attention_figure(student, examples, adversaries, *, eps, class_names, teacher=None, attention="agkd"):
+    """Returns a figure, a row an image: clean, adversary, perturbation, the teacher's map, the student's maps.
+
+    The class of a class-relevant map is chosen as in training (see `ATTENTION_MAPS`), by the student's
+    logits of the adversary. Perturbations and maps have one scale throughout.
 
     Args:
-        defense: `Defense`; its student is attacked at the defense's `eps`.
-        examples: `Examples`, a row each.
+        student: `agkd_tf.models.Classifier`.
+        examples: `Examples`.
+        adversaries: float32 [N, H, W, C] in [0, 1].
+        eps: of the l_inf ball, for the perturbation's scale.
+        class_names: name of each class.
+        teacher: `Classifier` whose map of the clean image is shown, or None.
+        attention: a name of `ATTENTION_MAPS`.
     """
-    images = as_float(tf.constant(examples.images))
-    labels = tf.constant(examples.labels)
-    student, teacher = defense.classifier, getattr(defense, "guide", None)
-    attack = pgd_attack(PANEL_ATTACK_STEPS, eps=defense.eps)
-    adv = attack(student.logits, images, labels, tf.range(len(labels)), step_seed(defense.seed, 0))
-    columns = {"clean": images, "adversary": adv}
+    clean, labels = as_float(tf.constant(examples.images)), tf.constant(examples.labels)
+    draw, outputs = ATTENTION_MAPS[attention].draw, student(tf.constant(adversaries))
+    classes = ATTENTION_MAPS[attention].choose(outputs.logits, labels)
     # Half grey is no change; the ball's edges are black and white.
-    columns["perturbation"] = 0.5 + (adv - images) / (2 * max(defense.eps, 1e-8))
+    pictures = {
+        "clean": clean,
+        "adversary": adversaries,
+        f"perturbation\n(±{255 * eps:.3g}/255)": 0.5 + (adversaries - clean) / (2 * max(eps, 1e-8)),
+    }
+    maps = {}
     if teacher is not None:
-        columns["teacher: clean"] = class_irrelevant_map(teacher(images).features)
-    columns["student: clean"] = class_irrelevant_map(student(images).features)
-    columns["student: adversary"] = class_irrelevant_map(student(adv).features)
-    return draw_grid({title: np.asarray(pictures) for title, pictures in columns.items()})
+        maps["teacher,\nclean"] = draw(teacher(clean).features, teacher, classes)
+    maps["student,\nclean"] = draw(student(clean).features, student, classes)
+    maps["student,\nadversary"] = draw(outputs.features, student, classes)
+    seen = tf.argmax(outputs.logits, axis=1)
+    titles = [f"{class_names[true]}\n→ {class_names[found]}" for true, found in zip(labels, seen, strict=True)]
+    return _grid(pictures, maps, titles)
 
 
-def draw_grid(columns):
-    """Returns a titled grid of pictures as uint8 [height, width, 3].
+def most_attacked(labels, clean_predictions, adversarial_predictions, rows):
+    """Returns places of images in the classes that an attack takes most from, an image a class.
+
+    Classes are ordered by the share of their correctly classified images whose adversary is misclassified; the
+    first such image of a class is chosen.
 
     Args:
-        columns: dict of title -> float [rows, h, w, 1 or 3] or [rows, h, w] in [0, 1]; the latter are
-            maps, drawn in colour.
+        labels, clean_predictions, adversarial_predictions: int [N].
+        rows: classes asked for; fewer are given where fewer have a broken image.
     """
-    rows = len(next(iter(columns.values())))
-    figure = Figure(figsize=(1.35 * len(columns), 1.3 * rows + 0.25), dpi=100, layout="constrained")
-    axes = figure.subplots(rows, len(columns), squeeze=False)
-    for place, (title, pictures) in enumerate(columns.items()):
-        axes[0, place].set_title(title, fontsize=8)
-        for row, picture in enumerate(pictures):
-            axis = axes[row, place]
-            axis.set_axis_off()
-            is_map = picture.ndim == 2
-            axis.imshow(
-                picture if is_map else np.clip(picture.squeeze(), 0, 1),
+    right = clean_predictions == labels
+    broken = right & (adversarial_predictions != labels)
+    shares = {label: broken[labels == label].sum() / right[labels == label].sum() for label in set(labels[broken])}
+    worst = sorted(shares, key=lambda label: (-shares[label], label))[:rows]
+    return [int(np.flatnonzero(broken & (labels == label))[0]) for label in worst]
+
+
+def _grid(pictures, maps, titles):
+    count = len(pictures) + len(maps)
+    figure = new_figure(1.2 * count + 0.9, 1.15 * len(titles) + 0.5)
+    axes = figure.subplots(len(titles), count, squeeze=False)
+    for place, (heading, images) in enumerate({**pictures, **maps}.items()):
+        axes[0, place].set_title(heading, fontsize=8)
+        is_map = heading in maps
+        for axis, image in zip(axes[:, place], np.asarray(images), strict=True):
+            axis.set(xticks=[], yticks=[])
+            shown = axis.imshow(
+                image if is_map else np.clip(image.squeeze(), 0, 1),
                 cmap="viridis" if is_map else "gray",
                 vmin=0,
                 vmax=1,
             )
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    for axis, title in zip(axes[:, 0], titles, strict=True):
+        axis.set_ylabel(title, fontsize=7, rotation=0, ha="right", va="center")
+    bar = figure.colorbar(shown, ax=axes[:, -1], fraction=0.08, pad=0.06, ticks=[0, 0.5, 1])
+    bar.set_label("attention, scaled to each image", fontsize=7)
+    bar.ax.tick_params(labelsize=7)
+    return figure

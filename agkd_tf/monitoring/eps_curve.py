@@ -1,18 +1,15 @@
 """Accuracy against the size of the perturbation, as a picture and in TensorBoard."""
 
-import numpy as np
 import tensorflow as tf
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from agkd_tf.files import replacing
+from agkd_tf.monitoring.figure import CLASS_COLORS, new_figure, pixels, save_figure
 
 
 def write_eps_curve(path, points, *, attack, norm, folder=None):
-    """Draws a curve with its confidence band as PNG, and writes it to TensorBoard.
+    """Draws a curve with its confidence band as PNG and PDF, and writes it to TensorBoard; returns the paths.
 
     Args:
-        path: PNG file to write.
+        path: `pathlib.Path` without its suffix.
         points: list of (eps, accuracy, (low, high)), by rising eps.
         attack: name of the attack.
         norm: linf or l2.
@@ -23,20 +20,18 @@ def write_eps_curve(path, points, *, attack, norm, folder=None):
     sizes = [unit * eps for eps, _, _ in points]
     accuracies = [100 * accuracy for _, accuracy, _ in points]
     low, high = ([100 * interval[side] for _, _, interval in points] for side in (0, 1))
-    figure = Figure(figsize=(4.2, 2.8), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    axes.fill_between(sizes, low, high, color="#0072b2", alpha=0.2, linewidth=0, label="95 % interval")
-    axes.plot(sizes, accuracies, color="#0072b2", marker="o", markersize=3, label=attack)
+    figure = new_figure(3.4, 2.4)
+    axes, color = figure.subplots(), CLASS_COLORS[0]
+    axes.fill_between(sizes, low, high, color=color, alpha=0.2, linewidth=0, label="95 % interval")
+    axes.plot(sizes, accuracies, color=color, marker="o", markersize=3, label=attack)
     axes.set(xlabel=label, ylabel="accuracy (%)", ylim=(0, 100))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    canvas = FigureCanvasAgg(figure)
-    with replacing(path) as temporary:
-        canvas.print_png(str(temporary))
+    written = save_figure(figure, path)
     if folder is not None:
         with tf.summary.create_file_writer(str(folder)).as_default():
             steps = 255 if norm == "linf" else 1000
             for eps, accuracy, _ in points:
                 tf.summary.scalar(f"eps_sweep/{attack}", 100 * accuracy, step=round(steps * eps))
-            picture = np.asarray(canvas.buffer_rgba())[None, ..., :3]
-            tf.summary.image(f"eps_sweep/{attack}", picture, step=0)
+            tf.summary.image(f"eps_sweep/{attack}", pixels(figure)[None], step=0)
+    return written

@@ -113,11 +113,11 @@ class Recipe:
 
     def for_teacher(self):
         """Returns the recipe of the clean teacher that this one needs."""
-        eps = self.hyperparameters["eps"]
+        same = {name: self.hyperparameters[name] for name in ("eps", "weight_decay_on", "validation_attack_steps")}
         return dataclasses.replace(
             self,
             defense="undefended",
-            hyperparameters={"eps": eps, "label_smoothing": self.teacher_label_smoothing},
+            hyperparameters={**same, "label_smoothing": self.teacher_label_smoothing},
             epochs=self.teacher_epochs or self.epochs,
             decay_epochs=self.decay_epochs if self.teacher_decay_epochs is None else self.teacher_decay_epochs,
             teacher_epochs=None,

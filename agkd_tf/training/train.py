@@ -87,7 +87,9 @@ def train(
     validation = evaluation_batches(dataset.validation, batch_size=min(VALIDATION_BATCH, len(dataset.validation)))
     callbacks = [StopOnNonFinite(), RefreshPool(), Throughput(recipe.batch_size), ValidateAverage()]
     if panel_every:
-        callbacks.append(AttentionPanels(workdir.tensorboard, dataset.validation, every=panel_every))
+        callbacks.append(
+            AttentionPanels(workdir.tensorboard, dataset.validation, every=panel_every, class_names=dataset.class_names)
+        )
     # TensorBoard writes before the checkpoint says that the epoch is done: a crash in between repeats
     # an epoch's points instead of losing them.
     callbacks += [keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False), checkpoints]

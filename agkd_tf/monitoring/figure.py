@@ -1,0 +1,49 @@
+"""What all figures share: canvas, colors, files."""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.figure import Figure
+
+from agkd_tf.files import replacing
+
+# Six of Okabe and Ito's colors and four darker ones: color-blind people tell them, and the adversaries' red, apart.
+CLASS_COLORS = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#56b4e9",
+    "#cc79a7",
+    "#f0e442",
+    "#332288",
+    "#000000",
+    "#4040ff",
+    "#5a1a1a",
+)
+ADVERSARY_COLOR = "#e3000f"
+
+
+def new_figure(width, height):
+    """Returns an empty figure of a size in inches that lays itself out."""
+    return Figure(figsize=(width, height), dpi=200, layout="constrained")
+
+
+def pixels(figure):
+    """Returns a figure as uint8 [height, width, 3]."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save_figure(figure, path):
+    """Writes a figure as PNG and as PDF; returns both paths.
+
+    Args:
+        figure: `matplotlib.figure.Figure`.
+        path: `pathlib.Path` without its suffix.
+    """
+    paths = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "pdf")]
+    for canvas, target in zip((FigureCanvasAgg(figure), FigureCanvasPdf(figure)), paths, strict=True):
+        with replacing(target) as temporary:
+            canvas.print_figure(str(temporary), dpi=200)
+    return paths
