@@ -25,3 +25,26 @@ def write_text(path, text):
     """Writes a text file as a whole."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def set_aside(*paths):
+    """Moves existing files to `<stem>.previous-N<suffix>` beside them, with the first N that is free for all.
+
+    Returns:
+        What `aside` returned before.
+    """
+    targets = aside(*paths)
+    for path, target in zip(paths, targets, strict=True):
+        if path.exists():
+            path.replace(target)
+    return targets
+
+
+def aside(*paths):
+    """Returns where `set_aside` would move files to."""
+    number = 1
+    while True:
+        targets = [path.with_name(f"{path.stem}.previous-{number}{path.suffix}") for path in paths]
+        if not any(target.exists() for target in targets):
+            return targets
+        number += 1

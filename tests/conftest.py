@@ -7,9 +7,12 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import pathlib
 
+import keras
+import numpy as np
 import pytest
+from keras import layers
 
-from agkd_tf.data import load_dataset
+from agkd_tf.data import Examples, load_dataset
 from agkd_tf.models import build_model
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -25,6 +28,32 @@ def digits():
 def tiny_model():
     """A fresh WRN-10-1 for the digits; the same initial weights each time."""
     return build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10)
+
+
+@pytest.fixture(scope="session")
+def smooth_network():
+    """Returns, for an image shape, a small smooth network whose gradients have no ties; always the same weights."""
+
+    def build(image_shape):
+        normal = keras.initializers.RandomNormal
+        return keras.Sequential(
+            [
+                keras.Input(image_shape),
+                layers.Conv2D(6, 3, activation="tanh", kernel_initializer=normal(stddev=0.3, seed=1)),
+                layers.Flatten(),
+                layers.Dense(10, kernel_initializer=normal(stddev=0.2, seed=2)),
+            ]
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def fragile(digits, smooth_network):
+    """(network, 30 digits labelled as it sees them): all correct, and an eps of 0.01 breaks about half of them."""
+    network, images = smooth_network((16, 16, 1)), digits.test.images[:30]
+    seen = network.predict(images / np.float32(255), verbose=0).argmax(1)
+    return network, Examples(images, seen.astype(np.int32))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Every flagfile parses into a recipe whose dry run passes, in one process."""
 
+import dataclasses
+import json
 import os
 import pathlib
 
@@ -12,6 +14,7 @@ from tools import _flags
 from tools._dry_run import describe
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "golden" / "recipes.json"
 RECIPES = sorted(path for path in (ROOT / "flags").rglob("*.flags") if path.parent.name != "base")
 # Image shape, classes, augmentation of the data sets, whose pixels a dry run does not look at.
 SHAPES = {
@@ -62,6 +65,17 @@ def test_a_recipe_passes_its_dry_run(path, monkeypatch):
         assert any("measured here: " in line for line in header)
 
 
+def test_the_recipes_values_are_the_recorded_ones(request):
+    """A value that is set, inherited from another flagfile, or the defense's own default."""
+    found = {}
+    for path in RECIPES:
+        lines = _flags.flag_lines(_flags.flags_from_recipe(parse(path)))
+        found[f"{path.parent.name}/{path.stem}"] = [lines[name] for name in sorted(lines)]
+    if request.config.getoption("--update-golden"):
+        GOLDEN.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    assert found == json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
 def test_every_row_of_the_supplements_tables_has_its_recipe():
     """Tables 1 to 6: data set and rows; Tables 2 and 3 are variants, Table 5 adds sources and eps 4/255."""
     names = {(path.parent.name, path.stem) for path in RECIPES}
@@ -89,4 +103,5 @@ def test_a_recorded_recipe_reads_back_equal(name, tmp_path):
     recipe = parse(ROOT / f"flags/cifar10/{name}.flags")
     _flags.write_flagfile(tmp_path / "flags.txt", recipe, extra=["--workdir=x"])
     assert _flags.read_flagfile(tmp_path / "flags.txt") == recipe
+    assert _flags.differing_flags(recipe, dataclasses.replace(recipe, epochs=recipe.epochs + 1)) == []
     assert recipe.hyperparameters["eps"] == (0.031 if name == "trades" else 8 / 255)

@@ -43,3 +43,5 @@ def _call(main, argv):
         return main(argv)
     except InputError as error:
         fail(error)
+    except OSError as error:  # a path that is missing, taken, or not ours to write
+        fail(f"{error.filename}: {error.strerror}" if error.filename else error)

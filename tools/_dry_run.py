@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from agkd_tf.models.storage import load_classifier
 from tools import _flags
 
 # Of all layers' outputs, the part that a training-mode pass keeps for its gradient (measured with
@@ -14,7 +15,12 @@ PROCESS_MIB = 700
 
 def describe(recipe, dataset, *, jit_compile):
     """Returns the resolved recipe, parameter counts, steps and an estimate of memory, as text."""
-    teacher = recipe.build_student(dataset) if recipe.needs_teacher and not recipe.teacher else None
+    teacher = None
+    if recipe.needs_teacher:
+        trained_first = not recipe.teacher
+        teacher = (
+            recipe.for_teacher().build_student(dataset) if trained_first else load_classifier("teacher", recipe.teacher)
+        )
     defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
     student, steps = defense.student, recipe.steps_per_epoch(dataset)
     trainable = sum(math.prod(weight.shape) for weight in student.trainable_weights)
@@ -32,7 +38,11 @@ def describe(recipe, dataset, *, jit_compile):
             f"{dataset.num_classes} classes",
             f"Parameters:  {trainable:,} trainable, {total - trainable:,} BN statistics",
             f"Steps:       {steps:,} an epoch, {steps * recipe.epochs:,} in all"
-            + (f", and {steps * recipe.for_teacher().epochs:,} for the teacher" if teacher is not None else ""),
+            + (
+                f", and {steps * recipe.for_teacher().epochs:,} for the teacher"
+                if recipe.needs_teacher and not recipe.teacher
+                else ""
+            ),
             f"XLA:         {'on' if defense.use_xla else 'off'}",
             f"Memory:      about {(state + activations + pool) / 2**20:,.0f} MiB: weights, teacher and optimizer "
             f"{state / 2**20:,.0f}, activations {activations / 2**20:,.0f}, class pool {pool / 2**20:,.0f}; "

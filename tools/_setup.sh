@@ -18,7 +18,10 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     exit 2
   fi
   echo "Installing into $environment with $("$python" --version) (once; about two minutes) ..."
-  [ -x "$environment/bin/python" ] || "$python" -m venv "$environment" || exit 1
+  if ! "$environment/bin/python" -m pip --version > /dev/null 2>&1; then
+    # Debian's Python makes half an environment where its package python3-venv is missing.
+    "$python" -m venv --clear "$environment" || exit 1
+  fi
   "$environment/bin/python" -m pip install -qq --upgrade pip || exit 1
   "$environment/bin/python" -m pip install -qq -r requirements.txt --group dev || exit 1
   printf '%s' "$wanted" > "$stamp"

@@ -59,10 +59,10 @@ def subject_at(argument, path):
 
 
 def _saved_model(path, *, output=None, probabilities=False):
-    logits, classes = saved_model_logits(path, output=output)
+    logits, classes, shape = saved_model_logits(path, output=output)
     if probabilities:
         logits = logits_of_probabilities(logits)
-    return Subject(path, logits, classes, None, file_digest(pathlib.Path(path) / "saved_model.pb"))
+    return Subject(path, logits, classes, shape, file_digest(pathlib.Path(path) / "saved_model.pb"))
 
 
 def _keras(argument, path):
@@ -72,7 +72,7 @@ def _keras(argument, path):
 
 
 def data_and_eps(flag_values):
-    """Returns (data set's settings, the run's own eps): the flags' own where given, else the run's.
+    """Returns (data set's settings, the run's own eps or None): the flags' own where given, else the run's.
 
     Raises:
         InputError: without a run, if flags are missing that it would answer.
@@ -82,7 +82,7 @@ def data_and_eps(flag_values):
     missing = [name for name in ("eps", "record") if flag_values[name].value is None]
     if missing or not flag_values["dataset"].present:
         raise InputError("without `workdir`, these flags are needed too: --dataset, --eps, --record")
-    return {name: flag_values[name].value for name in DATA}, flag_values.eps
+    return {name: flag_values[name].value for name in DATA}, None
 
 
 def run_data_and_eps(path, flag_values):

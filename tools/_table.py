@@ -8,7 +8,7 @@ def results_table(title, results):
         title: line above.
         results: dict of attack name -> record of `EvaluationRecord`.
     """
-    widest = max(10, *map(len, results))
+    widest = max([10, *map(len, results)])
     lines = [title, f"  {'attack':<{widest}} {'accuracy':>8}   95 % interval     images  seconds"]
     for name, record in results.items():
         low, high = record["confidence_interval_95"]
@@ -28,12 +28,13 @@ def comparison_table(heading, rows):
         rows: dict of row title -> dict of column title -> record of `EvaluationRecord`.
     """
     columns = list(dict.fromkeys(name for results in rows.values() for name in results))
-    width = max(len(heading), *map(len, rows))
-    lines = [f"{heading:<{width}}" + "".join(f"{name:>18}" for name in columns)]
-    for title, results in rows.items():
-        cells = "".join(f"{_cell(results.get(name)):>18}" for name in columns)
-        lines.append(f"{title:<{width}}{cells}")
-    return "\n".join(lines)
+    lines = [[heading, *columns]]
+    lines += [[title, *(_cell(results.get(name)) for name in columns)] for title, results in rows.items()]
+    first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
+    return "\n".join(
+        f"{title:<{first}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, others, strict=True))
+        for title, *cells in lines
+    )
 
 
 def _cell(record):

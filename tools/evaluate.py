@@ -10,6 +10,7 @@ continues where it stopped; results that are there are not computed again.
 
 import dataclasses
 import pathlib
+import re
 import sys
 
 import numpy as np
@@ -22,12 +23,14 @@ from agkd_tf.data import load_dataset
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import (
     EvaluationRecord,
+    Sign,
     VerificationError,
     audit,
     check_images,
     create_adversaries,
     evaluate,
     open_adversaries,
+    unwritten,
     verify_adversaries,
     wilson_interval,
 )
@@ -40,6 +43,8 @@ from tools._table import audit_table, comparison_table, results_table
 
 FLAGS = flags.FLAGS
 TRANSFER, TRANSFER_STEPS = "transfer:", 20
+SQUARE_SUSPICIOUS = 0.002
+SWEEP_COLUMNS = ("eps", "accuracy", "confidence_interval_95")
 
 flags.DEFINE_string("workdir", None, "Folder of the run to evaluate.")
 flags.DEFINE_string("model_file", None, "A .keras classifier to evaluate instead of a run's.")
@@ -77,8 +82,8 @@ def main(argv):
     eps = own_eps if FLAGS.eps is None else FLAGS.eps
     sweep = _sizes("eps_sweep", FLAGS.eps_sweep)
     subject = subject_from_flags(FLAGS)
-    attacks = [_attack(name, eps, subject.num_classes) for name in dict.fromkeys(FLAGS.attacks)]
-    swept = [(size, _attack(FLAGS.sweep_attack, size, subject.num_classes)) for size in sorted(set(sweep))]
+    attacks = [_attack(name, eps, subject) for name in dict.fromkeys(FLAGS.attacks)]
+    swept = [(size, _attack(FLAGS.sweep_attack, size, subject)) for size in sorted(set(sweep))]
     if FLAGS.knn and subject.classifier is None:
         raise InputError("`knn` needs the embedding, which a SavedModel does not show: --workdir or --model_file")
     dataset = load_dataset(**data, **_flags.data_place())
@@ -93,37 +98,42 @@ def main(argv):
             f"`dataset` {data['dataset']} has images {examples.images.shape[1:]}, the model takes {subject.image_shape}"
         )
     check_images(examples.images, examples.labels, subject.num_classes)
-    described = {"model_sha256": subject.digest, "split": FLAGS.split}
-    described |= {name: value for name, value in data.items() if value is not None}
-    record_path = pathlib.Path(FLAGS.record) if FLAGS.record else Workdir(FLAGS.workdir).evaluation
-    record = EvaluationRecord(record_path, described)
-    if record.moved_to:
-        print(f"note: {record_path.name} was of another model or data; kept as {record.moved_to}")
+    described = {"model_sha256": subject.digest} | {name: value for name, value in data.items() if value is not None}
+    record = EvaluationRecord(FLAGS.record or Workdir(FLAGS.workdir).evaluation, described)
+    if record.moves_to and not FLAGS.verify:
+        say(f"note: {record.path} is of another model or data; it is kept as {record.moves_to.name}")
 
-    def suffix(size):
-        return _suffix(size, own_eps, len(examples), whole)
+    def suffix(size=None):
+        return _suffix(None if FLAGS.norm == "linf" and size == own_eps else size, len(examples), whole)
 
     keys = {attack.name + suffix(eps): attack for attack in attacks}
+    sweep_keys = {size: (attack.name + suffix(size), attack) for size, attack in swept}
     if FLAGS.verify:
         for key in keys:
             _verify(subject, examples, record, key, eps)
         return
+    if FLAGS.recompute:
+        for key in {*keys, *(key for key, _ in sweep_keys.values())}:
+            record.forget(key)
     for key, attack in keys.items():
         _evaluate(subject, examples, record, key, attack)
-    if len(keys) > 1:
-        record.add_section(f"worst_case{suffix(eps)}", record.worst_case(list(keys)))
     title = f"{subject.path}: {data['dataset']} {FLAGS.split}, {FLAGS.norm} eps {_flags.pixels(eps)}, seed {FLAGS.seed}"
     results = {attack.name: record.results[key] for key, attack in keys.items()}
-    if len(keys) > 1:
-        results["worst case"] = record.sections[f"worst_case{suffix(eps)}"]
-    say("\n" + results_table(title, results))
+    if keys:
+        # Over all that is recorded of these images at this eps, not only over this command's attacks.
+        rest = suffix(eps).removeprefix(" [")
+        alike = [key for key in record.results if key.partition(" [")[2] == rest and record.has_outcome(key)]
+        if len(alike) > 1:
+            record.add_section(f"worst_case{suffix(eps)}", record.worst_case(alike))
+            results[f"worst case of {len(alike)}"] = record.sections[f"worst_case{suffix(eps)}"]
+        say("\n" + results_table(title, results))
     if FLAGS.knn:
         _nearest_neighbors(subject, dataset.train, examples, record, list(keys))
     if swept:
-        _sweep(subject, examples, record, {size: (attack.name + suffix(size), attack) for size, attack in swept})
+        _sweep(subject, examples, record, sweep_keys, suffix())
     if FLAGS.audit:
-        _audit(subject, examples, record, eps, attacks)
-    say(f"\nRecorded in {record_path}")
+        _audit(subject, examples, record, eps, attacks, suffix)
+    say(f"\nRecorded in {record.path}")
 
 
 def _sizes(name, texts):
@@ -133,10 +143,13 @@ def _sizes(name, texts):
         raise InputError(f"`{name}`: each size {error}. Received: {','.join(texts)}") from error
 
 
-def _attack(name, eps, num_classes):
+def _attack(name, eps, subject):
     if not name.startswith(TRANSFER):
-        return parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=num_classes)
+        return parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=subject.num_classes)
     source = subject_at("attacks", name.removeprefix(TRANSFER))
+    taken = [(network.image_shape or subject.image_shape, network.num_classes) for network in (source, subject)]
+    if taken[0] != taken[1]:
+        raise InputError(f"`attacks`: {name} takes images and has classes {taken[0]}, the model {taken[1]}")
     crafted = pgd_attack(TRANSFER_STEPS, eps=eps, norm=FLAGS.norm)
     return Attack(name, (TransferAttack(name, crafted, source.logits, source.digest),))
 
@@ -146,12 +159,11 @@ def _evaluate(subject, examples, record, key, attack):
     adversaries = None
     if FLAGS.adversaries or FLAGS.knn:
         path = _adversaries_path(record, key)
-        if outcome.state.any() and not path.exists():
-            print(f"note: {key} was evaluated without saving its adversaries; it begins anew")
-            outcome.restart()
-        adversaries = create_adversaries(path, examples.images.shape)
-    if FLAGS.recompute:
-        outcome.restart()
+        adversaries = create_adversaries(path, examples.images.shape, record.described(key))
+        lost = unwritten(adversaries) & (outcome.state != 0)
+        if lost.any():
+            say(f"note: the adversaries of {lost.sum()} images were not saved; {key} is done once more on them")
+            outcome.restart(lost)
     if outcome.finished(len(attack.stages)) and key in record.results:
         return
     evaluate(
@@ -168,13 +180,16 @@ def _evaluate(subject, examples, record, key, attack):
         adversaries.flush()
     result = record.add(key, attack, seed=FLAGS.seed)
     say(f"{key}: {result.accuracy:.2%} in {result.seconds:.0f} s")
+    by_square = result.broken_by.get("square", 0) / result.num_examples
+    if len(attack.parts) > 2 and by_square > SQUARE_SUSPICIOUS:
+        say(f"note: Square broke {by_square:.1%} that the gradient attacks left: gradients may be masked; see --audit")
 
 
 def _verify(subject, examples, record, key, eps):
     if key not in record.results:
         raise InputError(f"`verify`: {key} is not recorded; evaluate it first, with the same flags")
     settings = {"eps": eps, "norm": FLAGS.norm, "accuracy": record.results[key]["accuracy"]}
-    adversaries = open_adversaries(_adversaries_path(record, key))
+    adversaries = open_adversaries(_adversaries_path(record, key), record.described(key))
     try:
         found = verify_adversaries(subject.logits, examples, adversaries, batch_size=FLAGS.batch_size, **settings)
     except VerificationError as error:
@@ -184,35 +199,34 @@ def _verify(subject, examples, record, key, eps):
 
 
 def _nearest_neighbors(subject, training, examples, record, keys):
-    reference, results = None, {}
+    name, reference, results = f"knn-{FLAGS.neighbors}", None, {}
     for key in keys:
-        name = f"knn-{FLAGS.neighbors} {key}"
-        settings = {"neighbors": FLAGS.neighbors, "reference_examples": len(training)}
-        if FLAGS.recompute or name not in record.sections:
+        if name not in record.results[key]:
             if reference is None:
                 say(f"Embedding {len(training)} training images ...")
                 reference = embed(subject.classifier, training.images, batch_size=FLAGS.batch_size)
-            adversaries = open_adversaries(_adversaries_path(record, key))
+            adversaries = open_adversaries(_adversaries_path(record, key), record.described(key))
             embeddings = embed(subject.classifier, adversaries, batch_size=FLAGS.batch_size)
             classes = nearest_neighbor_classes(reference, training.labels, embeddings, neighbors=FLAGS.neighbors)
             correct = np.count_nonzero(classes == examples.labels)
-            settings |= {"accuracy": correct / len(examples), "num_examples": len(examples)}
-            settings |= {"confidence_interval_95": wilson_interval(correct, len(examples))}
-            record.add_section(name, settings)
-        results[key] = {"softmax": record.results[key], "k-NN": record.sections[name]}
+            found = {"accuracy": correct / len(examples), "num_examples": len(examples)}
+            found |= {"confidence_interval_95": wilson_interval(correct, len(examples))}
+            record.add_detail(key, name, found | {"reference_examples": len(training)})
+        results[key] = {"softmax": record.results[key], "k-NN": record.results[key][name]}
     say(f"\nBy the {FLAGS.neighbors} nearest training images:\n{comparison_table('attack', results)}")
 
 
-def _sweep(subject, examples, record, attacks):
-    points = []
-    for size, (key, attack) in attacks.items():
+def _sweep(subject, examples, record, attacks, suffix):
+    for key, attack in attacks.values():
         _evaluate(subject, examples, record, key, attack)
-        result = record.results[key]
-        points.append((size, result["accuracy"], result["confidence_interval_95"]))
-    sizes, accuracies, intervals = zip(*points, strict=True)
-    name = f"eps_sweep {FLAGS.sweep_attack} {FLAGS.norm}"
-    record.add_section(name, {"eps": sizes, "accuracy": accuracies, "confidence_interval_95": intervals})
-    picture = record.path.with_name(f"{record.path.stem}_{name.replace(' ', '_')}")
+    name = f"eps_sweep {FLAGS.sweep_attack} {FLAGS.norm}{suffix}"
+    # Sizes that an earlier sweep looked at stay in the curve.
+    points = {size: (accuracy, interval) for size, accuracy, interval in _recorded_points(record, name)}
+    for size, (key, _) in attacks.items():
+        points[size] = (record.results[key]["accuracy"], record.results[key]["confidence_interval_95"])
+    points = [(size, *points[size]) for size in sorted(points)]
+    record.add_section(name, dict(zip(SWEEP_COLUMNS, zip(*points, strict=True), strict=True)))
+    picture = record.path.with_name(f"{record.path.stem}_{re.sub('[^a-zA-Z0-9.-]+', '_', name).strip('_')}")
     folder = Workdir(FLAGS.workdir).tensorboard / "evaluation" if FLAGS.workdir else None
     pictures = write_eps_curve(picture, points, attack=FLAGS.sweep_attack, norm=FLAGS.norm, folder=folder)
     curve = ", ".join(f"{_flags.pixels(size)}: {100 * accuracy:.1f}" for size, accuracy, _ in points)
@@ -220,26 +234,33 @@ def _sweep(subject, examples, record, attacks):
     say(f"Drawn in {' and '.join(map(str, pictures))}")
 
 
-def _audit(subject, examples, record, eps, attacks):
+def _recorded_points(record, name):
+    section = record.sections.get(name, {})
+    return zip(*(section.get(column, ()) for column in SWEEP_COLUMNS), strict=True)
+
+
+def _audit(subject, examples, record, eps, attacks, suffix):
     count = min(FLAGS.audit_examples, len(examples))
-    sources = [attack.parts[0].source for attack in attacks if attack.name.startswith(TRANSFER)]
-    bars = {}
+    sources = [attack.parts[0] for attack in attacks if attack.name.startswith(TRANSFER)]
+    name = f"audit{suffix(eps)} on {count}" + (f", {sources[0].name}" if sources else "")
+    if FLAGS.recompute or name not in record.sections:
+        bars = {}
 
-    def progress(name, *news):
-        bars.setdefault(name, attack_progress(f"audit: {name}"))(*news)
+        def progress(title, *news):
+            bars.setdefault(title, attack_progress(f"audit: {title}"))(*news)
 
-    signs = audit(
-        subject.logits,
-        examples.take(slice(0, count)),
-        eps=eps,
-        norm=FLAGS.norm,
-        num_classes=subject.num_classes,
-        source=sources[0] if sources else None,
-        progress=None if FLAGS.progress == "off" else progress,
-        **_computation(),
-    )
-    content = {"num_examples": count, "eps": eps, "norm": FLAGS.norm, "seed": FLAGS.seed}
-    record.add_section("audit", {**content, "signs": [dataclasses.asdict(sign) for sign in signs]})
+        signs = audit(
+            subject.logits,
+            examples.take(slice(0, count)),
+            eps=eps,
+            norm=FLAGS.norm,
+            source=sources[0].source if sources else None,
+            progress=None if FLAGS.progress == "off" else progress,
+            **_computation(),
+        )
+        content = {"num_examples": count, "eps": eps, "norm": FLAGS.norm, "seed": FLAGS.seed}
+        record.add_section(name, {**content, "signs": [dataclasses.asdict(sign) for sign in signs]})
+    signs = [Sign(**sign) for sign in record.sections[name]["signs"]]
     say(f"\nSigns of masked gradients, on {count} images:\n{audit_table(signs)}")
 
 
@@ -253,10 +274,10 @@ def _adversaries_path(record, key):
     return folder / f"{key.replace('/', '_')}.npy"
 
 
-def _suffix(eps, own_eps, count, whole):
+def _suffix(eps, count, whole):
     """Returns what tells results of one name apart: the settings that differ from the run's own."""
-    settings = []
-    if FLAGS.norm != "linf" or eps != own_eps:
+    settings = [] if FLAGS.split == "test" else [FLAGS.split]
+    if eps is not None:
         settings.append(f"{FLAGS.norm} {_flags.pixels(eps)}")
     if FLAGS.seed:
         settings.append(f"seed {FLAGS.seed}")

@@ -3,12 +3,12 @@
 python -m tools.report --workdirs=runs/digits/undefended,runs/digits/at,runs/digits/agkd_bml
 """
 
-import json
 import pathlib
 
 from absl import flags
 
 from agkd_tf.errors import InputError
+from agkd_tf.evaluation import read_evaluation
 from agkd_tf.workdir import Workdir
 from tools import _app
 from tools._table import comparison_table
@@ -28,7 +28,10 @@ def main(argv):
         evaluation = Workdir(path).evaluation
         if not evaluation.is_file():
             raise InputError(f"`workdirs`: {path} has no {evaluation.name}: python -m tools.evaluate --workdir={path}")
-        rows[pathlib.Path(path).name] = json.loads(evaluation.read_text(encoding="utf-8"))["attacks"]
+        rows[path] = read_evaluation(evaluation)["attacks"]
+    names = [pathlib.Path(path).name for path in rows]
+    if len(set(names)) == len(names):
+        rows = dict(zip(names, rows.values(), strict=True))
     print(comparison_table("model", rows))
 
 

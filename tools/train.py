@@ -15,6 +15,7 @@ from agkd_tf.training import NonFiniteLossError, train
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._dry_run import describe
+from tools._run import check_run, record_run
 
 FLAGS = flags.FLAGS
 
@@ -48,7 +49,8 @@ def main(argv):
             recipe,
             workdir,
             dataset,
-            prepare=prepare,
+            check=check_run,
+            record=record_run,
             announce=announce if verbose else None,
             jit_compile=_flags.jit_compile(),
             keep_checkpoints=FLAGS.keep_checkpoints,
@@ -62,24 +64,6 @@ def main(argv):
         print(f"\nTrained: {workdir.path}. Next:")
         print(f"  python -m tools.evaluate --workdir={workdir.path}")
         print(f"  python -m tools.export --workdir={workdir.path}")
-
-
-def prepare(recipe, workdir):
-    """Checks a folder against the recipe, and records the recipe in it.
-
-    Raises:
-        InputError: if the folder holds another run, or something else.
-    """
-    if workdir.flags.exists():
-        differing = _flags.differing_flags(_flags.read_flagfile(workdir.flags), recipe)
-        if differing:
-            raise InputError(
-                f"{workdir.path} holds a run of other flags; use another --workdir or the recorded flags. "
-                f"{'; '.join(differing)}"
-            )
-    elif workdir.checkpoints.exists():
-        raise InputError(f"{workdir.path} has checkpoints but no {workdir.flags.name}: it is not a run's folder")
-    _flags.write_flagfile(workdir.flags, recipe, extra=[f"--workdir={workdir.path}"])
 
 
 def announce(recipe, workdir, defense, finished):

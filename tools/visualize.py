@@ -130,7 +130,7 @@ def _tsne():
             embed(subject.classifier, images, batch_size=FLAGS.batch_size) for images in (examples.images, adversaries)
         )
         separations[title] = class_separation(clean, moved, examples.labels, neighbors=FLAGS.neighbors)
-        show = counting("t-SNE", "class")
+        show = counting("t-SNE", "fit")
         for count, label in enumerate(attacked):
             places = shown[label][: FLAGS.adversaries_per_class]
             points = tsne(np.concatenate([clean[clean_places], moved[places]]), seed=FLAGS.seed)

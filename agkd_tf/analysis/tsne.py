@@ -2,6 +2,7 @@
 
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import normalize
+from threadpoolctl import threadpool_limits
 
 from agkd_tf.errors import InputError
 
@@ -39,4 +40,6 @@ def tsne(embeddings, *, perplexity=PERPLEXITY, learning_rate=LEARNING_RATE, iter
         init="pca",
         random_state=seed,
     )
-    return fit.fit_transform(normalize(embeddings))
+    # For a few thousand points one thread is as fast as many, and does not fight for cores with other work.
+    with threadpool_limits(1):
+        return fit.fit_transform(normalize(embeddings))

@@ -26,8 +26,9 @@ from agkd_tf.errors import InputError
 from agkd_tf.randomness import named_seed, uniform_per_example, variant_seed
 
 ITERATIONS, TARGETS, QUERIES = 100, 9, 5000
-# What an objective needs at least; with fewer classes the margin takes its place.
-CLASSES_NEEDED = {"cross_entropy": 2, "dlr": 3, "targeted_dlr": 4}
+# What a ratio needs at least; with fewer classes the margin takes its place.
+CLASSES_NEEDED = {"dlr": 3, "targeted_dlr": 4}
+UNTARGETED = {"cross_entropy": cross_entropy, "dlr": difference_of_logits_ratio, "margin": margin}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class AutoPGD(Part):
 
     Attributes:
         name: keys the random numbers.
-        objective: cross_entropy, dlr or targeted_dlr.
+        objective: cross_entropy, dlr, targeted_dlr or margin.
         eps: radius, in units of images in [0, 1].
         norm: linf or l2.
         steps: iterations.
@@ -63,12 +64,8 @@ class AutoPGD(Part):
         return adv
 
     def _objective(self, clean_logits, labels, variant):
-        if clean_logits.shape[1] < CLASSES_NEEDED[self.objective]:
-            return lambda scores: margin(scores, labels)
-        if self.objective == "cross_entropy":
-            return lambda scores: cross_entropy(scores, labels)
-        if self.objective == "dlr":
-            return lambda scores: difference_of_logits_ratio(scores, labels)
+        if self.objective != "targeted_dlr":
+            return lambda scores: UNTARGETED[self.objective](scores, labels)
         targets = ranked_other_class(clean_logits, labels, variant + 1)
         return lambda scores: targeted_difference_of_logits_ratio(scores, labels, targets)
 
@@ -131,14 +128,15 @@ def apgd_ce(eps, norm="linf", **_):
     return (AutoPGD("apgd-ce", "cross_entropy", eps, norm),)
 
 
-def apgd_dlr(eps, norm="linf", **_):
+def apgd_dlr(eps, norm="linf", *, num_classes):
     """Returns the parts of APGD-DLR, which the masked-gradient audit compares with APGD-CE."""
-    return (AutoPGD("apgd-dlr", "dlr", eps, norm),)
+    return (AutoPGD("apgd-dlr", _ratio("dlr", num_classes), eps, norm),)
 
 
 def apgd_t(eps, norm="linf", *, num_classes):
     """Returns the parts of APGD-T, with up to 9 targets."""
-    return (AutoPGD("apgd-t", "targeted_dlr", eps, norm, variants=_targets(num_classes)),)
+    variants = _targets(num_classes)
+    return (AutoPGD("apgd-t", _ratio("targeted_dlr", num_classes), eps, norm, variants=variants),)
 
 
 def fab_t(eps, norm="linf", *, num_classes):
@@ -157,7 +155,15 @@ def auto_attack(eps, norm="linf", *, num_classes):
     return (*apgd_ce(eps, norm), *apgd_t(eps, norm, **targeted), *fab_t(eps, norm, **targeted), *square(eps, norm))
 
 
-def _targets(num_classes):
+def _ratio(name, num_classes):
+    return "margin" if _known(num_classes) < CLASSES_NEEDED[name] else name
+
+
+def _known(num_classes):
     if num_classes is None:
-        raise InputError("the number of classes is needed to choose targets: num_classes=...")
-    return min(TARGETS, num_classes - 1)
+        raise InputError("this attack needs the number of classes: num_classes=...")
+    return num_classes
+
+
+def _targets(num_classes):
+    return min(TARGETS, _known(num_classes) - 1)

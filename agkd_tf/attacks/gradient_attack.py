@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from agkd_tf.attacks.objectives import OBJECTIVES, targeted_cross_entropy
+from agkd_tf.attacks.objectives import OBJECTIVES, TARGETED
 from agkd_tf.attacks.part import Part
 from agkd_tf.attacks.pgd import projected_gradient_descent
 from agkd_tf.attacks.starts import ball_per_example
@@ -32,7 +32,7 @@ class GradientAttack(Part):
         random_start: begin at a uniform point of the ball instead of the image.
         norm: a name of `NORMS`.
         momentum: decay of the accumulated gradient; None for none.
-        target: a name of `TARGETS`, whose cross-entropy is descended instead; None for untargeted.
+        target: a name of `TARGETS`, the class that the objective's targeted form approaches; None for untargeted.
         variants: runs from different random starts.
     """
 
@@ -55,7 +55,7 @@ class GradientAttack(Part):
         if self.target is None:
             score, classes = OBJECTIVES[self.objective], labels
         else:
-            score = targeted_cross_entropy
+            score = TARGETED[self.objective]
             classes = TARGETS[self.target](logits(images), labels, indices, named_seed(seed, "target"))
         return projected_gradient_descent(
             lambda adv: score(logits(adv), classes),

@@ -55,7 +55,6 @@ GRADIENT_ATTACKS = {
     "cw": ("margin", None, 0.25, True, None),
     "mim": ("cross_entropy", None, 0.25, False, 1.0),
 }
-CLEAN = GradientAttack("clean", "cross_entropy", 0.0, 0.0, 0, random_start=False)
 ENSEMBLES = {
     "autoattack": auto_attack.auto_attack,
     "apgd-ce": auto_attack.apgd_ce,
@@ -78,7 +77,7 @@ def parse_attack(name, *, eps, norm="linf", num_classes=None):
         name: as `GRAMMAR` says.
         eps: radius of the ball, in units of images in [0, 1].
         norm: linf or l2.
-        num_classes: number of classes; needed by autoattack, apgd-t and fab-t.
+        num_classes: number of classes; needed by autoattack, apgd-dlr, apgd-t and fab-t.
 
     Raises:
         InputError: for an unknown name, a missing or needless number of steps, restarts of an attack
@@ -91,7 +90,8 @@ def parse_attack(name, *, eps, norm="linf", num_classes=None):
         check_range("eps", eps, 0.0)
     if name in ENSEMBLES:
         # What is misclassified without any perturbation is not attacked.
-        return Attack(name, (CLEAN, *ENSEMBLES[name](eps, norm, num_classes=num_classes)))
+        (clean,) = parse_attack("clean", eps=eps, norm=norm).parts
+        return Attack(name, (clean, *ENSEMBLES[name](eps, norm, num_classes=num_classes)))
     match = re.fullmatch(r"([a-z]+)(?:-([1-9][0-9]*))?(?:x([1-9][0-9]*))?(?:@([a-z]+))?", name)
     kind, given, restarts, target = match.groups() if match else (None,) * 4
     if kind in GRADIENT_ATTACKS and target in (None, *TARGETS):

@@ -35,4 +35,4 @@ def edge_per_example(indices, shape, seed, eps, norm="linf"):
 
 
 def _unit(vectors):
-    return vectors / tf.sqrt(tf.reduce_sum(tf.square(vectors), axis=[1, 2, 3], keepdims=True))
+    return tf.math.l2_normalize(vectors, axis=[1, 2, 3])

@@ -47,7 +47,7 @@ def load_dataset(
         manual_dir: folder of archives fetched by hand, to prepare a data set from, into `data_dir`.
         download: whether a data set that is not prepared may be fetched.
         image_size: height and width that images are cropped and scaled to; None to leave them.
-        train_examples: train on the first so many images of the training split; None or 0 for all.
+        train_examples: train on the first so many images of the training split; None for all.
         validation_examples: images held out of the training split; None for a tenth of it.
 
     Raises:

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.data.pixels import as_float
+from agkd_tf.data.pixels import as_float, check_pixels
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.randomness import uniform_integers
 
@@ -12,8 +12,9 @@ class ClassPool:
     """Draws uniform random images of given classes, without leaving the device.
 
     The images are kept as uint8, sorted by class, in one variable. A data set that does not fit is given
-    a `capacity_per_class`: the pool then holds that many images of each class, and `refresh` replaces
-    them by another uniform sample, as a function of (seed, epoch). Over the epochs every image is drawn
+    a `capacity_per_class`: the pool then holds that many images of each class, and `refresh`, which a
+    defense's `fit` calls each epoch, replaces them by another uniform sample, as a function of (seed, epoch).
+    Over the epochs every image is drawn
     equally often; within one epoch only those in the pool are.
 
     Args:
@@ -109,8 +110,5 @@ class ClassPool:
 
 def _as_uint8(images):
     images = np.asarray(images)
-    if images.dtype == np.uint8:
-        return images
-    if not (images.min() >= 0 and images.max() <= 1):  # NaN fails both
-        raise InputError(f"ClassPool: float images must be in [0, 1]. Received: {images.min():g} to {images.max():g}")
-    return np.round(images * 255).astype(np.uint8)
+    check_pixels(images)
+    return images if images.dtype == np.uint8 else np.round(images * 255).astype(np.uint8)

@@ -1,6 +1,9 @@
 """The one convention of pixel values: float32 in [0, 1]."""
 
+import numpy as np
 import tensorflow as tf
+
+from agkd_tf.errors import InputError
 
 
 def as_float(images):
@@ -8,3 +11,16 @@ def as_float(images):
     if images.dtype == tf.uint8:
         return tf.cast(images, tf.float32) / 255.0
     return tf.cast(images, tf.float32)
+
+
+def check_pixels(images):
+    """Checks a NumPy array of images: uint8, or float in [0, 1].
+
+    Raises:
+        InputError: for float images outside [0, 1] or NaN.
+    """
+    if images.dtype != np.uint8 and len(images):
+        low, high = float(np.min(images)), float(np.max(images))
+        if not (low >= 0 and high <= 1):  # NaN fails both
+            hint = " (divide by 255?)" if high > 1.5 else ""
+            raise InputError(f"images must be uint8, or float in [0, 1]{hint}. Received: {low:g} to {high:g}")

@@ -14,7 +14,7 @@ def hold_out_validation(examples, *, train_examples, validation_examples):
 
     Args:
         examples: `Examples` of the official training split.
-        train_examples: how many of its first images to train on; None or 0 for all that remain.
+        train_examples: how many of its first images to train on; None for all that remain.
         validation_examples: how many to hold out, in the classes' proportions, from the images that
             `train_examples` leaves over (from all of them where it is not given).
 

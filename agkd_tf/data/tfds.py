@@ -65,13 +65,23 @@ def prepare_and_read(builder, *, manual_dir=None, download=False, image_size=Non
     import tensorflow_datasets as tfds
 
     if not builder.data_path.exists():
-        if not (download or manual_dir):
+        if not (download or (manual_dir and builder.MANUAL_DOWNLOAD_INSTRUCTIONS)):
             raise InputError(
                 f"`dataset` {builder.name!r} is not prepared in {builder.data_dir}: "
                 "give its folder with --data_dir, or --download to fetch it"
             )
         config = tfds.download.DownloadConfig(manual_dir=manual_dir)
-        builder.download_and_prepare(download_config=config)
+        try:
+            builder.download_and_prepare(download_config=config)
+        except (
+            OSError,
+            AssertionError,  # an archive to be fetched by hand is not there
+            tfds.core.download.util.DownloadError,
+            tfds.core.download.download_manager.NonMatchingChecksumError,
+        ) as error:
+            raise InputError(
+                f"`dataset` {builder.name!r} cannot be prepared: {' '.join(str(error).split())}"
+            ) from error
     return read(builder, image_size=image_size)
 
 

@@ -37,7 +37,8 @@ def load(*, data_dir=None, manual_dir=None, download=False, image_size=None):
             raise InputError(f"`manual_dir` has no {ARCHIVE}. Received: {manual_dir!r}")
     check_data_dir(data_dir, download=download or archive)
     builder = TinyImagenet(archive=archive, data_dir=data_dir)
-    return prepare_and_read(builder, manual_dir=manual_dir, download=download, image_size=image_size)
+    # With the archive at hand, preparing fetches nothing.
+    return prepare_and_read(builder, download=download or archive is not None, image_size=image_size)
 
 
 with tfds.core.registered.skip_registration():

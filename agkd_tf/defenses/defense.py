@@ -4,12 +4,13 @@ import abc
 import contextlib
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from agkd_tf.attacks import pgd_attack
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data.augmentation import AUGMENTATIONS, augment
-from agkd_tf.data.pixels import as_float
+from agkd_tf.data.pixels import as_float, check_pixels
 from agkd_tf.errors import InputError, check_choice, check_eps, check_range
 from agkd_tf.models import Classifier
 from agkd_tf.randomness import named_seed, step_seed
@@ -75,9 +76,8 @@ class Defense(keras.Model, abc.ABC):
         self.pool = None
         self.step = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False, name="step")
         self.trackers = {}
-        self.test_trackers = {"accuracy": keras.metrics.Mean(name="accuracy")}
-        if validation_attack_steps:
-            self.test_trackers["robust_accuracy"] = keras.metrics.Mean(name="robust_accuracy")
+        names = ["accuracy", "robust_accuracy"] if validation_attack_steps else ["accuracy"]
+        self.test_trackers = {name: keras.metrics.SparseCategoricalAccuracy(name=name) for name in names}
         self.built = True
 
     # What a defense says of itself.
@@ -126,7 +126,7 @@ class Defense(keras.Model, abc.ABC):
         """Prepares training.
 
         Args:
-            optimizer: a Keras optimizer; under a float16 policy Keras wraps it in loss scaling.
+            optimizer: a Keras optimizer; a student in float16 wants a `keras.optimizers.LossScaleOptimizer`.
             jit_compile: "auto" (XLA on GPU and TPU, off on the CPU, where oneDNN is faster), True or
                 False. XLA goes around the attack, the passes and the gradient, not the optimizer.
             **kwargs: as `keras.Model.compile`, but `loss` and metrics, which are the defense's own.
@@ -162,6 +162,20 @@ class Defense(keras.Model, abc.ABC):
         """Compiles as `get_compile_config` described."""
         self.compile(keras.saving.deserialize_keras_object(config["optimizer"]), jit_compile=config["jit_compile"])
 
+    def fit(self, x=None, y=None, *, callbacks=None, **kwargs):
+        """As `keras.Model.fit`, and gives a bounded pool its sample of each epoch.
+
+        Raises:
+            InputError: for an array of float images outside [0, 1].
+        """
+        if isinstance(x, np.ndarray):
+            check_pixels(x)
+        callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
+        if self.pool is not None and self.pool.bounded:
+            refresh = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.pool.refresh(epoch))
+            callbacks.insert(0, refresh)
+        return super().fit(x, y, callbacks=callbacks, **kwargs)
+
     def train_step(self, data):
         """Crafts, learns, and returns the running means of the loss and its terms."""
         images, labels, indices, _ = unpack(data)
@@ -178,7 +192,7 @@ class Defense(keras.Model, abc.ABC):
             self.memory[name].scatter_nd_update(indices[:, None], rows)
         self.step.assign_add(1)
         for name, tracker in self.trackers.items():
-            tracker.update_state(scalars[name])
+            tracker.update_state(scalars[name], sample_weight=tf.shape(labels)[0])
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 
     def _gradients(self, images, labels, seed, memory):
@@ -207,17 +221,14 @@ class Defense(keras.Model, abc.ABC):
         """Returns `accuracy` on the images, and `robust_accuracy` under PGD where it is asked for."""
         images, labels, indices, valid = unpack(data)
         images = as_float(images)
-        self._count("accuracy", images, labels, valid)
+        count = {name: tracker.update_state for name, tracker in self.test_trackers.items()}
+        count["accuracy"](labels, self.classifier.logits(images), sample_weight=valid)
         if self.validation_attack_steps:
             indices = tf.range(tf.shape(labels)[0]) if indices is None else indices
             attack = pgd_attack(self.validation_attack_steps, eps=self.eps)
             adv = attack(self.classifier.logits, images, labels, indices, step_seed(self.seed, 0))
-            self._count("robust_accuracy", adv, labels, valid)
+            count["robust_accuracy"](labels, self.classifier.logits(adv), sample_weight=valid)
         return {name: tracker.result() for name, tracker in self.test_trackers.items()}
-
-    def _count(self, name, images, labels, valid):
-        predictions = tf.argmax(self.classifier.logits(images), axis=1, output_type=tf.int32)
-        self.test_trackers[name].update_state(tf.equal(predictions, labels), sample_weight=valid)
 
     @contextlib.contextmanager
     def averaged(self):
@@ -269,11 +280,17 @@ class Defense(keras.Model, abc.ABC):
 
 
 def unpack(data):
-    """Returns (images, labels int32 [B], indices int32 [B] or None, valid float32 [B]) of a batch."""
+    """Returns (images, labels int32 [B], indices int32 [B] or None, valid float32 [B]) of a batch.
+
+    Raises:
+        InputError: if a batch brings sample weights, which no defense has a place for.
+    """
     if isinstance(data, tuple) and len(data) == 1:  # what `fit` makes of a dict of arrays
         (data,) = data
     if not isinstance(data, dict):
-        images, labels, *_ = data
+        images, labels, *weights = data
+        if any(weight is not None for weight in weights):
+            raise InputError("`sample_weight` and `class_weight` cannot be given: a defense weighs its own terms")
         data = {"image": images, "label": labels}
     labels = tf.cast(tf.reshape(data["label"], [-1]), tf.int32)
     indices = data.get("index")

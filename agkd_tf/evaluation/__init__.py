@@ -6,13 +6,14 @@ from agkd_tf.evaluation.adversaries import (
     VerificationError,
     create_adversaries,
     open_adversaries,
+    unwritten,
     verify_adversaries,
 )
 from agkd_tf.evaluation.audit import SIGNS, Sign, audit
 from agkd_tf.evaluation.checks import check_images, check_logits
 from agkd_tf.evaluation.interval import mean_interval, wilson_interval
 from agkd_tf.evaluation.outcome import Outcome, Outcomes
-from agkd_tf.evaluation.record import EvaluationRecord, file_digest
+from agkd_tf.evaluation.record import EvaluationRecord, file_digest, read_evaluation
 from agkd_tf.evaluation.worst_case import worst_case
 
 __all__ = [
@@ -32,7 +33,9 @@ __all__ = [
     "logits_of_probabilities",
     "mean_interval",
     "open_adversaries",
+    "read_evaluation",
     "saved_model_logits",
+    "unwritten",
     "verify_adversaries",
     "wilson_interval",
     "worst_case",

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from agkd_tf.data.pixels import as_float
+from agkd_tf.errors import InputError
 from agkd_tf.evaluation.checks import check_logits
 from agkd_tf.evaluation.interval import wilson_interval
 from agkd_tf.evaluation.outcome import Outcome
@@ -14,6 +15,7 @@ from agkd_tf.randomness import step_seed
 
 # Under XLA a shape is a compilation: fewer images than a batch are filled up to one of these shares of it.
 STATIC_SHARES = (16, 4, 1)
+CHECKED = 8  # images whose logits are looked at before anything else
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +94,7 @@ def evaluate(
     if outcome is None:
         outcome = Outcome.fresh(len(examples))
     seed_pair, steps = step_seed(seed, 0), {}
-    check_logits(logits(as_float(tf.constant(examples.images[: min(batch_size, len(examples))]))))
+    check_logits(logits(as_float(tf.constant(examples.images[:CHECKED]))))
     for number, (part, variant) in enumerate(attack.stages):
         places = outcome.waiting(number)
         if part not in steps:
@@ -103,13 +105,17 @@ def evaluate(
             start, chosen = time.perf_counter(), places[begin : begin + batch_size]
             padded = _filled(chosen, batch_size) if jit_compile else chosen
             batch = examples.take(padded)
-            adv, prediction = steps[part](
+            adv, *found = steps[part](
                 tf.constant(batch.images),
                 tf.constant(batch.labels),
                 tf.constant(padded, tf.int32),
                 tf.constant(variant),
             )
-            prediction = prediction.numpy()[: len(chosen)]
+            prediction, finite = (tensor.numpy()[: len(chosen)] for tensor in found)
+            if not finite.all():
+                raise InputError(
+                    f"the classifier's logits of image {chosen[~finite][0]} under {part.name} are NaN or infinite"
+                )
             if adversaries is not None:
                 adversaries[chosen] = adv.numpy()[: len(chosen)]
             outcome.prediction[chosen] = prediction
@@ -146,7 +152,9 @@ def _compiled(part, logits, examples, seed, jit_compile):
     @tf.function(jit_compile=jit_compile, autograph=False, input_signature=None if jit_compile else signature)
     def step(images, labels, indices, variant):
         adv = part(logits, as_float(images), labels, indices, seed, variant)
-        return adv, tf.argmax(logits(adv), axis=1, output_type=tf.int32)
+        scores = logits(adv)
+        finite = tf.reduce_all(tf.math.is_finite(scores), axis=1)
+        return adv, tf.argmax(scores, axis=1, output_type=tf.int32), finite
 
     return step
 

@@ -24,7 +24,7 @@ def logits_of_probabilities(predict):
 
 
 def saved_model_logits(folder, *, signature="serving_default", output=None):
-    """Returns (a callable to logits, number of classes) of a SavedModel, anybody's.
+    """Returns (a callable to logits, number of classes, image shape) of a SavedModel, anybody's.
 
     A SavedModel is a program: load only those whose origin you trust.
 
@@ -33,8 +33,11 @@ def saved_model_logits(folder, *, signature="serving_default", output=None):
         signature: name of the signature, which takes one float32 batch of images in [0, 1].
         output: name of the output that holds the logits; None for `logits`, or the only one.
 
+    The image shape is (H, W, C), or None where the signature leaves any of it open.
+
     Raises:
-        InputError: if the folder is not a SavedModel, or has no such signature or output.
+        InputError: if the folder is not a SavedModel, has no such signature or output, or does not say its
+            number of classes.
     """
     try:
         loaded = tf.saved_model.load(str(folder))
@@ -50,10 +53,13 @@ def saved_model_logits(folder, *, signature="serving_default", output=None):
     name = output or ("logits" if "logits" in outputs else None) or (next(iter(outputs)) if len(outputs) == 1 else None)
     if name not in outputs:
         raise InputError(f"`saved_model`: which output are the logits? It has: {', '.join(outputs)}")
-    (argument,) = inputs
+    ((argument, images),) = inputs.items()
+    if outputs[name].shape.rank != 2 or outputs[name].shape[-1] is None:
+        raise InputError(f"`saved_model`: output {name!r} must be [B, n] with a known n. It is: {outputs[name].shape}")
+    shape = images.shape[1:] if images.shape.rank == 4 else tf.TensorShape(None)
 
     def logits(images):
         # `loaded` owns the variables; this closure keeps it alive.
         return tf.cast(loaded.signatures[signature](**{argument: images})[name], tf.float32)
 
-    return logits, outputs[name].shape[-1]
+    return logits, outputs[name].shape[-1], tuple(shape) if shape.is_fully_defined() else None

@@ -1,10 +1,14 @@
 """Adversarial images on disk, and what they prove by themselves."""
 
+import json
+import pathlib
+
 import numpy as np
 import tensorflow as tf
 
 from agkd_tf.data.pixels import as_float
 from agkd_tf.errors import InputError
+from agkd_tf.files import replacing, set_aside, write_text
 
 SLACK = 1e-5  # of float32, relative to eps
 
@@ -13,29 +17,59 @@ class VerificationError(RuntimeError):
     """Raised when saved adversaries do not bear out a recorded accuracy; says how."""
 
 
-def create_adversaries(path, shape):
+def create_adversaries(path, shape, described):
     """Returns a float32 array [N, H, W, C] on disk, in a `.npy` file, to write adversaries into.
 
-    An existing file of that shape is continued.
+    A file of the same shape and description is continued; any other is moved to `<name>.previous-1` and so on.
+    Images that were not written yet are NaN; see `unwritten`.
+
+    Args:
+        path: the file; its description is kept beside it, as `.json`.
+        shape: (N, H, W, C).
+        described: what the adversaries are of, for JSON (see `EvaluationRecord.described`).
     """
-    if path.exists():
-        found = open_adversaries(path, writable=True)
+    path = pathlib.Path(path)
+    if _description(path) == described:
+        found = open_adversaries(path, described, writable=True)
         if found.shape == tuple(shape):
             return found
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=tuple(shape))
+    set_aside(path, path.with_suffix(".json"))
+    with replacing(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=tuple(shape))
+        array[:] = np.nan
+        array.flush()
+    write_text(path.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
+    return open_adversaries(path, described, writable=True)
 
 
-def open_adversaries(path, *, writable=False):
+def unwritten(adversaries):
+    """Returns bool [N]: the images whose adversaries were never written."""
+    return np.isnan(adversaries[:, 0, 0, 0])
+
+
+def open_adversaries(path, described, *, writable=False):
     """Returns the array of adversaries in a `.npy` file.
 
     Raises:
-        InputError: if there is none, or it cannot be read.
+        InputError: if there is none, it cannot be read, or is described otherwise.
     """
+    path = pathlib.Path(path)
+    if path.exists() and _description(path) != described:
+        raise InputError(
+            f"adversaries {path} are of another model, data set or attack: evaluate anew, which keeps them"
+        )
     try:
         return np.load(path, mmap_mode="r+" if writable else "r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"adversaries {path} cannot be read: {error}") from error
+
+
+def _description(path):
+    """Returns what lies beside a file of adversaries, or None."""
+    try:
+        return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, batch_size=100):

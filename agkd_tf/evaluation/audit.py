@@ -97,7 +97,6 @@ def audit(
     *,
     eps,
     norm="linf",
-    num_classes=None,
     source=None,
     batch_size=100,
     seed=0,
@@ -111,29 +110,32 @@ def audit(
         examples: `Examples`; a few hundred are enough.
         eps: radius of the ball.
         norm: linf or l2.
-        num_classes: number of classes; with 2, APGD-DLR falls back to the margin.
         source: callable to the logits of another network, for transfer; None to leave that sign out.
         batch_size, seed, jit_compile: as `evaluate`.
         progress: callable (attack's name, stage's part, variant, images done, images in all).
     """
+    num_classes = logits(as_float(tf.constant(examples.images[:1]))).shape[1]
 
-    def accuracy(attack):
+    def result(attack, examples=examples):
         shown = progress and (lambda *news: progress(attack.name, *news))
         settings = {"batch_size": batch_size, "seed": seed, "jit_compile": jit_compile, "progress": shown}
         return evaluate(logits, examples, attack, **settings)
 
     def named(name, radius=eps):
-        return accuracy(parse_attack(name, eps=radius, norm=norm, num_classes=num_classes)).accuracy
+        return result(parse_attack(name, eps=radius, norm=norm, num_classes=num_classes))
 
-    clean = named("clean")
-    fgsm, pgd, ce, dlr = (named(name) for name in ("fgsm", f"pgd-{STEPS}", "apgd-ce", "apgd-dlr"))
-    white = (parse_attack(name, eps=eps, norm=norm).parts for name in ("apgd-ce", "apgd-dlr"))
-    square = SquareAttack("square", eps, norm, queries=SQUARE_QUERIES)
-    box = accuracy(Attack("apgd-ce, apgd-dlr, square", (*sum(white, ()), square)))
-    by_square = box.broken_by.get("square", 0) / len(examples)
+    clean, fgsm, pgd = (named(name).accuracy for name in ("clean", "fgsm", f"pgd-{STEPS}"))
+    white = [named(name) for name in ("apgd-ce", "apgd-dlr")]
+    ce, dlr = (found.accuracy for found in white)
+    left = examples.take(white[0].correct & white[1].correct)
+    square = Attack("square", (SquareAttack("square", eps, norm, queries=SQUARE_QUERIES),))
+    by_square = np.count_nonzero(~result(square, left).correct) / len(examples) if len(left) else 0.0
     limit = 1.0 if norm == "linf" else math.sqrt(math.prod(examples.images.shape[1:]))
-    boundless = named(f"pgd-{STEPS}", limit)
-    sweep = [clean, *(pgd if times == 1 else named(f"pgd-{STEPS}", min(times * eps, limit)) for times in SWEEP)]
+    boundless = named(f"pgd-{STEPS}", limit).accuracy
+    sweep = [
+        clean,
+        *(pgd if times == 1 else named(f"pgd-{STEPS}", min(times * eps, limit)).accuracy for times in SWEEP),
+    ]
     rise = max(after - before for before, after in itertools.pairwise(sweep))
     zero, unequal = _zero_gradients(logits, examples, batch_size), _random_outputs(logits, examples, batch_size)
     few = IMAGES / len(examples)
@@ -169,7 +171,7 @@ def audit(
     ]
     if source is not None:
         transfer = TransferAttack("transfer", pgd_attack(STEPS, eps=eps, norm=norm), source, "")
-        crafted = accuracy(Attack("transfer", (transfer,))).accuracy
+        crafted = result(Attack("transfer", (transfer,))).accuracy
         signs.append(
             sign(
                 "transfer beats white box",

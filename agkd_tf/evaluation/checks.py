@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from agkd_tf.data.pixels import check_pixels
 from agkd_tf.errors import InputError
 
 SUM_TOLERANCE = 1e-3
@@ -43,11 +44,7 @@ def check_images(images, labels, num_classes):
     Raises:
         InputError: for float images outside [0, 1] or not finite, or labels out of range.
     """
-    if images.dtype != np.uint8:
-        low, high = float(np.min(images)), float(np.max(images))
-        if not (low >= 0 and high <= 1):  # NaN fails both
-            hint = " (divide by 255?)" if high > 1.5 else ""
-            raise InputError(f"images must be in [0, 1]{hint}. Received: {low:g} to {high:g}")
+    check_pixels(images)
     if len(labels) and not (np.min(labels) >= 0 and np.max(labels) < num_classes):
         raise InputError(
             f"labels must be in [0, {num_classes - 1}], for {num_classes} logits. "

@@ -1,6 +1,7 @@
 """What an attack did to each image, and how far an unfinished evaluation has come."""
 
 import dataclasses
+import pathlib
 import zipfile
 
 import numpy as np
@@ -32,9 +33,11 @@ class Outcome:
         """Returns the outcome of an attack on `count` images that has not begun."""
         return cls(np.zeros(count, np.int16), np.full(count, UNKNOWN, np.int16))
 
-    def restart(self):
-        """Forgets everything."""
-        self.state[:], self.prediction[:], self.seconds = 0, UNKNOWN, 0.0
+    def restart(self, places=slice(None)):
+        """Forgets some images, or all."""
+        self.state[places], self.prediction[places] = 0, UNKNOWN
+        if not self.state.any():
+            self.seconds = 0.0
 
     @property
     def robust(self):
@@ -66,17 +69,18 @@ class Outcomes:
     (see `Outcome`).
 
     Args:
-        path: the file; it is read if it exists.
+        path: the file.
+        read: whether it is read if it exists.
 
     Raises:
         InputError: if the file cannot be read.
     """
 
-    def __init__(self, path):
-        self._path, self._outcomes, self._labels = path, {}, {}
-        if path.exists():
+    def __init__(self, path, *, read=True):
+        self._path, self._outcomes, self._labels = pathlib.Path(path), {}, {}
+        if read and self._path.exists():
             try:
-                with np.load(path, allow_pickle=False) as arrays:
+                with np.load(self._path, allow_pickle=False) as arrays:
                     content = dict(arrays)
                 for key in {name.rpartition("/")[0] for name in content if name.endswith("/state")}:
                     self._outcomes[key] = Outcome(
@@ -93,13 +97,16 @@ class Outcomes:
             self._outcomes[key], self._labels[key] = Outcome.fresh(len(labels)), np.asarray(labels)
         return self._outcomes[key]
 
+    def __contains__(self, key):
+        return key in self._outcomes
+
     def known(self, key):
         """Returns the `Outcome` called `key`, which is there."""
         return self._outcomes[key]
 
     def drop(self, key):
-        """Forgets the outcome called `key`."""
-        self._outcomes.pop(key, None)
+        """Forgets the outcome called `key`; returns whether there was one."""
+        return self._outcomes.pop(key, None) is not None
 
     def save(self):
         """Writes the file as a whole."""

@@ -2,46 +2,51 @@
 
 import hashlib
 import json
+import pathlib
 
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation.accuracy import result_of
 from agkd_tf.evaluation.outcome import Outcomes
 from agkd_tf.evaluation.worst_case import worst_case
-from agkd_tf.files import write_text
+from agkd_tf.files import aside, set_aside, write_text
 
 
 class EvaluationRecord:
-    """`evaluation.json`: what was evaluated, a result an attack, and the worst case over them.
+    """`evaluation.json`: what was evaluated, a result an attack, and sections such as the worst case over them.
 
     Beside it, `evaluation.npz` holds what each attack did to each image (see `Outcomes`), from which an
-    evaluation that was broken off continues. Results belong to one model, data set and split: where the
-    files on disk are of another, they are moved to `<name>.previous-1` and so on rather than mixed or
-    lost.
+    evaluation that was broken off continues. Results belong to one model and data set: where the files on
+    disk are of another, they are moved to `<name>.previous-1` and so on by the first write, rather than
+    mixed or lost.
 
     Args:
         path: the JSON file.
-        subject: dict that says what is evaluated (model's digest, data set, split).
+        subject: dict that says what is evaluated (model's digest, data set).
+
+    Attributes:
+        results: dict of key -> what `Result.record` returns, and details of it (see `add_detail`).
+        sections: dict of name -> content, of `add_section`.
+        moves_to: where the first write will move the files on disk, if they are of another subject; or None.
 
     Raises:
-        InputError: if the files on disk are not an evaluation.
+        InputError: if the path does not end in `.json`, or the files on disk are not an evaluation.
     """
 
     def __init__(self, path, subject):
-        self.path, self.subject = path, subject
+        self.path, self.subject = pathlib.Path(path), subject
+        if self.path.suffix != ".json":
+            raise InputError(f"an evaluation's record must end in .json. Received: {str(path)!r}")
         self.results, self.sections, self._begun = {}, {}, {}
-        self._arrays = path.with_suffix(".npz")
-        self.moved_to = None
-        if path.exists():
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-                recorded, results, begun = (content.pop(name) for name in ("subject", "attacks", "begun"))
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path} is not an evaluation, or is damaged; move it away: {error}") from error
-            if recorded == subject:
-                self.results, self.sections, self._begun = results, content, begun
+        self._arrays = self.path.with_suffix(".npz")
+        self.moves_to = None
+        if self.path.exists():
+            content = read_evaluation(self.path)
+            if content.pop("subject") == subject:
+                self.results, self._begun = content.pop("attacks"), content.pop("begun")
+                self.sections = content
             else:
-                self.moved_to = self._move_away()
-        self._outcomes = Outcomes(self._arrays)
+                _, self.moves_to = aside(self._arrays, self.path)
+        self._outcomes = Outcomes(self._arrays, read=self.moves_to is None)
 
     def begin(self, key, attack, labels, *, seed):
         """Returns the `Outcome` to continue, or a fresh one where nothing fits.
@@ -55,24 +60,45 @@ class EvaluationRecord:
         # As it will be read back: JSON writes numbers exactly, and tuples as lists.
         described = json.loads(json.dumps({"attack": attack.settings(), "seed": seed}))
         if described != self._begun.get(key):
-            self._outcomes.drop(key)
-            self.results.pop(key, None)
-        self._begun[key] = described
+            self.forget(key)
+            self._begun[key] = described
+            # On disk before any outcome of these settings is.
+            self._write()
         return self._outcomes.get(key, labels)
+
+    def forget(self, key):
+        """Drops all that is known of the attack called `key`."""
+        self.results.pop(key, None)
+        self._begun.pop(key, None)
+        if self._outcomes.drop(key):
+            # First, lest a crash leave old outcomes under new settings.
+            self.save_outcomes()
+
+    def described(self, key):
+        """Returns for JSON whose outcomes those of the attack called `key` are: model, data, attack, seed."""
+        return {"subject": self.subject, **self._begun[key]}
 
     def save_outcomes(self):
         """Writes what each attack has done to each image so far."""
-        if not self.path.exists():
-            self._write()
+        self._claim()
         self._outcomes.save()
 
     def add(self, key, attack, *, seed):
         """Records the finished attack called `key`, and writes the files; returns its `Result`."""
         result = result_of(self._outcomes.known(key), attack, seed=seed)
         self.results[key] = result.record()
-        self._outcomes.save()
+        self.save_outcomes()
         self._write()
         return result
+
+    def add_detail(self, key, name, content):
+        """Records more of the finished attack called `key`; it is dropped when the attack is done anew."""
+        self.results[key][name] = content
+        self._write()
+
+    def has_outcome(self, key):
+        """Returns whether the images' own outcomes of the attack called `key` are known."""
+        return key in self._outcomes
 
     def worst_case(self, keys):
         """Returns the worst case over the finished results called `keys`, which are of the same images."""
@@ -84,17 +110,29 @@ class EvaluationRecord:
         self._write()
 
     def _write(self):
+        self._claim()
         content = {"subject": self.subject, "attacks": self.results, **self.sections, "begun": self._begun}
         write_text(self.path, json.dumps(content, indent=2) + "\n")
 
-    def _move_away(self):
-        number = 1
-        while self.path.with_name(f"{self.path.stem}.previous-{number}.json").exists():
-            number += 1
-        for path in (self.path, self._arrays):
-            if path.exists():
-                path.replace(path.with_name(f"{path.stem}.previous-{number}{path.suffix}"))
-        return self.path.with_name(f"{self.path.stem}.previous-{number}.json")
+    def _claim(self):
+        if self.moves_to is not None:
+            set_aside(self._arrays, self.path)
+            self.moves_to = None
+
+
+def read_evaluation(path):
+    """Returns the content of an evaluation's JSON file.
+
+    Raises:
+        InputError: if it is not one.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not an evaluation, or is damaged; move it away: {error}") from error
+    if not isinstance(content, dict) or not {"subject", "attacks", "begun"} <= set(content):
+        raise InputError(f"{path} is not an evaluation, or an earlier version's; move it away")
+    return content
 
 
 def file_digest(path):

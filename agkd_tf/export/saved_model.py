@@ -1,5 +1,6 @@
 """SavedModels that need nothing but TensorFlow."""
 
+import pathlib
 import shutil
 
 import keras
@@ -21,6 +22,7 @@ def export_saved_model(model, folder):
         model: functional `keras.Model` from images in [0, 1] to logits; of a `Defense`, its student.
         folder: path to write; an existing SavedModel there is replaced once the new one is whole.
     """
+    folder = pathlib.Path(folder)
     classifier = Classifier(getattr(model, "student", model))
 
     def serve(images):
@@ -37,8 +39,11 @@ def export_saved_model(model, folder):
     shape = (None, *classifier.image_shape)
     for name, dtype in (("serving_default", tf.float32), ("serving_uint8", tf.uint8)):
         archive.add_endpoint(name, serve, input_signature=[tf.TensorSpec(shape, dtype, name="images")])
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    unfinished, replaced = (folder.with_name(f".{folder.name}.{state}") for state in ("unfinished", "replaced"))
     shutil.rmtree(unfinished, ignore_errors=True)
     archive.write_out(str(unfinished), verbose=False)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+        folder.rename(replaced)
     unfinished.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)

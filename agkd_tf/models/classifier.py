@@ -182,7 +182,7 @@ def _is_pooled_dense(logits_layer, inputs, features):
 def _last_map(tensor):
     while True:
         _, inputs = _producer(tensor)
-        if len(inputs) == 1 and len(tensor.shape) == 4:
+        if inputs and len(tensor.shape) == 4:
             return tensor
         if len(inputs) != 1:
             raise InputError(

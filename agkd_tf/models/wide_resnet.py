@@ -14,8 +14,8 @@ def wide_resnet(*, depth, width, image_shape, num_classes, dtype=None, seed=0):
     """Returns a functional WRN-depth-width from images in [0, 1] to logits.
 
     A 3x3 stem of 16 filters; three stages of (depth - 4) / 6 pre-activation blocks with 16, 32 and 64
-    times `width` filters and strides 1, 2, 2; a last BN and ReLU; mean pooling; a dense layer. The
-    first block of a stage feeds its BN-ReLU output to both the branch and a 1x1 shortcut.
+    times `width` filters and strides 1, 2, 2; a last BN and ReLU; mean pooling; a dense layer. A block that
+    changes the number of filters or the size feeds its BN-ReLU output to both the branch and a 1x1 shortcut.
 
     Args:
         depth: 10, 16, 22, 28, 34, ...: 6n + 4.

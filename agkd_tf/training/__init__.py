@@ -1,7 +1,8 @@
 """Training: recipes, checkpoints, and the loop around `fit`."""
 
 from agkd_tf.training.callbacks import NonFiniteLossError
+from agkd_tf.training.checkpoints import has_checkpoint
 from agkd_tf.training.recipe import Recipe, default_hyperparameters
 from agkd_tf.training.train import train
 
-__all__ = ["NonFiniteLossError", "Recipe", "default_hyperparameters", "train"]
+__all__ = ["NonFiniteLossError", "Recipe", "default_hyperparameters", "has_checkpoint", "train"]

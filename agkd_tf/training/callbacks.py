@@ -23,14 +23,6 @@ class StopOnNonFinite(keras.callbacks.Callback):
             )
 
 
-class RefreshPool(keras.callbacks.Callback):
-    """Gives a bounded `ClassPool` its sample of the epoch."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if self.model.pool is not None:
-            self.model.pool.refresh(epoch)
-
-
 class ValidateAverage(keras.callbacks.Callback):
     """Validates the moving average of the student's weights, where the optimizer keeps one."""
 

@@ -81,12 +81,10 @@ class Recipe:
             if name not in defaults:
                 raise InputError(f"`{name}` does not apply to --defense={self.defense}. It has: {', '.join(defaults)}")
         object.__setattr__(self, "hyperparameters", {**defaults, **self.hyperparameters})
-        # A recorded recipe names the default too, so only another value contradicts.
-        if self.hyperparameters.get("mart") is False and self.hyperparameters["mart_beta"] != defaults["mart_beta"]:
-            raise InputError("`mart_beta` has no effect without --mart")
         if self.init_from_teacher is None:
             starts_from_teacher = DEFENSES[self.defense].starts_from_teacher and not self.init_from
             object.__setattr__(self, "init_from_teacher", starts_from_teacher)
+        self._check_idle()
         if self.teacher and not self.needs_teacher:
             raise InputError(
                 f"`teacher` has no effect with --defense={self.defense}, which has none, unless --init_from_teacher"
@@ -101,6 +99,26 @@ class Recipe:
         for epochs in (self.decay_epochs, self.teacher_decay_epochs or ()):
             step_decay(self.learning_rate, decay_epochs=epochs, decay_rate=self.decay_rate, steps_per_epoch=1)
 
+    def _check_idle(self):
+        """Refuses settings that would do nothing: whoever gave them expects something of them."""
+        fields = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in ("teacher_label_smoothing", "teacher_epochs", "teacher_decay_epochs"):
+            # A recorded recipe names the default too, so only another value contradicts.
+            if getattr(self, name) != fields[name] and not self.needs_teacher:
+                raise InputError(f"`{name}` has no effect with --defense={self.defense}, which has no teacher")
+        if self.pool_capacity is not None and "pool" not in constructor_arguments(self.defense):
+            raise InputError(
+                f"`pool_capacity` has no effect with --defense={self.defense}, which draws no second images"
+            )
+        given, defaults = self.hyperparameters, default_hyperparameters(self.defense)
+        for switch, name in (
+            ("mart", "mart_beta"),
+            ("random_start", "start_stddev"),
+            ("label_adversary", "label_ratio"),
+        ):
+            if given.get(switch) is False and given.get(name) != defaults.get(name):
+                raise InputError(f"`{name}` has no effect without --{switch}")
+
     @property
     def has_teacher(self):
         """Whether the defense is guided by a clean teacher."""
@@ -111,6 +129,11 @@ class Recipe:
         """Whether a clean teacher must be there before the student is trained."""
         return self.has_teacher or self.init_from_teacher
 
+    def settings(self):
+        """Returns name -> value of everything that defines the run, the hyperparameters among the rest."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields.pop("hyperparameters") | fields
+
     def for_teacher(self):
         """Returns the recipe of the clean teacher that this one needs."""
         same = {name: self.hyperparameters[name] for name in ("eps", "weight_decay_on", "validation_attack_steps")}
@@ -120,8 +143,10 @@ class Recipe:
             hyperparameters={**same, "label_smoothing": self.teacher_label_smoothing},
             epochs=self.teacher_epochs or self.epochs,
             decay_epochs=self.decay_epochs if self.teacher_decay_epochs is None else self.teacher_decay_epochs,
+            teacher_label_smoothing=Recipe.teacher_label_smoothing,
             teacher_epochs=None,
             teacher_decay_epochs=None,
+            init_from=None,
             init_from_teacher=False,
             select_best="last",
             pool_capacity=None,

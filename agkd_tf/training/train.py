@@ -6,8 +6,8 @@ from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.errors import InputError
 from agkd_tf.files import replacing
 from agkd_tf.models.storage import load_classifier
-from agkd_tf.monitoring import AttentionPanels
-from agkd_tf.training.callbacks import RefreshPool, StopOnNonFinite, Throughput, ValidateAverage
+from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
+from agkd_tf.training.callbacks import StopOnNonFinite, Throughput, ValidateAverage
 from agkd_tf.training.checkpoints import Checkpoints, has_checkpoint
 
 VALIDATION_BATCH = 200
@@ -18,7 +18,8 @@ def train(
     workdir,
     dataset,
     *,
-    prepare=None,
+    check=None,
+    record=None,
     announce=None,
     jit_compile="auto",
     keep_checkpoints=2,
@@ -31,7 +32,9 @@ def train(
         recipe: `Recipe`.
         workdir: `Workdir`.
         dataset: `ImageDataset` of the recipe.
-        prepare: callable (recipe, workdir), called for the run, then for its teacher's; may refuse.
+        check: callable (recipe, workdir), called first, for the run and for its teacher's; may refuse.
+        record: callable (recipe, workdir), called as soon as the recipe has proved to build, before anything else
+            is written.
         announce: callable (recipe, workdir, defense, finished epochs), called when a training begins.
         jit_compile: see `Defense.compile`.
         keep_checkpoints: how many checkpoints stay.
@@ -45,17 +48,26 @@ def train(
         InputError: for a recipe, teacher or checkpoint that does not fit.
         NonFiniteLossError: if the loss became NaN or infinite.
     """
-    if prepare:
-        prepare(recipe, workdir)
+    if check:
+        check(recipe, workdir)
     teacher = None
     if recipe.needs_teacher:
         # A student that has begun keeps its teacher, also where the run is continued for more epochs.
         if not recipe.teacher and not has_checkpoint(workdir.checkpoints):
+            # What is wrong with the student shows before the hours of its teacher.
+            try:
+                teacher = recipe.for_teacher().build_defense(dataset).student
+            except InputError as error:
+                raise InputError(f"the teacher, which would be trained first: {error}") from error
+            recipe.build_defense(dataset, teacher=teacher)
+            if record:
+                record(recipe, workdir)
             train(
                 recipe.for_teacher(),
                 workdir.teacher,
                 dataset,
-                prepare=prepare,
+                check=check,
+                record=record,
                 announce=announce,
                 jit_compile=jit_compile,
                 keep_checkpoints=keep_checkpoints,
@@ -64,6 +76,8 @@ def train(
             )
         teacher = load_classifier("teacher", recipe.teacher or workdir.teacher.path)
     defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
+    if record:
+        record(recipe, workdir)
 
     def save_student():
         with replacing(workdir.student) as path, defense.averaged():
@@ -85,11 +99,13 @@ def train(
     if announce:
         announce(recipe, workdir, defense, finished)
     validation = evaluation_batches(dataset.validation, batch_size=min(VALIDATION_BATCH, len(dataset.validation)))
-    callbacks = [StopOnNonFinite(), RefreshPool(), Throughput(recipe.batch_size), ValidateAverage()]
+    callbacks = [StopOnNonFinite(), Throughput(recipe.batch_size), ValidateAverage()]
     if panel_every:
         callbacks.append(
             AttentionPanels(workdir.tensorboard, dataset.validation, every=panel_every, class_names=dataset.class_names)
         )
+    callbacks.append(hparams_callback(workdir.tensorboard, recipe.settings()))
+    write_layout(workdir.tensorboard, [name for name in defense.trackers if name not in ("loss", "train_accuracy")])
     # TensorBoard writes before the checkpoint says that the epoch is done: a crash in between repeats
     # an epoch's points instead of losing them.
     callbacks += [keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False), checkpoints]

@@ -182,6 +182,42 @@ def test_fab_finds_the_boundary_of_a_linear_classifier(norm):
     assert np.all(distance >= shortest - 1e-6)
 
 
+@pytest.fixture
+def channels():
+    """(classifier, images, their logits, classes from the largest logit down): each class is its own channel."""
+    rng = np.random.default_rng(0)
+    means = np.stack([rng.permutation(10) for _ in range(5)]) * 0.03 + 0.35
+    images = tf.constant(means[:, None, None, :] + rng.uniform(-0.005, 0.005, (5, 6, 6, 10)), tf.float32)
+
+    def logits(x):
+        return tf.reduce_mean(x, [1, 2])
+
+    scores = logits(images).numpy()
+    return logits, images, scores, np.argsort(-scores, 1)
+
+
+@pytest.mark.parametrize("variant", range(9))
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.01), ("l2", 0.1)])
+def test_the_kth_run_of_apgd_t_approaches_the_kth_wrong_class(channels, norm, eps, variant):
+    logits, images, before, order = channels
+    attack = AutoPGD("apgd-t", "targeted_dlr", eps, norm, steps=10)
+    adv = attack(logits, images, tf.constant(order[:, 0], tf.int32), tf.range(5), SEED, variant)
+    rise = logits(adv).numpy() - before
+    rise[np.arange(5), order[:, 0]] = -np.inf
+    np.testing.assert_array_equal(rise.argmax(1), order[:, variant + 1])
+
+
+@pytest.mark.parametrize("variant", range(9))
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.6), ("l2", 20.0)])
+def test_the_kth_run_of_fab_t_goes_to_the_boundary_of_the_kth_wrong_class(channels, norm, eps, variant):
+    logits, images, _, order = channels
+    attack = FastAdaptiveBoundary("fab-t", eps, norm, steps=20)
+    adv = attack(logits, images, tf.constant(order[:, 0], tf.int32), tf.range(5), SEED, variant)
+    changed = np.abs(adv - images).max(axis=(1, 2)) > 1e-4
+    for row, classes in zip(changed, order, strict=True):
+        assert set(np.flatnonzero(row)) == {classes[0], classes[variant + 1]}
+
+
 def test_fab_gives_the_clean_image_where_nothing_is_found(correct):
     images, labels, indices = correct
 
@@ -238,10 +274,9 @@ def test_few_classes_work(images, classes):
         return tf.reduce_mean(x, [1, 2])[:, :classes]
 
     labels = tf.argmax(few(images), axis=1, output_type=tf.int32)
-    attack = parse_attack("autoattack", eps=0.05, num_classes=classes)
-    for part in attack.parts[:-1]:
-        adv = part(few, images, labels, tf.range(6), SEED)
-        assert np.all(np.isfinite(adv))
+    attack = parse_attack("autoattack", eps=0.2, num_classes=classes)
+    for part in (*attack.parts[1:-1], SquareAttack("square", 0.2, queries=200)):
+        assert np.all(np.argmax(few(part(few, images, labels, tf.range(6), SEED)), 1) != labels), part.name
 
 
 def test_it_is_the_same_under_xla(network, correct):

@@ -6,7 +6,7 @@ from cleverhans.tf2.attacks.basic_iterative_method import basic_iterative_method
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
 
-from agkd_tf.attacks import NORMS, GradientAttack, parse_attack
+from agkd_tf.attacks import NORMS, GradientAttack, gradient_attack, parse_attack
 from agkd_tf.attacks.objectives import cross_entropy, margin
 from agkd_tf.attacks.starts import ball_per_example
 from agkd_tf.models import Classifier
@@ -89,18 +89,34 @@ def test_iterated_attacks_without_a_random_start_equal_cleverhans(network, image
 
 
 @pytest.mark.parametrize("target", ["mc", "least", "random"])
-def test_a_targeted_form_approaches_its_class(network, images, labels, target):
+def test_a_targeted_form_approaches_its_class(network, images, labels, target, monkeypatch):
+    drawn = (labels + 5) % 10  # the test of the draw itself is elsewhere
+    monkeypatch.setattr(gradient_attack, "random_other_class_per_example", lambda *given: drawn)
     adv = parse_attack(f"pgd-10@{target}", eps=EPS)(network, images, labels, tf.range(6), SEED)
     before, after = (tf.nn.log_softmax(network(x)).numpy() for x in (images, adv))
-    if target == "random":
-        other = after != before
-        other[np.arange(6), labels] = False
-        assert ((after - before) * other).max(axis=1).min() > 0
-        return
-    ranked = np.where(np.eye(10)[labels], -np.inf if target == "mc" else np.inf, before)
-    classes = ranked.argmax(1) if target == "mc" else ranked.argmin(1)
-    rows = np.arange(6)
+    own, rows = np.eye(10)[labels], np.arange(6)
+    classes = {
+        "mc": np.where(own, -np.inf, before).argmax(1),
+        "least": np.where(own, np.inf, before).argmin(1),
+        "random": drawn.numpy(),
+    }[target]
     assert np.all(after[rows, classes] > before[rows, classes])
+
+
+def test_the_targeted_form_of_cw_raises_its_classs_lead(network, images, labels):
+    advs = [
+        parse_attack(f"{name}@least", eps=EPS)(network, images, labels, tf.range(6), SEED)
+        for name in ("cw-10", "pgd-10")
+    ]
+    before, after, by_pgd = (network(x).numpy() for x in (images, *advs))
+    target = np.where(np.eye(10)[labels], np.inf, before).argmin(1)
+
+    def lead(logits):
+        others = np.where(np.eye(10)[target], -np.inf, logits).max(1)
+        return logits[np.arange(6), target] - others
+
+    assert np.all(lead(after) > lead(before))
+    assert lead(after).mean() > lead(by_pgd).mean()
 
 
 def test_restarts_begin_elsewhere_and_the_first_is_the_plain_attack(network, images, labels):
@@ -108,6 +124,15 @@ def test_restarts_begin_elsewhere_and_the_first_is_the_plain_attack(network, ima
     advs = [part(network, images, labels, tf.range(6), SEED, variant).numpy() for part, variant in stages]
     np.testing.assert_array_equal(advs[0], parse_attack("pgd-3", eps=EPS)(network, images, labels, tf.range(6), SEED))
     assert np.abs(advs[1] - advs[2]).max() > EPS / 4
+
+
+def test_of_several_stages_an_image_has_the_first_that_fools_or_the_last(network, images):
+    attack, own = parse_attack("pgd-2x3", eps=0.034), tf.argmax(network(images), axis=1, output_type=tf.int32)
+    advs = [part(network, images, own, tf.range(6), SEED, variant).numpy() for part, variant in attack.stages]
+    broken = np.array([np.argmax(network(adv), 1) != own for adv in advs])
+    assert 0 < broken[0].sum() < 6
+    first = np.where(broken.any(0), broken.argmax(0), 2)
+    np.testing.assert_array_equal(attack(network, images, own, tf.range(6), SEED), np.array(advs)[first, np.arange(6)])
 
 
 def test_a_step_of_a_tiny_gradient_has_its_full_length_in_l2(images, labels):

@@ -51,6 +51,9 @@ def test_standard_autoattack_is_its_four_parts_in_order():
 def test_fewer_classes_have_fewer_targets():
     assert parse_attack("apgd-t", eps=EPS, num_classes=4).parts[1].variants == 3
     assert len(parse_attack("autoattack", eps=EPS, num_classes=2).stages) == 5
+    # The ratios need classes to divide by; the record says what took their place.
+    for name, classes, objective in (("apgd-t", 3, "margin"), ("apgd-t", 4, "targeted_dlr"), ("apgd-dlr", 2, "margin")):
+        assert parse_attack(name, eps=EPS, num_classes=classes).settings()[1]["objective"] == objective
     with pytest.raises(InputError, match="number of classes"):
         parse_attack("fab-t", eps=EPS)
 

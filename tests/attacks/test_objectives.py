@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from agkd_tf.attacks.objectives import cross_entropy, margin, targeted_cross_entropy
+from agkd_tf.attacks.objectives import cross_entropy, margin, targeted_cross_entropy, targeted_margin
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 5, (40, 10)).astype(np.float32)
@@ -39,6 +39,11 @@ def test_margin_equals_its_numpy_transcription(confidence):
 def test_margin_of_a_case_worked_out_by_hand():
     logits = tf.constant([[2.0, 5.0, 1.0], [2.0, 5.0, 1.0]])
     np.testing.assert_allclose(margin(logits, [1, 2]), [-53.0, -46.0])
+
+
+def test_the_targeted_margin_is_the_margin_of_the_target_the_other_way_round():
+    logits = tf.constant([[2.0, 5.0, 1.0], [2.0, 5.0, 1.0]])
+    np.testing.assert_allclose(targeted_margin(logits, [1, 2]), [-47.0, -54.0])
 
 
 def test_margin_does_not_saturate_at_the_published_confidence():

@@ -4,6 +4,7 @@ import scipy.stats
 import tensorflow as tf
 
 from agkd_tf.attacks import most_confusing_class, nearest_boundary_class, random_other_class
+from agkd_tf.attacks.targets import random_other_class_per_example
 
 
 def test_it_is_the_largest_logit_but_the_labels():
@@ -28,14 +29,26 @@ def test_it_is_never_the_label_however_low_the_other_logits(low, label):
     assert most_confusing_class(tf.constant(logits), [label])[0] != label
 
 
+def of_each_example(labels, classes, seed):
+    draw = tf.function(random_other_class_per_example, autograph=False)  # thousands of examples are slow eagerly
+    return draw(labels, classes, tf.range(len(labels)), seed)
+
+
+@pytest.mark.parametrize("draw", [random_other_class, of_each_example])
 @pytest.mark.parametrize("classes", [2, 3, 10])
-def test_a_random_other_class_is_any_but_the_label(classes):
+def test_a_random_other_class_is_any_but_the_label(draw, classes):
     labels = tf.constant(np.arange(6000) % classes, tf.int32)
-    drawn = random_other_class(labels, classes, (3, 5)).numpy()
+    drawn = draw(labels, classes, (3, 5)).numpy()
     assert not np.any(drawn == labels)
     for label in range(classes):
         counts = np.delete(np.bincount(drawn[labels == label], minlength=classes), label)
         assert len(counts) == 1 or scipy.stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_an_examples_random_class_does_not_depend_on_its_batch():
+    labels, picked = tf.constant(np.arange(100) % 10, tf.int32), np.random.default_rng(0).permutation(100)[:30]
+    part = random_other_class_per_example(tf.gather(labels, picked), 10, tf.constant(picked, tf.int32), (3, 5))
+    np.testing.assert_array_equal(part, of_each_example(labels, 10, (3, 5)).numpy()[picked])
 
 
 def test_the_nearest_boundary_is_the_gap_over_the_weights_distance():

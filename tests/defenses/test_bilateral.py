@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from agkd_tf import InputError
+from agkd_tf.attacks import nearest_boundary_class
 from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.defenses import Bilateral
 
@@ -40,13 +41,16 @@ def test_one_step_approaches_the_target(bench, target):
 def test_mix_is_mosa_where_the_image_is_classified_correctly(bench):
     clean, labels = bench.batch(64)
     seed = tf.constant([0, 0])
-    logits = bench.defense("bilateral").classifier.logits(clean)
+    classifier = bench.defense("bilateral").classifier
+    logits = classifier.logits(clean)
     chosen = {
         target: bench.defense("bilateral", target=target).choose_target(logits, labels, seed).numpy()
         for target in ("mc", "mosa", "mix")
     }
     correct = np.argmax(logits, 1) == labels.numpy()
     assert 0 < correct.sum() < 64
+    np.testing.assert_array_equal(chosen["mosa"], nearest_boundary_class(logits, labels, classifier.head_kernel))
+    assert np.any((chosen["mosa"] != chosen["mc"])[correct])
     np.testing.assert_array_equal(chosen["mix"], np.where(correct, chosen["mosa"], chosen["mc"]))
 
 

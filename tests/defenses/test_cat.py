@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from agkd_tf import CATCE, InputError
 from agkd_tf.data.batches import training_batches
+from agkd_tf.data.pixels import as_float
+from agkd_tf.randomness import step_seed
 
 
 @pytest.mark.parametrize("name", ["cat_ce", "cat_mix"])
@@ -86,6 +88,21 @@ def test_training_remembers_the_eps_of_the_images_seen_and_no_other(bench):
     assert np.all(eps[unseen] == 0)
     assert np.count_nonzero(eps[seen]) > 0
     assert set(np.round(eps[seen], 6)) <= {0.0, np.float32(0.01).round(6)}
+
+
+def test_each_image_goes_on_from_the_eps_that_is_remembered_of_it(bench):
+    defense = bench.defense("cat_ce", eps_increment=0.01)
+    eps = np.linspace(0, 0.1, len(bench.data.train), dtype=np.float32)
+    defense.example_eps.assign(eps)
+    batches = training_batches(bench.data.train, batch_size=16, seed=0)
+    batch = next(iter(batches))
+    places = batch["index"].numpy()
+    crafted = defense.craft(
+        as_float(batch["image"]), batch["label"], step_seed(defense.seed, 0), example_eps=eps[places]
+    )
+    defense.fit(batches, steps_per_epoch=1, verbose=0, shuffle=False)
+    eps[places] = crafted["example_eps"]
+    np.testing.assert_allclose(defense.example_eps.numpy(), eps, rtol=1e-6)
 
 
 def test_batches_without_an_index_are_refused_and_dicts_of_arrays_taken(bench):

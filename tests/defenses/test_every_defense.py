@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 
 from agkd_tf import ClassPool, InputError
-from agkd_tf.data.batches import training_batches
-from agkd_tf.defenses import DEFENSES, Defense
+from agkd_tf.attacks import parse_attack
+from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.defenses import DEFENSES, Defense, Undefended
+from agkd_tf.evaluation import evaluate
 from agkd_tf.randomness import step_seed
 from agkd_tf.training import default_hyperparameters
 from agkd_tf.training.recipe import constructor_arguments
@@ -76,6 +78,12 @@ def test_each_setting_changes_the_loss_or_is_refused(bench, name, setting):
     assert losses[0] != losses[1]
 
 
+@pytest.mark.parametrize("name", sorted(set(DEFENSES) - {"undefended"}))
+def test_another_seed_gives_another_loss(bench, name):
+    losses = [float(bench.gradients(bench.defense(name, seed=seed))[1]["loss"]) for seed in (0, 3)]
+    assert losses[0] != losses[1]
+
+
 def test_every_term_of_every_defense_reaches_the_student_and_nothing_else(bench):
     for name in DEFENSES:
         defense = bench.defense(name, **FULL[name])
@@ -109,7 +117,7 @@ def test_adversaries_stay_in_the_ball_and_the_box_and_batch_statistics_alone(ben
 
 @pytest.mark.parametrize("name", DEFENSES)
 def test_a_defense_trains_and_its_file_restores_it(bench, name, tmp_path):
-    defense = bench.defense(name, validation_attack_steps=1)
+    defense = bench.defense(name, validation_attack_steps=1, **FULL[name])
     batches = training_batches(bench.data.train, batch_size=16, seed=0)
     before = [weight.numpy().copy() for weight in defense.student.trainable_weights]
     history = defense.fit(batches, steps_per_epoch=2, verbose=0, shuffle=False).history
@@ -120,11 +128,24 @@ def test_a_defense_trains_and_its_file_restores_it(bench, name, tmp_path):
     assert [id(v) for v in defense.trainable_weights] == [id(v) for v in defense.student.trainable_weights]
     defense.save(tmp_path / "defense.keras")
     loaded = keras.saving.load_model(tmp_path / "defense.keras")
+    assert int(loaded.optimizer.iterations) == 2
     expected, received = defense.get_config(), loaded.get_config()
+    assert {"augmentation", "seed", "weight_decay", *default_hyperparameters(name)} <= set(expected)
     for key in set(expected) - {"student", "teacher"}:
         assert expected[key] == received[key], key
     for old, new in zip(defense.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_validation_measures_accuracy_on_the_images_and_under_pgd(fragile):
+    network, examples = fragile
+    defense = Undefended(network, eps=0.01, validation_attack_steps=3)
+    defense.compile(keras.optimizers.SGD(0.1))
+    # The last batch of 16 is filled up, which must not count.
+    found = defense.evaluate(evaluation_batches(examples, batch_size=16), verbose=0, return_dict=True)
+    robust = evaluate(network, examples, parse_attack("pgd-3", eps=0.01)).accuracy
+    assert 0 < robust < 1
+    assert found == pytest.approx({"accuracy": 1.0, "robust_accuracy": robust})
 
 
 @pytest.mark.slow

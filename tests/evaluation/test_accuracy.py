@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from agkd_tf import InputError
 from agkd_tf.attacks import Attack, parse_attack
-from agkd_tf.evaluation import Outcome, evaluate, wilson_interval
-from agkd_tf.models import Classifier
+from agkd_tf.evaluation import Outcome, evaluate, wilson_interval, worst_case
 
 
 class Recorder:
@@ -40,21 +39,30 @@ def dark(digits):
     return type(examples)(np.zeros_like(examples.images), np.zeros(20, np.int32))
 
 
-def test_clean_accuracy_is_that_of_predict(digits, tiny_model):
-    examples = digits.test.take(slice(0, 50))
-    result = evaluate(Classifier(tiny_model).logits, examples, parse_attack("clean", eps=0.1), batch_size=16)
-    predicted = tiny_model.predict(examples.images / np.float32(255), verbose=0).argmax(1)
+def test_clean_accuracy_is_that_of_predict(digits, fragile):
+    network, examples = fragile[0], digits.test.take(slice(0, 50))
+    result = evaluate(network, examples, parse_attack("clean", eps=0.1), batch_size=16)
+    predicted = network.predict(examples.images / np.float32(255), verbose=0).argmax(1)
+    assert 0 < result.correct.sum() < 50
     np.testing.assert_array_equal(result.correct, predicted == examples.labels)
     assert result.accuracy == np.mean(predicted == examples.labels)
     assert result.num_examples == 50
 
 
 @pytest.mark.parametrize("name", ["pgd-3", "apgd-ce", "pgd-2x3"])
-def test_the_batch_size_does_not_change_an_outcome(digits, tiny_model, name):
-    examples, attack = digits.test.take(slice(0, 30)), parse_attack(name, eps=0.02)
-    logits = Classifier(tiny_model).logits
-    outcomes = [evaluate(logits, examples, attack, batch_size=size).correct for size in (7, 30)]
+def test_the_batch_size_does_not_change_an_outcome(fragile, name):
+    attack = parse_attack(name, eps=0.01)
+    outcomes = [evaluate(*fragile, attack, batch_size=size).correct for size in (7, 30)]
+    assert 0 < outcomes[0].sum() < 30
     np.testing.assert_array_equal(*outcomes)
+
+
+def test_another_seed_gives_other_adversaries(fragile):
+    advs = [np.zeros((30, 16, 16, 1), np.float32) for _ in range(3)]
+    for adv, seed in zip(advs, (0, 0, 1), strict=True):
+        evaluate(*fragile, parse_attack("pgd-3", eps=0.01), adversaries=adv, seed=seed)
+    np.testing.assert_array_equal(advs[0], advs[1])
+    assert np.all(np.any(advs[0] != advs[2], axis=(1, 2, 3)))
 
 
 def test_each_stage_sees_only_what_stands_packed_into_whole_batches(dark):
@@ -90,21 +98,26 @@ def test_an_evaluation_broken_off_at_any_batch_ends_with_the_same_outcome(dark):
         np.testing.assert_array_equal(outcome.prediction, whole.prediction)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_smaller_batches_compile_few_times_and_give_the_same(digits, tiny_model, jit_compile):
+@pytest.mark.parametrize(("jit_compile", "sizes"), [(False, {None}), (True, {16, 4})])
+def test_smaller_batches_compile_few_times_and_give_the_same(fragile, jit_compile, sizes):
+    network, some = fragile
     traces = []
 
     def logits(images):
         traces.append(images.shape[0])
-        return Classifier(tiny_model).logits(images)
+        return network(images)
 
-    examples = digits.test.take(slice(0, 37))
-    result = evaluate(logits, examples, parse_attack("fgsm", eps=0.02), batch_size=16, jit_compile=jit_compile)
-    plain = evaluate(Classifier(tiny_model).logits, examples, parse_attack("fgsm", eps=0.02), batch_size=37)
+    # Batches of 16, 16 and 3 images.
+    examples, attack = some.take(np.arange(35) % 30), parse_attack("fgsm", eps=0.01)
+    result = evaluate(logits, examples, attack, batch_size=16, jit_compile=jit_compile)
+    plain = evaluate(network, examples, attack, batch_size=35)
+    assert 0 < plain.correct.sum() < 35
     np.testing.assert_array_equal(result.correct, plain.correct)
     # Once eagerly on the first batch; then without XLA one trace for every size, with it one a static size.
+    # A trace asks for the logits twice: for the attack's gradient and for the outcome.
     shapes = traces[1:]
-    assert set(shapes) == ({16} if jit_compile else {None}) | ({16} if jit_compile else set())
+    assert set(shapes) == sizes
+    assert len(shapes) == 2 * len(sizes)
 
 
 def test_progress_tells_the_stage_and_the_images(dark):
@@ -125,10 +138,15 @@ def test_probabilities_nan_and_single_outputs_are_refused(dark):
     attack = parse_attack("clean", eps=0.1)
     with pytest.raises(InputError, match=r"probabilities.*remove_softmax"):
         evaluate(lambda images: tf.nn.softmax(brightness(images)), dark, attack)
-    with pytest.raises(InputError, match="20 of the first 20 images are NaN"):
+    with pytest.raises(InputError, match="8 of the first 8 images are NaN"):
         evaluate(lambda images: brightness(images) * np.nan, dark, attack)
     with pytest.raises(InputError, match=r"logits \[B, n\]"):
         evaluate(lambda images: brightness(images)[:, :1], dark, attack)
+
+
+def test_the_worst_case_is_what_no_attack_broke():
+    outcomes = {"a": np.array([1, 1, 0, 0], bool), "b": np.array([1, 0, 1, 0], bool)}
+    assert worst_case(outcomes)["accuracy"] == 0.25
 
 
 def test_wilson_interval_of_a_worked_case():
@@ -138,3 +156,16 @@ def test_wilson_interval_of_a_worked_case():
     z, share = scipy.stats.norm.ppf(0.975), 0.8
     half = z * np.sqrt(share * (1 - share) / 10 + z**2 / 400) / (1 + z**2 / 10)
     assert np.diff(wilson_interval(8, 10))[0] == pytest.approx(2 * half)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_logits_that_become_nan_later_are_refused_with_the_images_place(dark, value, jit_compile):
+    dark.images[13] = 255
+
+    def poisoned(images):
+        bad = tf.reduce_mean(images, axis=[1, 2, 3], keepdims=True)[:, :, 0, 0] > 0.5
+        return tf.where(bad, value, brightness(images))
+
+    with pytest.raises(InputError, match="logits of image 13 under clean are NaN or infinite"):
+        evaluate(poisoned, dark, parse_attack("clean", eps=0.1), batch_size=5, jit_compile=jit_compile)

@@ -1,12 +1,15 @@
 """Each sign of masked gradients is raised by a model made to raise it, and none by adversarial training."""
 
+import sys
+
 import keras
 import pytest
 import tensorflow as tf
 
 from agkd_tf import AdversarialTraining
+from agkd_tf.attacks import parse_attack
 from agkd_tf.data.batches import training_batches
-from agkd_tf.evaluation import SIGNS, audit
+from agkd_tf.evaluation import SIGNS, audit, evaluate
 from agkd_tf.models import Classifier, build_model
 
 EPS = 0.1
@@ -24,9 +27,23 @@ def trained(digits):
 
 
 def raised(digits, logits, count=60, **settings):
-    signs = audit(logits, digits.test.take(slice(0, count)), eps=EPS, num_classes=10, **settings)
+    signs = audit(logits, digits.test.take(slice(0, count)), eps=EPS, **settings)
     assert all(sign.evidence and sign.meaning and sign.remedy and sign.raised_if for sign in signs)
     return {sign.name for sign in signs if sign.raised}
+
+
+def test_a_boundless_l2_ball_reaches_from_any_image_to_any_other(fragile, monkeypatch):
+    radii = []
+
+    def evaluated(logits, examples, attack, **settings):
+        radii.append(max(part.eps for part in attack.parts))
+        return evaluate(logits, examples, parse_attack("clean", eps=0.0))
+
+    # By its name: the package has the function under that of its module.
+    monkeypatch.setattr(sys.modules[audit.__module__], "evaluate", evaluated)
+    network, examples = fragile
+    audit(network, examples, eps=1.5, norm="l2")
+    assert max(radii) == 16.0  # the square root of 16 * 16 * 1
 
 
 @pytest.mark.slow
@@ -78,6 +95,6 @@ def test_an_attack_that_gets_lost_in_a_larger_ball_is_seen(digits, trained):
         smooth = tf.cast(edges < 0.17, tf.float32)[:, None, None, None]
         return trained(smooth * images + (1 - smooth) * tf.stop_gradient(images))
 
-    signs = audit(rough, digits.test.take(slice(0, 60)), eps=EPS, num_classes=10)
+    signs = audit(rough, digits.test.take(slice(0, 60)), eps=EPS)
     assert set(SIGNS) - {"transfer beats white box"} == {sign.name for sign in signs}
     assert "accuracy rises with eps" in {sign.name for sign in signs if sign.raised}

@@ -8,47 +8,57 @@ import pytest
 from agkd_tf import InputError
 from agkd_tf.attacks import parse_attack
 from agkd_tf.evaluation import EvaluationRecord, evaluate
-from agkd_tf.models import Classifier
 
-FGSM = parse_attack("fgsm", eps=0.05)
-CLEAN = parse_attack("clean", eps=0.05)
+FGSM = parse_attack("fgsm", eps=0.01)
+CLEAN = parse_attack("clean", eps=0.01)
 
 
-def run(record, model, examples, attack, **settings):
+def run(record, network, examples, attack):
     outcome = record.begin(attack.name, attack, examples.labels, seed=0)
-    evaluate(Classifier(model).logits, examples, attack, outcome=outcome, checkpoint=record.save_outcomes, **settings)
+    evaluate(network, examples, attack, outcome=outcome, checkpoint=record.save_outcomes)
     return record.add(attack.name, attack, seed=0)
 
 
 @pytest.fixture
-def some(digits):
-    return digits.test.take(slice(0, 12))
+def network(fragile):
+    return fragile[0]
 
 
-def test_a_record_grows_and_keeps_another_models_results_aside(some, tiny_model, tmp_path):
+@pytest.fixture
+def some(fragile):
+    """Twelve images; FGSM breaks seven of them."""
+    return fragile[1].take(slice(0, 12))
+
+
+def test_a_record_grows_and_keeps_another_models_results_aside(some, network, tmp_path):
     path = tmp_path / "evaluation.json"
-    run(EvaluationRecord(path, {"model": "a"}), tiny_model, some, CLEAN)
+    run(EvaluationRecord(path, {"model": "a"}), network, some, CLEAN)
     record = EvaluationRecord(path, {"model": "a"})
-    result = run(record, tiny_model, some, FGSM)
+    result = run(record, network, some, FGSM)
     record.add_section("worst_case", record.worst_case(["clean", "fgsm"]))
     content = json.loads(path.read_text())
     assert list(content["attacks"]) == ["clean", "fgsm"]
+    assert 0 < result.accuracy < content["attacks"]["clean"]["accuracy"] == 1
     assert content["attacks"]["fgsm"]["accuracy"] == result.accuracy
     assert content["worst_case"]["over"] == ["clean", "fgsm"]
-    assert content["worst_case"]["accuracy"] <= result.accuracy
+    assert content["worst_case"]["accuracy"] == result.accuracy
     arrays = np.load(tmp_path / "evaluation.npz")
     np.testing.assert_array_equal(arrays["fgsm/label"], some.labels)
     np.testing.assert_array_equal(arrays["fgsm/state"] >= 0, arrays["fgsm/prediction"] == some.labels)
     for number in (1, 2):
         other = EvaluationRecord(path, {"model": f"b{number}"})
         assert not other.results
-        assert other.moved_to.name == f"evaluation.previous-{number}.json"
-        run(other, tiny_model, some, CLEAN)
+        assert other.moves_to.name == f"evaluation.previous-{number}.json"
+        before = path.read_bytes()
+        other = EvaluationRecord(path, {"model": f"b{number}"})  # looking moves nothing
+        assert path.read_bytes() == before
+        run(other, network, some, CLEAN)
     assert json.loads((tmp_path / "evaluation.previous-1.json").read_text()) == content
     assert (tmp_path / "evaluation.previous-1.npz").exists()
 
 
-def test_a_broken_off_evaluation_continues_from_disk(some, tiny_model, tmp_path):
+@pytest.mark.parametrize("after_another", [False, True])
+def test_a_broken_off_evaluation_continues_from_disk(some, network, tmp_path, after_another):
     path, batches = tmp_path / "evaluation.json", []
 
     def stop_at(limit):
@@ -61,35 +71,75 @@ def test_a_broken_off_evaluation_continues_from_disk(some, tiny_model, tmp_path)
         return stop
 
     record = EvaluationRecord(path, {"model": "a"})
+    if after_another:
+        run(record, network, some, CLEAN)
     outcome = record.begin("fgsm", FGSM, some.labels, seed=0)
-    logits = Classifier(tiny_model).logits
     with pytest.raises(KeyboardInterrupt):
-        evaluate(logits, some, FGSM, batch_size=4, outcome=outcome, checkpoint=stop_at(2))
+        evaluate(network, some, FGSM, batch_size=4, outcome=outcome, checkpoint=stop_at(2))
     record = EvaluationRecord(path, {"model": "a"})
     outcome = record.begin("fgsm", FGSM, some.labels, seed=0)
     assert len(outcome.waiting(0)) == 4
     assert outcome.seconds > 0
-    evaluate(logits, some, FGSM, batch_size=4, outcome=outcome)
-    np.testing.assert_array_equal(outcome.robust, evaluate(logits, some, FGSM, batch_size=12).correct)
+    evaluate(network, some, FGSM, batch_size=4, outcome=outcome)
+    assert 0 < outcome.robust.sum() < 12
+    np.testing.assert_array_equal(outcome.robust, evaluate(network, some, FGSM, batch_size=12).correct)
 
 
 @pytest.mark.parametrize("change", ["eps", "seed", "labels"])
-def test_what_was_done_with_other_settings_is_not_continued(some, tiny_model, tmp_path, change):
+def test_what_was_done_with_other_settings_is_not_continued(some, network, tmp_path, change):
     path = tmp_path / "evaluation.json"
-    run(EvaluationRecord(path, {"model": "a"}), tiny_model, some, FGSM)
+    run(EvaluationRecord(path, {"model": "a"}), network, some, FGSM)
     record = EvaluationRecord(path, {"model": "a"})
-    attack = parse_attack("fgsm", eps=0.01) if change == "eps" else FGSM
+    attack = parse_attack("fgsm", eps=0.02) if change == "eps" else FGSM
     labels = some.labels[:5] if change == "labels" else some.labels
     outcome = record.begin("fgsm", attack, labels, seed=int(change == "seed"))
     assert not outcome.state.any()
-    same = EvaluationRecord(path, {"model": "a"}).begin("fgsm", FGSM, some.labels, seed=0)
-    assert same.finished(1)
+    if change != "labels":
+        # Nor is what is on disk by now taken for the first settings' again.
+        same = EvaluationRecord(path, {"model": "a"})
+        assert not same.begin("fgsm", FGSM, some.labels, seed=0).state.any()
+        assert "fgsm" not in same.results
+
+
+def test_a_half_done_attack_of_other_settings_never_mixes_with_a_finished_one(some, network, tmp_path):
+    path = tmp_path / "evaluation.json"
+    first = run(EvaluationRecord(path, {"model": "a"}), network, some, FGSM)
+    record = EvaluationRecord(path, {"model": "a"})
+    stronger = parse_attack("fgsm", eps=0.05)
+    outcome = record.begin("fgsm", stronger, some.labels, seed=0)
+
+    def stop():
+        record.save_outcomes()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(network, some, stronger, batch_size=6, outcome=outcome, checkpoint=stop)
+    again = run(EvaluationRecord(path, {"model": "a"}), network, some, FGSM)
+    np.testing.assert_array_equal(again.correct, first.correct)
+
+
+def test_details_stay_with_their_attack_and_go_with_it(some, network, tmp_path):
+    path = tmp_path / "evaluation.json"
+    record = EvaluationRecord(path, {"model": "a"})
+    run(record, network, some, FGSM)
+    record.add_detail("fgsm", "knn-50", {"accuracy": 0.5})
+    record = EvaluationRecord(path, {"model": "a"})
+    assert record.results["fgsm"]["knn-50"] == {"accuracy": 0.5}
+    record.forget("fgsm")
+    assert not record.has_outcome("fgsm")
+    run(record, network, some, FGSM)
+    assert "knn-50" not in record.results["fgsm"]
+
+
+def test_a_record_that_is_not_json_by_name_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"must end in .json"):
+        EvaluationRecord(tmp_path / "results.txt", {})
 
 
 @pytest.mark.parametrize("suffix", [".json", ".npz"])
-def test_damaged_files_are_refused(some, tiny_model, tmp_path, suffix):
+def test_damaged_files_are_refused(some, network, tmp_path, suffix):
     path = tmp_path / "evaluation.json"
-    run(EvaluationRecord(path, {"model": "a"}), tiny_model, some, FGSM)
+    run(EvaluationRecord(path, {"model": "a"}), network, some, FGSM)
     damaged = path.with_suffix(suffix)
     damaged.write_bytes(damaged.read_bytes()[:40])
     with pytest.raises(InputError, match="damaged"):

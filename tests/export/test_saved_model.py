@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.attention import class_irrelevant_map
 from agkd_tf.export import export_saved_model
+from agkd_tf.models import Classifier, build_model
 
 READ = """
 import sys, numpy as np, tensorflow as tf
@@ -24,12 +26,23 @@ def test_it_equals_predict_for_any_batch_size_and_both_signatures(digits, tiny_m
         images = digits.test.images[:count]
         scaled = images.astype(np.float32) / 255
         expected = tiny_model.predict(scaled, verbose=0)
+        seen = Classifier(tiny_model)(scaled)
         for name, batch in (("serving_default", scaled), ("serving_uint8", images)):
             outputs = loaded.signatures[name](images=tf.constant(batch))
             np.testing.assert_allclose(outputs["logits"], expected, atol=1e-5)
             np.testing.assert_allclose(outputs["probabilities"], tf.nn.softmax(expected), atol=1e-5)
-            assert outputs["embedding"].shape == (count, 64)
-            assert outputs["attention"].shape == (count, 4, 4)
+            np.testing.assert_allclose(outputs["embedding"], seen.embedding, atol=1e-5)
+            np.testing.assert_allclose(outputs["attention"], class_irrelevant_map(seen.features), atol=1e-4)
+
+
+def test_a_second_model_takes_the_place_of_the_first(digits, tiny_model, tmp_path):
+    other = build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10, seed=1)
+    for model in (tiny_model, other):
+        export_saved_model(model, tmp_path / "saved")
+    scaled = digits.test.images[:3] / np.float32(255)
+    served = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"](images=tf.constant(scaled))
+    np.testing.assert_allclose(served["logits"], other.predict(scaled, verbose=0), atol=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
 
 
 def test_a_process_with_only_tensorflow_reads_it(digits, tiny_model, tmp_path):

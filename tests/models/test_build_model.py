@@ -1,10 +1,15 @@
+import json
 import math
+import pathlib
 
 import numpy as np
 import pytest
 
 from agkd_tf.errors import InputError
 from agkd_tf.models import Classifier, build_model
+
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "networks.json"
+NETWORKS = ["resnet-38", "preact-resnet-18", "vgg-11", "wrn-10-1"]
 
 
 def test_the_name_sets_depth_width_and_sizes():
@@ -21,9 +26,13 @@ def test_an_unknown_name_is_refused_with_the_known_ones(name):
         build_model(name, image_shape=(8, 8, 3), num_classes=2)
 
 
-@pytest.mark.parametrize("name", ["wrn-4-1", "wrn-12-1", "wrn-27-10", "wrn-10-0"])
-def test_a_size_that_no_wrn_has_is_refused(name):
-    with pytest.raises(InputError, match=r"`depth` of a WRN must be 10, 16|`width` must be in"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [(name, "`depth` of a WRN must be 10, 16") for name in ("wrn-4-1", "wrn-12-1", "wrn-27-10")]
+    + [("wrn-10-0", "`width` must be in")],
+)
+def test_a_size_that_no_wrn_has_is_refused(name, message):
+    with pytest.raises(InputError, match=message):
         build_model(name, image_shape=(8, 8, 3), num_classes=2)
 
 
@@ -44,7 +53,7 @@ def test_a_network_has_its_published_size(name):
     assert model.get_layer("features").output.shape[1] == map_height
 
 
-@pytest.mark.parametrize("name", ["resnet-38", "preact-resnet-18", "vgg-11", "wrn-10-1"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_has_an_attention_map_and_starts_alike_from_one_seed(name):
     models = [build_model(name, image_shape=(32, 32, 3), num_classes=5, seed=seed) for seed in (3, 3, 4)]
     first, again, other = (model.get_weights() for model in models)
@@ -59,6 +68,20 @@ def test_every_network_has_an_attention_map_and_starts_alike_from_one_seed(name)
     assert models[0].get_layer("features").output.name == classifier._outputs.outputs[0].name
     assert np.all(np.isfinite(outputs.logits))
     assert np.std(outputs.logits) > 0
+    np.testing.assert_array_equal(models[0].get_layer("scaling")(np.array([[0.0, 0.5, 1.0]])), [[-1, 0, 1]])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_first_logits_are_the_recorded_ones(name, request):
+    """How the layers are wired, which their sizes do not tell; in training mode, where normalization does something."""
+    model = build_model(name, image_shape=(32, 32, 3), num_classes=5)
+    images = np.random.default_rng(0).uniform(size=(4, 32, 32, 3)).astype(np.float32)
+    logits = model(images, training=True).numpy()
+    recorded = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
+    if request.config.getoption("--update-golden"):
+        recorded[name] = [[round(float(value), 6) for value in row] for row in logits]
+        GOLDEN.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    np.testing.assert_allclose(logits, recorded[name], rtol=1e-3, atol=1e-3 * np.std(logits))
 
 
 @pytest.mark.parametrize("name", ["resnet-18", "preact-resnet-50", "vgg-12"])

@@ -23,6 +23,11 @@ def tool(name, *arguments):
 @pytest.mark.slow
 def test_train_evaluate_export_in_one_folder(tmp_path):
     run = tmp_path / "a run, ü"
+    # A mistake costs nothing: neither the folder nor a teacher's training.
+    mistaken = tool("train", *SMALL, "--defense=agkd_bml", f"--workdir={run}", "--label_smoothing=0.95")
+    assert mistaken.returncode == 2
+    assert "label_smoothing" in mistaken.stderr
+    assert not run.exists()
     trained = tool("train", *SMALL, "--defense=agkd_bml", f"--workdir={run}")
     assert trained.returncode == 0, trained.stderr
     assert "val_robust_accuracy" in trained.stdout
@@ -46,7 +51,7 @@ def test_train_evaluate_export_in_one_folder(tmp_path):
     settings = ("--attacks=pgd-2", "--num_examples=20", f"--adversaries={tmp_path}/adversaries")
     served = tool("evaluate", *source, *settings)
     assert served.returncode == 0, served.stderr
-    other = json.loads((tmp_path / "other.json").read_text())["attacks"]["pgd-2 [first 20]"]
+    other = json.loads((tmp_path / "other.json").read_text())["attacks"]["pgd-2 [linf 38/255, first 20]"]
     assert other["accuracy"] == record["accuracy"]
     verified = tool("evaluate", *source, *settings, "--verify")
     assert verified.returncode == 0, verified.stderr
@@ -79,7 +84,9 @@ def test_results_that_are_there_are_not_computed_again_and_settings_have_results
         "evaluate",
         *common[:1],
         "--num_examples=24",
-        f"--attacks=pgd-2,transfer:{run}",
+        f"--attacks=clean,pgd-2,transfer:{run}",
+        "--knn",
+        "--neighbors=3",
         "--audit",
         "--audit_examples=20",
         "--eps_sweep=4/255,0,1",
@@ -91,11 +98,26 @@ def test_results_that_are_there_are_not_computed_again_and_settings_have_results
     for sign in SIGNS:
         assert sign in more.stdout
     content = json.loads((run / "evaluation.json").read_text())
-    assert [sign["name"] in SIGNS for sign in content["audit"]["signs"]] == [True] * len(SIGNS)
-    sweep = content["eps_sweep pgd-2 linf"]
+    (audit,) = (section for name, section in content.items() if name.startswith("audit [first 24] on 20, transfer:"))
+    assert [sign["name"] in SIGNS for sign in audit["signs"]] == [True] * len(SIGNS)
+    results = content["attacks"]
+    assert results["pgd-2 [first 24]"]["knn-3"]["reference_examples"] == 64
+    assert {"clean [first 24]", "pgd-2 [first 24]"} < set(content["worst_case [first 24]"]["over"])
+    sweep = content["eps_sweep pgd-2 linf [first 24]"]
     assert sweep["eps"] == pytest.approx([0, 4 / 255, 1])
     assert sweep["accuracy"][0] >= sweep["accuracy"][2]
-    assert (run / "evaluation_eps_sweep_pgd-2_linf.png").read_bytes().startswith(b"\x89PNG")
+    assert sweep["accuracy"][0] == results["clean [first 24]"]["accuracy"]
+    assert (run / "evaluation_eps_sweep_pgd-2_linf_first_24.png").read_bytes().startswith(b"\x89PNG")
+    # Another size joins the curve, what was found stays; nothing but it is computed.
+    written = (run / "adversaries" / "pgd-2 [first 24].npy").stat().st_mtime_ns
+    wider = tool(
+        "evaluate", *common[:1], "--num_examples=24", "--attacks=", "--eps_sweep=8/255", "--sweep_attack=pgd-2"
+    )
+    assert wider.returncode == 0, wider.stderr
+    after = json.loads((run / "evaluation.json").read_text())
+    assert after["eps_sweep pgd-2 linf [first 24]"]["eps"] == pytest.approx([0, 4 / 255, 8 / 255, 1])
+    assert after["attacks"].items() >= results.items()
+    assert (run / "adversaries" / "pgd-2 [first 24].npy").stat().st_mtime_ns == written
     wrong = tool("evaluate", *common[:2], "--attacks=pgd")
     assert wrong.returncode == 2
     assert "autoattack" in wrong.stderr
@@ -114,11 +136,14 @@ MISTAKES = {
     "eps in pixels": (["--eps=8"], "8/255"),
     "missing flagfile": (["--flagfile=missing.flags"], "missing.flags"),
     "unknown network": (["--model=lenet", "--dry_run"], "wrn-DEPTH-WIDTH"),
-    "contradiction": (["--defense=at", "--mart", "--dry_run"], "mart"),
+    "contradiction": (["--defense=at", "--mart", "--dry_run"], "does not apply to --defense=at"),
     "no workdir": ([], "workdir"),
     "missing data": (["--dataset=cifar10", "--data_dir=/nowhere", "--dry_run"], "data_dir"),
-    "missing teacher": (["--teacher=/nowhere", "--workdir=/tmp/unused", "--model=wrn-10-1"], "teacher"),
-    "stray word": (["train"], "train"),
+    "missing teacher": (
+        ["--teacher=/nowhere", "--workdir=/tmp/unused", "--model=wrn-10-1"],
+        "`teacher` must be a run's folder",
+    ),
+    "stray word": (["train"], "only flags are taken"),
 }
 
 

@@ -1,0 +1,46 @@
+"""Files are whole or absent."""
+
+import pytest
+
+from agkd_tf.files import replacing, set_aside
+
+
+def test_a_file_whose_writing_fails_stays_as_it_was(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def break_off():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_replaced_once_it_is_whole(tmp_path):
+    path = tmp_path / "folder" / "a.txt"
+    for text in ("old", "new"):
+        with replacing(path) as temporary:
+            temporary.write_text(text)
+            assert temporary.suffix == ".txt"
+            assert path.exists() == (text == "new")
+        assert path.read_text() == text
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_files_are_set_aside_together_under_a_number_that_is_free_for_all(tmp_path):
+    pair = [tmp_path / "a.npz", tmp_path / "a.json"]
+    for number in (1, 2):
+        for path in pair:
+            path.write_text(f"{path.suffix} {number}")
+        assert set_aside(*pair) == [tmp_path / f"a.previous-{number}{suffix}" for suffix in (".npz", ".json")]
+    pair[1].write_text("alone")
+    (tmp_path / "a.previous-3.npz").write_text("of a crash in between")
+    set_aside(*pair)
+    assert (tmp_path / "a.previous-1.npz").read_text() == ".npz 1"
+    assert (tmp_path / "a.previous-2.json").read_text() == ".json 2"
+    assert (tmp_path / "a.previous-4.json").read_text() == "alone"
+    assert not any(path.exists() for path in pair)
