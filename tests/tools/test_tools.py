@@ -1,34 +1,22 @@
 """The command lines, as a user meets them."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from agkd_tf.evaluation import SIGNS
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SMALL = ("--dataset=digits", "--model=wrn-10-1", "--train_examples=64", "--validation_examples=20", "--eps=38/255")
-SMALL += ("--batch_size=32", "--epochs=1", "--decay_epochs=", "--validation_attack_steps=1")
-
-
-def tool(name, *arguments):
-    command = [sys.executable, "-m", f"tools.{name}", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
 
 @pytest.mark.slow
-def test_train_evaluate_export_in_one_folder(tmp_path):
+def test_train_evaluate_export_in_one_folder(tmp_path, tool, small):
     run = tmp_path / "a run, ü"
     # A mistake costs nothing: neither the folder nor a teacher's training.
-    mistaken = tool("train", *SMALL, "--defense=agkd_bml", f"--workdir={run}", "--label_smoothing=0.95")
+    mistaken = tool("train", *small, "--defense=agkd_bml", f"--workdir={run}", "--label_smoothing=0.95")
     assert mistaken.returncode == 2
     assert "label_smoothing" in mistaken.stderr
     assert not run.exists()
-    trained = tool("train", *SMALL, "--defense=agkd_bml", f"--workdir={run}")
+    trained = tool("train", *small, "--defense=agkd_bml", f"--workdir={run}")
     assert trained.returncode == 0, trained.stderr
     assert "val_robust_accuracy" in trained.stdout
     assert trained.stderr == ""
@@ -65,9 +53,9 @@ def test_train_evaluate_export_in_one_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_results_that_are_there_are_not_computed_again_and_settings_have_results_of_their_own(tmp_path):
+def test_results_that_are_there_are_not_computed_again_and_settings_have_results_of_their_own(tmp_path, tool, small):
     run = tmp_path / "run"
-    trained = tool("train", *SMALL, "--defense=undefended", f"--workdir={run}")
+    trained = tool("train", *small, "--defense=undefended", f"--workdir={run}")
     assert trained.returncode == 0, trained.stderr
     common = (f"--workdir={run}", "--num_examples=12", "--attacks=clean,fgsm")
     first = tool("evaluate", *common)
@@ -149,7 +137,7 @@ MISTAKES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path):
+def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path, tool):
     arguments, expected = MISTAKES[name]
     arguments = [argument.replace("/tmp/unused", str(tmp_path)) for argument in arguments]
     result = tool("train", *arguments)
@@ -159,7 +147,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_dry_run_prints_sizes_and_trains_nothing(tmp_path):
+def test_a_dry_run_prints_sizes_and_trains_nothing(tmp_path, tool):
     result = tool("train", "--flagfile=flags/digits/agkd_bml.flags", "--dry_run", f"--workdir={tmp_path}/run")
     assert result.returncode == 0, result.stderr
     for word in ("--attack_steps=2", "Parameters:", "Steps:", "Memory:"):

@@ -1,0 +1,34 @@
+"""What tests of the command lines share."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def tool():
+    """Runs a command line in a process of its own, as a user does."""
+
+    def run(name, *arguments):
+        command = [sys.executable, "-m", f"tools.{name}", *map(str, arguments)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Flags of a training that takes seconds."""
+    data = ("--dataset=digits", "--train_examples=64", "--validation_examples=20", "--eps=38/255")
+    return (
+        *data,
+        "--model=wrn-10-1",
+        "--batch_size=32",
+        "--epochs=1",
+        "--decay_epochs=",
+        "--validation_attack_steps=1",
+    )
