@@ -8,6 +8,8 @@ class Workdir:
 
     Attributes:
         flags: the resolved flags, relaunchable with `--flagfile`.
+        history: a line an epoch of what it logged, CSV; an epoch that was repeated after a crash is there twice.
+        environment: machine and versions of each sitting, JSON.
         checkpoints: what training resumes from.
         student: the trained classifier as a `.keras` file, as of the last checkpoint.
         tensorboard: event files.
@@ -20,6 +22,8 @@ class Workdir:
     def __init__(self, path):
         self.path = pathlib.Path(path)
         self.flags = self.path / "flags.txt"
+        self.history = self.path / "history.csv"
+        self.environment = self.path / "environment.json"
         self.checkpoints = self.path / "checkpoints"
         self.student = self.path / "student.keras"
         self.tensorboard = self.path / "tensorboard"

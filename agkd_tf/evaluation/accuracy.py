@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from agkd_tf.data.pixels import as_float
+from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation.checks import check_logits
 from agkd_tf.evaluation.interval import wilson_interval
@@ -53,6 +54,7 @@ class Result:
             "seed": self.seed,
             "seconds": round(self.seconds, 2),
             "images_per_second": round(self.num_examples / max(self.seconds, 1e-9), 2),
+            "environment": describe_environment(),
         }
 
 

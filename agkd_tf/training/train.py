@@ -1,10 +1,13 @@
 """Training a recipe in a folder, resumably."""
 
+import json
+
 import keras
 
 from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
-from agkd_tf.files import replacing
+from agkd_tf.files import replacing, write_text
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
 from agkd_tf.training.callbacks import StopOnNonFinite, Throughput, ValidateAverage
@@ -106,9 +109,11 @@ def train(
         )
     callbacks.append(hparams_callback(workdir.tensorboard, recipe.settings()))
     write_layout(workdir.tensorboard, [name for name in defense.trackers if name not in ("loss", "train_accuracy")])
-    # TensorBoard writes before the checkpoint says that the epoch is done: a crash in between repeats
-    # an epoch's points instead of losing them.
-    callbacks += [keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False), checkpoints]
+    # Both write before the checkpoint says that the epoch is done: a crash in between repeats an epoch's
+    # points instead of losing them.
+    callbacks.append(keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False))
+    callbacks += [keras.callbacks.CSVLogger(str(workdir.history), append=True), checkpoints]
+    _record_sitting(workdir, finished)
     steps = recipe.steps_per_epoch(dataset)
     defense.fit(
         training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed, first_step=finished * steps),
@@ -121,6 +126,12 @@ def train(
         verbose=verbose,
     )
     return _with_chosen_student(defense, workdir)
+
+
+def _record_sitting(workdir, finished):
+    sittings = json.loads(workdir.environment.read_text(encoding="utf-8")) if workdir.environment.exists() else []
+    sittings.append({"first_epoch": finished + 1, **describe_environment()})
+    write_text(workdir.environment, json.dumps(sittings, indent=2) + "\n")
 
 
 def _with_chosen_student(defense, workdir):

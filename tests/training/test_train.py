@@ -1,7 +1,9 @@
 """A run in a folder: resume, teacher, recipes."""
 
+import csv
 import dataclasses
 import importlib
+import json
 
 import keras
 import numpy as np
@@ -65,6 +67,13 @@ def test_a_resumed_run_equals_an_unbroken_one(data, tmp_path):
     train(SMALL, broken, data, verbose=0, panel_every=0)
     for a, b in zip(teacher, weights_of(broken.teacher), strict=True):
         np.testing.assert_array_equal(a, b)
+    with open(broken.history, encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["epoch"] for line in lines] == ["0", "1"]
+    assert all(float(line["val_robust_accuracy"]) >= 0 and float(line["images_per_second"]) > 0 for line in lines)
+    sittings = json.loads(broken.environment.read_text())
+    assert [sitting["first_epoch"] for sitting in sittings] == [1, 2]
+    assert all(sitting["tensorflow"] == tf.__version__ and sitting["cores"] >= 1 for sitting in sittings)
     other = dataclasses.replace(SMALL, teacher=str(broken.teacher.path))
     reference = Workdir(tmp_path / "reference")
     train(other, reference, data, verbose=0, panel_every=0)
