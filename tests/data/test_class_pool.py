@@ -138,7 +138,7 @@ def test_float_images_between_0_and_1_are_accepted(images, labels):
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, 255.0, np.nan])
 def test_float_images_outside_0_to_1_are_refused(value):
-    with pytest.raises(InputError, match=r"float images must be in \[0, 1\]"):
+    with pytest.raises(InputError, match=r"images must be uint8, or float in \[0, 1\]"):
         ClassPool(np.full((1, 1, 1, 1), value), [0], num_classes=1)
 
 
