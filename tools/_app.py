@@ -7,15 +7,16 @@ from absl import app, flags, logging
 from agkd_tf.errors import InputError
 
 
-def run(main, commands=()):
+def run(main, commands=(), words=False):
     """Runs `main(argv)` under absl; bad flags and `InputError` end in one line and exit code 2.
 
     Args:
         main: callable.
-        commands: words of which one must come first, as `argv[1]`; without any, only flags are taken.
+        commands: words of which one must come first, as `argv[1]`.
+        words: whether words may follow; without either, only flags are taken.
     """
     logging.set_verbosity(logging.WARNING)
-    app.run(lambda argv: _call(main, argv), flags_parser=lambda argv: _parse(argv, commands))
+    app.run(lambda argv: _call(main, argv), flags_parser=lambda argv: _parse(argv, commands, words))
 
 
 def fail(message):
@@ -24,7 +25,7 @@ def fail(message):
     sys.exit(2)
 
 
-def _parse(argv, commands):
+def _parse(argv, commands, words):
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:
@@ -33,7 +34,7 @@ def _parse(argv, commands):
         received = rest[1] if len(rest) > 1 else "nothing"
         fail(f"the first word must be one of {', '.join(commands)}. Received: {received}")
     stray = rest[2:] if commands else rest[1:]
-    if stray:
+    if stray and not words:
         fail(f"only flags are taken, as --name=value. Received: {' '.join(stray)}")
     return rest
 

@@ -22,7 +22,7 @@ printf '\n== export, and use without this project\n'
 }
 
 printf '\n== accuracy in %% on the 400 test images, with 95 %% intervals; l_inf eps 38/255\n'
-"$PYTHON" -m tools.report --workdirs=$runs/undefended,$runs/at,$runs/agkd_bml
+"$PYTHON" -m tools.report $runs/undefended $runs/at $runs/agkd_bml
 cat <<END
 
 Next:

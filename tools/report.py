@@ -1,39 +1,86 @@
-"""Prints the evaluations of several runs as one table.
+"""Gathers runs into the paper's tables, beside what the paper published.
 
-python -m tools.report --workdirs=runs/digits/undefended,runs/digits/at,runs/digits/agkd_bml
+  python -m tools.report runs/quickstart/*
+  python -m tools.report runs/cifar10/* --tables=1,2,3,5,6a --output=report
+
+Without --output the tables are printed; with it, they are written there: report.md, report.html (one page that
+needs nothing beside itself), and each table as CSV and LaTeX. Runs that differ in the seed alone are one row.
 """
 
+import json
 import pathlib
 
 from absl import flags
 
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import read_evaluation
+from agkd_tf.files import write_text
+from agkd_tf.report import TABLES, Run, comparison, filled_table, grouped, html_page
 from agkd_tf.workdir import Workdir
-from tools import _app
-from tools._table import comparison_table
+from tools import _app, _flags
 
 FLAGS = flags.FLAGS
+BY_NUMBER = {table.number: table for table in TABLES}
 
-flags.DEFINE_list("workdirs", [], "Folders of the runs, separated by commas.")
+flags.DEFINE_list("tables", [], f"Tables of the supplement to fill, of {', '.join(BY_NUMBER)}.")
+flags.DEFINE_list("attacks", [], "Columns of the comparison of all runs; what any run has if not given.")
+flags.DEFINE_list("figures", [], "PNG files to show on the page; the runs' own figures/ if not given.")
+flags.DEFINE_string("title", "AGKD-BML and its relatives", "Title of the page.")
+flags.DEFINE_string("output", None, "Folder to write; the tables are printed if not given.")
 
 
 def main(argv):
-    """Prints the table."""
-    del argv
-    if not FLAGS.workdirs:
-        raise InputError("`workdirs`, the runs' folders, are needed: --workdirs=runs/A,runs/B")
-    rows = {}
-    for path in FLAGS.workdirs:
-        evaluation = Workdir(path).evaluation
-        if not evaluation.is_file():
-            raise InputError(f"`workdirs`: {path} has no {evaluation.name}: python -m tools.evaluate --workdir={path}")
-        rows[path] = read_evaluation(evaluation)["attacks"]
-    names = [pathlib.Path(path).name for path in rows]
-    if len(set(names)) == len(names):
-        rows = dict(zip(names, rows.values(), strict=True))
-    print(comparison_table("model", rows))
+    """Prints or writes the report."""
+    paths = argv[1:]
+    if not paths:
+        raise InputError("the runs' folders are needed: python -m tools.report runs/A runs/B")
+    for number in FLAGS.tables:
+        if number not in BY_NUMBER:
+            raise InputError(f"`tables` must be of {', '.join(BY_NUMBER)}. Received: {number}")
+    groups = grouped([_run(path) for path in paths])
+    tables = [comparison(groups, FLAGS.attacks or None)]
+    tables += [filled_table(BY_NUMBER[number], groups) for number in FLAGS.tables]
+    text = "\n\n".join(map(_markdown, tables))
+    if not FLAGS.output:
+        print(text)
+        return
+    folder, figures = pathlib.Path(FLAGS.output), _figures(paths)
+    write_text(folder / "report.md", f"# {FLAGS.title}\n\n{text}\n")
+    write_text(folder / "report.html", html_page(FLAGS.title, tables, figures))
+    for name, table in zip(["all_runs", *(f"table_{number}" for number in FLAGS.tables)], tables, strict=True):
+        write_text(folder / f"{name}.csv", table.frame.to_csv())
+        write_text(folder / f"{name}.tex", table.frame.to_latex(escape=True, caption=table.heading))
+    print(f"{len(tables)} tables of {len(paths)} runs, {len(figures)} figures: {folder / 'report.html'}")
+
+
+def _run(path):
+    workdir = Workdir(path)
+    settings = _flags.read_flagfile(workdir.flags).settings()
+    if not workdir.evaluation.is_file():
+        raise InputError(f"{path} has no {workdir.evaluation.name}: python -m tools.evaluate --workdir={path}")
+    content = read_evaluation(workdir.evaluation)
+    sittings = json.loads(workdir.environment.read_text(encoding="utf-8")) if workdir.environment.is_file() else [None]
+    return Run(path, settings, content["attacks"], content, sittings[0])
+
+
+def _markdown(table):
+    lines = [f"## {table.heading}", "", _with_index(table.frame).to_markdown(index=False, disable_numparse=True)]
+    if table.notes:
+        lines += ["", *(f"- {note}" for note in table.notes)]
+    if table.missing:
+        lines += ["", "To fill what is empty:", "", *(f"    {line}" for line in table.missing)]
+    return "\n".join(lines)
+
+
+def _with_index(frame):
+    return frame.reset_index(names=["", " "][: frame.index.nlevels])
+
+
+def _figures(paths):
+    chosen = [pathlib.Path(path) for path in FLAGS.figures]
+    chosen = chosen or [file for path in paths for file in sorted(Workdir(path).figures.glob("*.png"))]
+    return {str(file): file.read_bytes() for file in chosen}
 
 
 if __name__ == "__main__":
-    _app.run(main)
+    _app.run(main, words=True)

@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -35,6 +36,24 @@ def test_train_evaluate_export_in_one_folder(tmp_path, tool, small):
     exported = tool("export", f"--workdir={run}")
     assert exported.returncode == 0, exported.stderr
     assert (run / "saved_model" / "saved_model.pb").is_file()
+    reported = tool("report", run, run / "teacher", f"--output={tmp_path}/report", "--tables=6a")
+    assert reported.returncode == 2
+    assert f"tools.evaluate --workdir={run}/teacher" in reported.stderr
+    reported = tool("report", run, f"--output={tmp_path}/report", "--tables=6a", "--title=Über uns")
+    assert reported.returncode == 0, reported.stderr
+    assert f"{100 * record['accuracy']:.2f}" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "Über uns" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    names = {f"{table}.{suffix}" for table in ("all_runs", "table_6a") for suffix in ("csv", "tex")}
+    assert {path.name for path in (tmp_path / "report").iterdir()} == names | {"report.md", "report.html"}
+    sampled = tool("sample_images", "--dataset=digits", f"--output={tmp_path}/images", "--count=2")
+    assert sampled.returncode == 0, sampled.stderr
+    images = sorted((tmp_path / "images").glob("*.png"))
+    classified = tool("classify", run / "saved_model", *images)
+    assert classified.returncode == 0, classified.stderr
+    pixels = np.stack([keras.utils.img_to_array(keras.utils.load_img(path, color_mode="grayscale")) for path in images])
+    student = keras.saving.load_model(run / "student.keras", compile=False)
+    for path, seen in zip(images, student.predict(pixels / 255, verbose=0).argmax(1), strict=True):
+        assert f"{path}: class {seen} " in classified.stdout
     source = (f"--saved_model={run}/saved_model", "--dataset=digits", "--eps=38/255", f"--record={tmp_path}/other.json")
     settings = ("--attacks=pgd-2", "--num_examples=20", f"--adversaries={tmp_path}/adversaries")
     served = tool("evaluate", *source, *settings)

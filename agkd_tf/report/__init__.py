@@ -1,0 +1,20 @@
+"""The paper's tables, filled from runs and set beside the published figures."""
+
+from agkd_tf.report.page import html_page
+from agkd_tf.report.published import TABLES, PublishedRow, PublishedTable
+from agkd_tf.report.runs import Measurement, Run, grouped, measurement
+from agkd_tf.report.tables import FilledTable, comparison, filled_table
+
+__all__ = [
+    "TABLES",
+    "FilledTable",
+    "Measurement",
+    "PublishedRow",
+    "PublishedTable",
+    "Run",
+    "comparison",
+    "filled_table",
+    "grouped",
+    "html_page",
+    "measurement",
+]

@@ -1,0 +1,212 @@
+"""The figures that AGKD-BML's supplement publishes, table by table.
+
+Source: Wang et al., AGKD-BML, ICCV 2021, supplementary material, Tables 1-6; figures in %.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedRow:
+    """One row.
+
+    Attributes:
+        title: as the supplement has it.
+        match: settings that a run of it has (see `Recipe.settings`).
+        recipe: flagfile that trains it.
+        figures: column -> figure.
+    """
+
+    title: str
+    match: dict
+    recipe: str
+    figures: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedTable:
+    """One table.
+
+    Attributes:
+        number: the supplement's, with a letter where it is taken apart here.
+        title: what it shows.
+        dataset: the data set's name here; of a run on another, no difference is given.
+        columns: column -> heading. A column is an attack's name, as evaluations have it; `ATTACK knn-K` for its
+            nearest neighbors; `transfer SOURCE` for adversaries of a run whose folder is called that.
+        rows: `PublishedRow`s.
+        also: settings of runs that are shown below the rows although they match none of them; None for no such runs.
+    """
+
+    number: str
+    title: str
+    dataset: str
+    columns: dict
+    rows: tuple[PublishedRow, ...]
+    also: dict | None = None
+
+
+UNDEFENDED = {"defense": "undefended"}
+AT, ALP, SML = {"defense": "at"}, {"defense": "alp"}, {"defense": "sml"}
+BILATERAL = {"defense": "bilateral", "target": "mc", "attack_steps": 1}
+FEATURE_SCATTER = {"defense": "feature_scatter", "attack_steps": 1}
+TWO_STEPS = {"defense": "agkd_bml", "mart": False, "attack_steps": 2}
+TEN_STEPS = {"defense": "agkd_bml", "mart": True, "attack_steps": 10}
+
+
+def _rows(folder, columns, rows):
+    return tuple(
+        PublishedRow(title, match, f"flags/{folder}/{recipe}.flags", dict(zip(columns, figures, strict=False)))
+        for title, match, recipe, *figures in rows
+    )
+
+
+_ROBUSTNESS = {
+    "clean": "clean",
+    "fgsm": "FGSM",
+    "bim-10": "BIM-10",
+    "pgd-10": "PGD-10",
+    "pgd-20": "PGD-20",
+    "cw-10": "CW-10",
+    "cw-20": "CW-20",
+    "mim-40": "MIM-40",
+}
+_TRANSFER = {"clean": "clean", "pgd-20": "PGD", "cw-20": "CW", "transfer source_vgg16": "VGG-16"}
+_TRANSFER |= {"transfer source_wrn": "Wide ResNet"}
+_NEIGHBORS = {"clean knn-50": "clean, k-NN", "clean": "clean, softmax"}
+_NEIGHBORS |= {"pgd-20 knn-50": "PGD-20, k-NN", "pgd-20": "PGD-20, softmax"}
+
+
+def _neighbors(number, title, folder, dataset, *figures):
+    matches = (("AT", AT, "at"), ("ALP", ALP, "alp"), ("SML", SML, "sml"), ("AGKD-BML", TWO_STEPS, "agkd_bml"))
+    rows = [(*row, *values) for row, values in zip(matches, figures, strict=True)]
+    title = f"k nearest neighbors (k = 50) beside the softmax, {title}"
+    return PublishedTable(number, title, dataset, _NEIGHBORS, _rows(folder, _NEIGHBORS, rows))
+
+
+TABLES = (
+    PublishedTable(
+        "1",
+        "robustness, Tiny ImageNet",
+        "tiny_imagenet",
+        _ROBUSTNESS,
+        _rows(
+            "tiny_imagenet",
+            _ROBUSTNESS,
+            [
+                ("UM", UNDEFENDED, "undefended", 64.62, 3.93, 0.17, 0.10, 0.07, 0.0, 0.0, 0.57),
+                ("Bilateral", BILATERAL, "bilateral", 58.70, 30.81, 20.98, 19.73, 18.98, 15.19, 14.61, 22.47),
+                ("FS", FEATURE_SCATTER, "feature_scatter", 53.81, 30.06, 20.59, 19.46, 18.52, 15.53, 14.68, 22.40),
+                ("AT", AT, "at", 42.29, 26.08, 20.41, 19.99, 19.59, 17.17, 16.92, 21.15),
+                ("ALP", ALP, "alp", 41.53, 21.53, 20.03, 20.18, 19.96, 16.80, None, 19.85),
+                ("SML", SML, "sml", 40.89, 22.12, 20.77, 20.89, 20.71, 17.48, None, 20.69),
+                ("AGKD-BML", TWO_STEPS, "agkd_bml", 53.21, 31.39, 23.55, 22.68, 21.78, 18.8, 18.03, 24.71),
+            ],
+        ),
+    ),
+    PublishedTable(
+        "2",
+        "AGKD-BML-10 under AutoAttack, CIFAR-10",
+        "cifar10",
+        {"autoattack": "AutoAttack"},
+        _rows(
+            "cifar10",
+            ("autoattack",),
+            [
+                ("WRN-28-10, decay at 100", TEN_STEPS | {"model": "wrn-28-10", "epochs": 105}, "agkd_bml_10", 50.80),
+                (
+                    "WRN-28-10, decay at 150",
+                    TEN_STEPS | {"model": "wrn-28-10", "epochs": 155},
+                    "agkd_bml_10_decay150",
+                    50.73,
+                ),
+                (
+                    "WRN-34-10, decay at 100",
+                    TEN_STEPS | {"model": "wrn-34-10", "epochs": 105},
+                    "agkd_bml_10_wrn34",
+                    51.05,
+                ),
+                (
+                    "WRN-34-10, decay at 150",
+                    TEN_STEPS | {"model": "wrn-34-10", "epochs": 155},
+                    "agkd_bml_10_wrn34_decay150",
+                    51.63,
+                ),
+            ],
+        ),
+        also=TEN_STEPS,
+    ),
+    PublishedTable(
+        "3",
+        "attention maps, CIFAR-10 (the attack is not stated; PGD-20 here)",
+        "cifar10",
+        {"pgd-20": "PGD-20"},
+        _rows(
+            "cifar10",
+            ("pgd-20",),
+            [
+                (title, {"defense": "agkd", "attention": attention}, recipe, figure)
+                for title, attention, recipe, figure in (
+                    ("class-relevant, GC-orig", "gradcam_orig", "agkd_gradcam_orig", 59.06),
+                    ("class-relevant, GC-false", "gradcam_false", "agkd_gradcam_false", 58.86),
+                    ("class-irrelevant, CAM-avg", "cam_avg", "agkd_cam_avg", 66.55),
+                    ("class-irrelevant, AGKD", "agkd", "agkd", 65.93),
+                )
+            ],
+        ),
+    ),
+    PublishedTable(
+        "5",
+        "adaptive eps, and adversaries of other networks, CIFAR-10",
+        "cifar10",
+        _TRANSFER,
+        _rows(
+            "cifar10",
+            _TRANSFER,
+            [
+                ("CAT-CE", {"defense": "cat_ce"}, "cat_ce", 93.48, 73.38, 61.88, 86.58, 88.66),
+                ("CAT-MIX", {"defense": "cat_mix"}, "cat_mix", 89.61, 73.16, 71.67, None, None),
+                (
+                    "AGKD-BML, eps 4/255",
+                    TWO_STEPS | {"eps": 4 / 255},
+                    "agkd_bml_eps4",
+                    95.04,
+                    77.45,
+                    69.06,
+                    89.12,
+                    91.98,
+                ),
+            ],
+        ),
+        also=TWO_STEPS,
+    ),
+    _neighbors(
+        "6a",
+        "CIFAR-10",
+        "cifar10",
+        "cifar10",
+        (87.1, 86.2, 47.5, 45.6),
+        (89.6, 89.8, 48.9, 48.5),
+        (86.3, 86.2, 51.7, 51.6),
+        (91.9, 92.0, 71.1, 71.0),
+    ),
+    _neighbors(
+        "6b",
+        "SVHN",
+        "svhn",
+        "svhn_cropped",
+        (91.5, 91.6, 45.8, 45.6),
+        (91.4, 91.3, 52.0, 52.2),
+        (84.3, 84.0, 52.0, 51.9),
+        (95.1, 95.0, 75.1, 74.9),
+    ),
+    _neighbors(
+        "6c",
+        "Tiny ImageNet",
+        "tiny_imagenet",
+        "tiny_imagenet",
+        (36.6, 42.3, 20.2, 19.6),
+        (35.2, 41.5, 20.3, 20.0),
+        (34.0, 40.6, 20.7, 20.7),
+        (51.8, 53.2, 21.0, 22.7),
+    ),
+)

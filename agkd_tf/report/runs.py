@@ -1,0 +1,107 @@
+"""Runs as a report sees them: what defined them, what was measured, which differ in the seed alone."""
+
+import dataclasses
+import math
+import re
+import statistics
+
+from agkd_tf.evaluation import wilson_interval
+
+# Settings that say where something is rather than what a run is.
+PLACES = ("seed", "teacher", "init_from")
+FIRST = re.compile(r"^(?P<attack>.*?)(?: \[first (?P<count>\d+)\])?$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One evaluated run.
+
+    Attributes:
+        path: its folder, as given.
+        settings: what defined it (see `Recipe.settings`).
+        attacks: results by name (see `agkd_tf.evaluation.read_evaluation`).
+        sections: the evaluation's other contents.
+        environment: machine and versions of its first sitting, or None.
+    """
+
+    path: str
+    settings: dict
+    attacks: dict
+    sections: dict
+    environment: dict | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """An accuracy.
+
+    Attributes:
+        accuracy: mean over seeds, in [0, 1].
+        low, high: of one seed, Wilson's 95 % interval over images; of several, mean -+ 1.96 standard errors of the
+            seeds.
+        num_examples: images.
+        whole: whether these are all of the split.
+        seeds: runs that it is a mean of.
+        spread: standard deviation over seeds, or None.
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    num_examples: int
+    whole: bool = True
+    seeds: int = 1
+    spread: float | None = None
+
+
+def grouped(runs):
+    """Returns lists of runs that differ in nothing but the seed, in the order in which they were given."""
+    groups = {}
+    for run in runs:
+        key = tuple(sorted((name, str(value)) for name, value in run.settings.items() if name not in PLACES))
+        groups.setdefault(key, []).append(run)
+    return list(groups.values())
+
+
+def measurement(group, column):
+    """Returns the `Measurement` of a column (see `PublishedTable.columns`) over a group of runs, or None.
+
+    The result on all images of the split counts; where there is none, the one on the most images.
+    """
+    found = [record for record in (_record(run, column) for run in group) if record is not None]
+    if not found:
+        return None
+    accuracies = [record["accuracy"] for _, record in found]
+    count, whole = min(record["num_examples"] for _, record in found), all(whole for whole, _ in found)
+    if len(found) == 1:
+        low, high = wilson_interval(round(accuracies[0] * count), count)
+        return Measurement(accuracies[0], low, high, count, whole)
+    mean, spread = statistics.fmean(accuracies), statistics.stdev(accuracies)
+    error = 1.96 * spread / math.sqrt(len(found))
+    return Measurement(mean, mean - error, mean + error, count, whole, len(found), spread)
+
+
+def attack_names(runs):
+    """Returns the attacks that any of the runs was evaluated under as it is, on all images or the first ones."""
+    names = (FIRST.match(key)["attack"] for run in runs for key in run.attacks)
+    return [name for name in dict.fromkeys(names) if "[" not in name]
+
+
+def _record(run, column):
+    """Returns (whether it is of all images, the result), or None."""
+    attack, _, detail = column.partition(" ")
+    candidates = []
+    for key, record in run.attacks.items():
+        match = FIRST.match(key)
+        if _is_attack(match["attack"], attack, detail):
+            found = record.get(detail) if detail.startswith("knn-") else record
+            if found is not None:
+                candidates.append((match["count"] is None, found["num_examples"], found))
+    whole, _, found = max(candidates, key=lambda candidate: candidate[:2], default=(None,) * 3)
+    return None if found is None else (whole, found)
+
+
+def _is_attack(name, attack, detail):
+    if attack == "transfer":
+        return name.startswith("transfer:") and name.rstrip("/").rpartition("/")[2] == detail
+    return name == attack

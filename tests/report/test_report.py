@@ -1,0 +1,137 @@
+import base64
+import dataclasses
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from agkd_tf.evaluation import wilson_interval
+from agkd_tf.report import (
+    TABLES,
+    PublishedRow,
+    PublishedTable,
+    Run,
+    comparison,
+    filled_table,
+    grouped,
+    html_page,
+    measurement,
+)
+from agkd_tf.training import Recipe
+from tools import _flags
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COLUMNS = {"clean": "clean", "pgd-20": "PGD-20", "clean knn-50": "k-NN", "transfer source_wrn": "WRN"}
+TABLE = PublishedTable(
+    "9",
+    "a table",
+    "cifar10",
+    COLUMNS,
+    (
+        PublishedRow("AT", {"defense": "at"}, "flags/cifar10/at.flags", {"clean": 86.2, "pgd-20": 45.6}),
+        PublishedRow("ALP", {"defense": "alp"}, "flags/cifar10/alp.flags", {"clean": 89.8}),
+    ),
+)
+
+
+def result(accuracy, count=400, **details):
+    return {"accuracy": accuracy, "num_examples": count, **details}
+
+
+def run(name="at", attacks=None, dataset="cifar10", defense="at", **fields):
+    recipe = Recipe(dataset=dataset, defense=defense, **fields)
+    return Run(f"runs/{name}", recipe.settings(), attacks or {"clean": result(0.9)}, {}, {"processor": "a chip"})
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.number)
+def test_each_published_row_has_a_recipe_that_its_runs_come_from(table):
+    for row in table.rows:
+        values = _flags.recipe_flag_values()
+        values([row.title, f"--flagfile={ROOT / row.recipe}"])
+        settings = _flags.recipe_from_flags(values).settings()
+        assert {name: settings[name] for name in row.match} == row.match, row.title
+        assert settings["dataset"] == table.dataset
+        header = [line for line in (ROOT / row.recipe).read_text().splitlines() if "# paper:" in line]
+        same = (other for tables in TABLES for other in tables.rows if other.recipe == row.recipe)
+        figures = [figure for other in same for figure in other.figures.values() if figure]
+        assert any(f"{figure:g}" in header[0] or f"{figure:.2f}" in header[0] for figure in figures), row.title
+        others = [other for other in table.rows if other is not row and other.match.items() <= settings.items()]
+        assert not others, row.title
+
+
+def test_cells_are_measured_published_and_their_difference():
+    attacks = {"clean": result(0.875, **{"knn-50": result(0.9)}), "pgd-20": result(0.5), "pgd-20 [seed 3]": result(0.1)}
+    attacks |= {"transfer:runs/old/source_wrn": result(0.25), "transfer:runs/source_vgg": result(0.75)}
+    filled = filled_table(TABLE, grouped([run(attacks=attacks)]))
+    low, high = wilson_interval(350, 400)
+    assert filled.frame.loc[("AT", "measured"), "clean"] == f"87.50 ({100 * low:.1f}-{100 * high:.1f})"
+    assert filled.frame.loc[("AT", "published")].tolist() == ["86.20", "45.60", "", ""]
+    assert filled.frame.loc[("AT", "difference")].tolist() == ["+1.30", "+4.40", "", ""]
+    assert [text.partition(" ")[0] for text in filled.frame.loc[("AT", "measured")]] == [
+        "87.50",
+        "50.00",
+        "90.00",
+        "25.00",
+    ]
+    assert filled.missing == ["ALP: python -m tools.train --flagfile=flags/cifar10/alp.flags --workdir=runs/..."]
+    assert filled.notes == ["AT: wrn-28-10, cifar10, all training images, 200 epochs, seed 0, a chip"]
+
+
+def test_an_empty_cell_names_the_command_that_fills_it():
+    (line,) = (line for line in filled_table(TABLE, [[run()]]).missing if line.startswith("AT"))
+    assert line.endswith("--workdir=runs/at --attacks=pgd-20,clean,transfer:runs/source_wrn --knn")
+
+
+def test_a_command_is_safe_to_paste():
+    (line,) = (line for line in filled_table(TABLE, [[run("a b")]]).missing if line.startswith("AT"))
+    assert "--workdir='runs/a b' " in line
+
+
+def test_a_run_on_other_data_gets_no_difference():
+    filled = filled_table(TABLE, [[run(dataset="digits")]])
+    assert filled.frame.loc[("AT", "measured"), "clean"].startswith("90.00")
+    assert not any(filled.frame.loc[("AT", "difference")])
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_row_with_their_mean_and_error():
+    accuracies = (0.5, 0.6, 0.55)
+    runs = [run(f"s{seed}", {"clean": result(value)}, seed=seed) for seed, value in enumerate(accuracies)]
+    groups = grouped([runs[0], run("other", momentum=0.5), *runs[1:]])
+    assert [[run.path for run in group] for group in groups] == [["runs/s0", "runs/s1", "runs/s2"], ["runs/other"]]
+    found = measurement(groups[0], "clean")
+    error = 1.96 * np.std(accuracies, ddof=1) / np.sqrt(3)
+    assert (found.accuracy, found.high - found.accuracy) == pytest.approx((0.55, error))
+    assert (found.seeds, found.spread) == (3, pytest.approx(np.std(accuracies, ddof=1)))
+    shown = comparison(groups).frame
+    assert shown.index.tolist() == ["s0", "other"]
+    assert "3 seeds" in shown.loc["s0", "clean"]
+
+
+def test_the_result_on_all_images_counts_else_the_one_on_most():
+    attacks = {"fgsm [first 20]": result(0.1, 20), "fgsm [first 100]": result(0.2, 100)}
+    assert measurement([run(attacks=attacks)], "fgsm").accuracy == 0.2
+    assert measurement([run(attacks=attacks | {"fgsm": result(0.3, 50)})], "fgsm").accuracy == 0.3
+    assert measurement([run(attacks=attacks)], "pgd-20") is None
+    frame = comparison([[run(attacks=attacks | {"fgsm [linf 4/255]": result(0.4)})]]).frame
+    assert frame.columns.tolist() == ["fgsm"]
+    assert frame.loc["at", "fgsm"].endswith("first 100)")
+
+
+def test_runs_beside_the_published_rows_are_shown_where_the_table_wants_them():
+    beside = [run("ten", defense="agkd_bml", model="wrn-10-2")]
+    assert "ten" not in filled_table(TABLE, [beside]).frame.index.get_level_values(0)
+    wanted = dataclasses.replace(TABLE, also={"defense": "agkd_bml"})
+    frame = filled_table(wanted, [beside]).frame
+    assert frame.loc["ten"].index.tolist() == ["measured"]
+
+
+def test_the_page_needs_nothing_beside_itself_and_escapes_names():
+    runs = [run("<b>bold</b>")]
+    page = html_page("A <title>", [comparison([runs]), filled_table(TABLE, [runs])], {"a & b.png": b"\x89PNG"})
+    (picture,) = re.findall(r'src="data:image/png;base64,([^"]*)"', page)
+    assert base64.b64decode(picture) == b"\x89PNG"
+    assert "http" not in page
+    assert "<b>bold" not in page
+    assert "A &lt;title&gt;" in page
+    assert page.count("<table") == 2
