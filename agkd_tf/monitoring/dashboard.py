@@ -25,21 +25,19 @@ def hparams_callback(folder, settings):
 
 
 def write_layout(folder, terms):
-    """Writes the layout of TensorBoard's Custom Scalars: accuracies in one chart, the loss and its terms each in one.
+    """Writes the layout of TensorBoard's Custom Scalars: a chart for each accuracy, the loss, and each of its terms.
 
     Args:
         folder: TensorBoard folder of the run.
         terms: names of the loss' terms.
     """
-    charts = {"accuracies": [f"epoch_{name}$" for name in ACCURACIES]}
-    charts |= {name: [f"epoch_{name}$"] for name in ("loss", *terms)}
-    groups = {"accuracy": ["accuracies"], "loss and its terms": ["loss", *terms]}
+    groups = {"accuracy": ACCURACIES, "loss and its terms": ("loss", *terms)}
     layout = layout_pb2.Layout(
         category=[
             layout_pb2.Category(
                 title=title,
                 chart=[
-                    layout_pb2.Chart(title=name, multiline=layout_pb2.MultilineChartContent(tag=charts[name]))
+                    layout_pb2.Chart(title=name, multiline=layout_pb2.MultilineChartContent(tag=[f"epoch_{name}$"]))
                     for name in names
                 ],
             )

@@ -31,16 +31,14 @@ def test_settings_reach_the_table_of_runs(tmp_path):
     assert ended
 
 
-def test_charts_group_accuracies_and_give_each_term_its_own(tmp_path):
+def test_each_accuracy_and_each_term_has_its_chart(tmp_path):
     write_layout(tmp_path, ["cross_entropy", "attention"])
     (value,) = values(tmp_path)
     layout = layout_pb2.Layout.FromString(value.tensor.string_val[0])
     charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
-    assert list(charts) == ["accuracies", "loss", "cross_entropy", "attention"]
-
-    def shown(chart, tag):
-        return any(re.match(pattern, tag) for pattern in charts[chart])
-
-    assert all(shown("accuracies", tag) for tag in ("epoch_accuracy", "epoch_robust_accuracy", "epoch_train_accuracy"))
-    assert shown("loss", "epoch_loss")
-    assert not shown("loss", "epoch_loss_scale")
+    assert [len(category.chart) for category in layout.category] == [3, 3]
+    names = ["accuracy", "robust_accuracy", "train_accuracy", "loss", "cross_entropy", "attention"]
+    assert list(charts) == names
+    for chart, patterns in charts.items():
+        shown = [name for name in [*names, "loss_scale"] if any(re.match(tag, f"epoch_{name}") for tag in patterns)]
+        assert shown == [chart]
