@@ -25,7 +25,7 @@ from agkd_tf.attacks.targets import ranked_other_class
 from agkd_tf.errors import InputError
 from agkd_tf.randomness import named_seed, uniform_per_example, variant_seed
 
-ITERATIONS, TARGETS, QUERIES = 100, 9, 5000
+ITERATIONS, TARGETS, QUERIES, PASSES = 100, 9, 5000, 20
 # What a ratio needs at least; with fewer classes the margin takes its place.
 CLASSES_NEEDED = {"dlr": 3, "targeted_dlr": 4}
 UNTARGETED = {"cross_entropy": cross_entropy, "dlr": difference_of_logits_ratio, "margin": margin}
@@ -42,6 +42,7 @@ class AutoPGD(Part):
         norm: linf or l2.
         steps: iterations.
         variants: runs; of targeted_dlr, the k-th approaches the clean image's k-th wrong class.
+        passes: forward passes that each look at a point is the mean of; more than one for random networks.
     """
 
     name: str
@@ -50,14 +51,16 @@ class AutoPGD(Part):
     norm: str = "linf"
     steps: int = ITERATIONS
     variants: int = 1
+    passes: int = 1
 
     def __call__(self, logits, images, labels, indices, seed, variant=0):
         seed = variant_seed(named_seed(seed, self.name), variant)
         objective = self._objective(logits(images), labels, variant)
 
         def judge(adv):
-            scores = logits(adv)
-            return objective(scores), tf.not_equal(tf.argmax(scores, axis=1, output_type=tf.int32), labels)
+            scores = [logits(adv) for _ in range(self.passes)]
+            seen = tf.argmax(tf.add_n(scores), axis=1, output_type=tf.int32)
+            return tf.add_n([objective(each) for each in scores]) / self.passes, tf.not_equal(seen, labels)
 
         start = edge_per_example(indices, images.shape[1:], seed, self.eps, self.norm)
         adv, _ = auto_pgd(judge, images, eps=self.eps, steps=self.steps, start=start, norm=NORMS[self.norm])
@@ -153,6 +156,12 @@ def auto_attack(eps, norm="linf", *, num_classes):
     """Returns the parts of standard AutoAttack: APGD-CE, APGD-T, FAB-T, Square."""
     targeted = {"num_classes": num_classes}
     return (*apgd_ce(eps, norm), *apgd_t(eps, norm, **targeted), *fab_t(eps, norm, **targeted), *square(eps, norm))
+
+
+def auto_attack_rand(eps, norm="linf", *, num_classes):
+    """Returns the parts of AutoAttack's version for random networks: APGD-CE and APGD-DLR on the mean of 20 passes."""
+    parts = (*apgd_ce(eps, norm), *apgd_dlr(eps, norm, num_classes=num_classes))
+    return tuple(dataclasses.replace(part, passes=PASSES) for part in parts)
 
 
 def _ratio(name, num_classes):

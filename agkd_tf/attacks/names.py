@@ -57,6 +57,7 @@ GRADIENT_ATTACKS = {
 }
 ENSEMBLES = {
     "autoattack": auto_attack.auto_attack,
+    "autoattack-rand": auto_attack.auto_attack_rand,
     "apgd-ce": auto_attack.apgd_ce,
     "apgd-dlr": auto_attack.apgd_dlr,
     "apgd-t": auto_attack.apgd_t,

@@ -86,7 +86,7 @@ SIGNS = {
     "random outputs": (
         "two passes over one image give different logits",
         "a random layer: an attack sees other gradients than the evaluation",
-        "average the logits or gradients of many passes in the attack",
+        "judge by autoattack-rand, whose every look is the mean of 20 passes",
     ),
 }
 

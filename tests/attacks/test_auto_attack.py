@@ -268,6 +268,29 @@ def test_squares_l2_bump_has_two_halves_of_opposite_sign_and_unit_length(side):
     np.testing.assert_array_equal(turned, bump.T)
 
 
+def test_passes_over_a_network_without_chance_change_nothing(network, correct):
+    one, four = (AutoPGD("apgd-ce", "cross_entropy", EPS["linf"], steps=10, passes=passes) for passes in (1, 4))
+    np.testing.assert_allclose(four(network, *correct, SEED), one(network, *correct, SEED), atol=1e-5)
+
+
+def test_many_passes_see_through_a_networks_chance():
+    # Both classes' scores rise with the brightness of half of the pixels; noise hides which.
+    images, labels, half = tf.fill([4, 8, 8, 1], 0.5), tf.zeros([4], tf.int32), np.arange(64).reshape(8, 8, 1) < 32
+
+    def lead(x):
+        return tf.reduce_sum(tf.where(half, x, -x), [1, 2, 3])
+
+    def noisy(x):
+        noise = tf.random.normal(tf.shape(x), stddev=3.0)
+        scores = tf.reduce_sum(tf.where(half, 1.0 + noise, -1.0 + noise) * x, [1, 2, 3])
+        return tf.stack([scores, tf.zeros_like(scores)], 1)
+
+    tf.random.set_seed(0)
+    once, often = (AutoPGD("apgd-ce", "cross_entropy", 0.1, steps=5, passes=passes) for passes in (1, 20))
+    leads = [np.mean(lead(attack(noisy, images, labels, tf.range(4), SEED))) for attack in (once, often)]
+    assert leads[1] < leads[0] - 0.5
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_few_classes_work(images, classes):
     def few(x):

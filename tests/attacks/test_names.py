@@ -48,6 +48,12 @@ def test_standard_autoattack_is_its_four_parts_in_order():
     assert len(parse_attack("autoattack", eps=EPS, num_classes=10).stages) == 1 + 1 + 9 + 9 + 1
 
 
+def test_autoattack_for_random_networks_is_its_two_parts_over_20_passes():
+    _, ce, dlr = parse_attack("autoattack-rand", eps=EPS, num_classes=10).parts
+    assert ce == AutoPGD("apgd-ce", "cross_entropy", EPS, passes=20)
+    assert dlr == AutoPGD("apgd-dlr", "dlr", EPS, passes=20)
+
+
 def test_fewer_classes_have_fewer_targets():
     assert parse_attack("apgd-t", eps=EPS, num_classes=4).parts[1].variants == 3
     assert len(parse_attack("autoattack", eps=EPS, num_classes=2).stages) == 5
