@@ -5,6 +5,7 @@ import os
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from agkd_tf.data.image_dataset import Examples
 from agkd_tf.errors import InputError, check_range
@@ -121,7 +122,10 @@ def _read_split(builder, split, image_size):
     batch = 1 if None in dataset.element_spec["image"].shape else 1000
     images, labels, start = None, np.empty(count, np.int32), 0
     try:
-        for part in dataset.batch(batch).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+        batches = dataset.batch(batch).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+        # Shown on a terminal, where reading takes long.
+        shown = {"total": -(-count // batch), "unit": " images", "unit_scale": batch, "delay": 5, "disable": None}
+        for part in tqdm(batches, desc=f"Reading {builder.name}/{split}", leave=False, **shown):
             if images is None:
                 images = np.empty((count, *part["image"].shape[1:]), np.uint8)
             if part["image"].shape[1:] != images.shape[1:]:
