@@ -162,7 +162,7 @@ class Defense(keras.Model, abc.ABC):
         """Compiles as `get_compile_config` described."""
         self.compile(keras.saving.deserialize_keras_object(config["optimizer"]), jit_compile=config["jit_compile"])
 
-    def fit(self, x=None, y=None, *, callbacks=None, **kwargs):
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
         """As `keras.Model.fit`, and gives a bounded pool its sample of each epoch.
 
         Raises:
@@ -174,7 +174,7 @@ class Defense(keras.Model, abc.ABC):
         if self.pool is not None and self.pool.bounded:
             refresh = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.pool.refresh(epoch))
             callbacks.insert(0, refresh)
-        return super().fit(x, y, callbacks=callbacks, **kwargs)
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def train_step(self, data):
         """Crafts, learns, and returns the running means of the loss and its terms."""

@@ -31,6 +31,11 @@ def test_weights_that_no_loss_would_heed_are_refused(defense, digits, argument):
         defense.fit(digits.train.images[:16], digits.train.labels[:16], verbose=0, **argument)
 
 
+def test_arguments_may_be_given_by_place_as_keras_takes_them(defense, digits):
+    history = defense.fit(digits.train.images[:32], digits.train.labels[:32], 16, 2, 0)
+    assert history.params == {"verbose": 0, "epochs": 2, "steps": 2}
+
+
 def test_images_from_0_to_255_in_floats_are_refused(defense, digits):
     with pytest.raises(InputError, match=r"divide by 255"):
         defense.fit(digits.train.images[:16].astype(np.float32), digits.train.labels[:16], verbose=0)
