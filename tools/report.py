@@ -58,9 +58,9 @@ def _run(path):
     settings = _flags.read_flagfile(workdir.flags).settings()
     if not workdir.evaluation.is_file():
         raise InputError(f"{path} has no {workdir.evaluation.name}: python -m tools.evaluate --workdir={path}")
-    content = read_evaluation(workdir.evaluation)
+    attacks = read_evaluation(workdir.evaluation)["attacks"]
     sittings = json.loads(workdir.environment.read_text(encoding="utf-8")) if workdir.environment.is_file() else [None]
-    return Run(path, settings, content["attacks"], content, sittings[0])
+    return Run(path, settings, attacks, sittings[0])
 
 
 def _markdown(table):

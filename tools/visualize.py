@@ -82,19 +82,21 @@ def _attention():
     examples = dataset.split(FLAGS.split)
     if FLAGS.images:
         places = _numbers("images", len(examples))
+        adversaries, _ = _attacked(subject, examples.take(np.array(places)), FLAGS.attack, eps)
     else:
         looked_at = examples.take(slice(0, FLAGS.num_examples))
-        clean, broken = (_attacked(subject, looked_at, name, eps)[1] for name in ("clean", FLAGS.attack))
+        _, clean = _attacked(subject, looked_at, "clean", eps)
+        adversaries, broken = _attacked(subject, looked_at, FLAGS.attack, eps)
         places = most_attacked(looked_at.labels, clean, broken, FLAGS.rows)
+        # The very adversaries that fooled: attacked by themselves they would start elsewhere.
+        adversaries = adversaries[places]
         if not places:
             raise InputError(
                 f"`attack` {FLAGS.attack} breaks none of {len(looked_at)} images: choose some with --images"
             )
-    chosen = examples.take(np.array(places))
-    adversaries, _ = _attacked(subject, chosen, FLAGS.attack, eps)
     figure = attention_figure(
         subject.classifier,
-        chosen,
+        examples.take(np.array(places)),
         adversaries,
         eps=eps,
         class_names=dataset.class_names,

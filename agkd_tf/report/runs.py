@@ -20,14 +20,12 @@ class Run:
         path: its folder, as given.
         settings: what defined it (see `Recipe.settings`).
         attacks: results by name (see `agkd_tf.evaluation.read_evaluation`).
-        sections: the evaluation's other contents.
         environment: machine and versions of its first sitting, or None.
     """
 
     path: str
     settings: dict
     attacks: dict
-    sections: dict
     environment: dict | None = None
 
 

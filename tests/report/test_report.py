@@ -41,7 +41,7 @@ def result(accuracy, count=400, **details):
 
 def run(name="at", attacks=None, dataset="cifar10", defense="at", **fields):
     recipe = Recipe(dataset=dataset, defense=defense, **fields)
-    return Run(f"runs/{name}", recipe.settings(), attacks or {"clean": result(0.9)}, {}, {"processor": "a chip"})
+    return Run(f"runs/{name}", recipe.settings(), attacks or {"clean": result(0.9)}, {"processor": "a chip"})
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.number)
