@@ -14,6 +14,7 @@ class Workdir:
         student: the trained classifier as a `.keras` file, as of the last checkpoint.
         tensorboard: event files.
         evaluation: results of `tools.evaluate`, JSON.
+        cost: what `tools.benchmark` measured of its training, JSON.
         saved_model: what `tools.export` writes.
         figures: pictures that `tools.visualize` draws of the run alone.
         teacher: the folder of the teacher's own run, where this run trained one.
@@ -28,6 +29,7 @@ class Workdir:
         self.student = self.path / "student.keras"
         self.tensorboard = self.path / "tensorboard"
         self.evaluation = self.path / "evaluation.json"
+        self.cost = self.path / "cost.json"
         self.saved_model = self.path / "saved_model"
         self.figures = self.path / "figures"
 

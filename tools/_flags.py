@@ -303,16 +303,45 @@ def read_flagfile(path):
     Raises:
         InputError: if the file is missing or holds what no flag accepts.
     """
-    values = flags.FlagValues()
-    define_data(values)
-    define_recipe(values)
-    flags.DEFINE_string("workdir", None, "The run's folder.", values)
     if not path.is_file():
         raise InputError(f"`workdir` has no {path.name}: it is not a run's folder. Received: {str(path.parent)!r}")
     try:
-        values(["flagfile", *path.read_text(encoding="utf-8").split("\n")])
-    except (flags.Error, UnicodeDecodeError) as error:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
         raise InputError(f"{path} cannot be read as a flagfile: {error}") from error
+    return _parsed(path, lines)
+
+
+def read_recipe(path, overrides=()):
+    """Returns the `Recipe` of a flagfile, such as those in `flags/`, or of a run's folder.
+
+    Args:
+        path: `pathlib.Path`.
+        overrides: flags that come after the file's, such as `--batch_size=8`.
+
+    Raises:
+        InputError: if there is none, or it holds what no flag accepts.
+    """
+    flagfile = path / "flags.txt" if path.is_dir() else path
+    if not flagfile.is_file():
+        raise InputError(f"a recipe's flagfile or a run's folder is needed. Received: {str(path)!r}")
+    return _parsed(flagfile, [f"--flagfile={flagfile}", *overrides])
+
+
+def given_recipe_flags(flag_values=flags.FLAGS):
+    """Returns the lines of the flags that define a run and were given."""
+    return [flag_values[name].serialize() for name in recipe_flag_values() if flag_values[name].present]
+
+
+def _parsed(path, arguments):
+    values = recipe_flag_values()
+    flags.DEFINE_string("workdir", None, "The run's folder.", values)
+    try:
+        words = values(["flagfile", *arguments])[1:]
+    except flags.Error as error:
+        raise InputError(f"{path} cannot be read as a flagfile: {error}") from error
+    if any(word.strip() for word in words):
+        raise InputError(f"{path} cannot be read as a flagfile: {' '.join(words).strip()!r} is no flag")
     return recipe_from_flags(values)
 
 

@@ -1,5 +1,7 @@
 """Results as readable tables."""
 
+from agkd_tf.benchmark import ratio
+
 
 def results_table(title, results):
     """Returns a plain-text table of one model's accuracies in percent, an attack a line.
@@ -30,6 +32,10 @@ def comparison_table(heading, rows):
     columns = list(dict.fromkeys(name for results in rows.values() for name in results))
     lines = [[heading, *columns]]
     lines += [[title, *(_cell(results.get(name)) for name in columns)] for title, results in rows.items()]
+    return _aligned(lines)
+
+
+def _aligned(lines):
     first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
     return "\n".join(
         f"{title:<{first}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, others, strict=True))
@@ -54,6 +60,35 @@ def separation_table(separations, *, neighbors, attack):
         low, high = found.silhouette_interval
         lines.append(f"{title:<{width}}  {purity:>{len(heading)}}  {found.silhouette:>8.3f} ({low:.3f} to {high:.3f})")
     return "\n".join(lines)
+
+
+def timing_table(timings, records):
+    """Returns a plain-text table of benchmarks, one a line, and how many times the first one's speed each has.
+
+    Args:
+        timings: dict of title -> `agkd_tf.benchmark.Timing`.
+        records: dict of title -> facts, times and totals for JSON.
+    """
+    first = next(iter(timings.values()))
+    headings = ["", "s/step (min-max)", "images/s", "times the first", "first step, s", "peak memory, MiB"]
+    training = "hours" in next(iter(records.values()))
+    headings += ["s/epoch", "epochs", "hours"] if training else []
+    lines = [headings]
+    for title, timing in timings.items():
+        record, (middle, low, high) = records[title], ratio(timing, first)
+        fastest, slowest = min(timing.seconds), max(timing.seconds)
+        line = [
+            title,
+            f"{timing.median:.3f} ({fastest:.3f}-{slowest:.3f})",
+            f"{timing.images_per_second:,.1f}",
+            f"{middle:.2f} ({low:.2f}-{high:.2f})",
+            f"{record['first_step_seconds']:.1f}",
+            f"{record['peak_memory_mib']:,.0f}",
+        ]
+        if training:
+            line += [f"{record['seconds_per_epoch']:,.0f}", str(record["epochs"]), f"{record['hours']:,.2f}"]
+        lines.append(line)
+    return _aligned(lines)
 
 
 def audit_table(signs):

@@ -1,10 +1,11 @@
 """Gathers runs into the paper's tables, beside what the paper published.
 
   python -m tools.report runs/quickstart/*
-  python -m tools.report runs/cifar10/* --tables=1,2,3,5,6a --output=report
+  python -m tools.report runs/cifar10/* runs/cost/* --tables=1,2,3,4,4b,5,6a --output=report
 
-Without --output the tables are printed; with it, they are written there: report.md, report.html (one page that
-needs nothing beside itself), and each table as CSV and LaTeX. Runs that differ in the seed alone are one row.
+A run is a folder with an evaluation, or with what tools.benchmark measured. Without --output the tables are printed;
+with it, they are written there: report.md, report.html (one page that needs nothing beside itself), and each table
+as CSV and LaTeX. Runs that differ in the seed alone are one row: mean, standard deviation, interval.
 """
 
 import json
@@ -38,16 +39,17 @@ def main(argv):
         if number not in BY_NUMBER:
             raise InputError(f"`tables` must be of {', '.join(BY_NUMBER)}. Received: {number}")
     groups = grouped([_run(path) for path in paths])
-    tables = [comparison(groups, FLAGS.attacks or None)]
-    tables += [filled_table(BY_NUMBER[number], groups) for number in FLAGS.tables]
-    text = "\n\n".join(map(_markdown, tables))
+    tables = {f"table_{number}": filled_table(BY_NUMBER[number], groups) for number in FLAGS.tables}
+    if any(run.attacks for group in groups for run in group):
+        tables = {"all_runs": comparison(groups, FLAGS.attacks or None), **tables}
+    text = "\n\n".join(map(_markdown, tables.values()))
     if not FLAGS.output:
         print(text)
         return
     folder, figures = pathlib.Path(FLAGS.output), _figures(paths)
     write_text(folder / "report.md", f"# {FLAGS.title}\n\n{text}\n")
-    write_text(folder / "report.html", html_page(FLAGS.title, tables, figures))
-    for name, table in zip(["all_runs", *(f"table_{number}" for number in FLAGS.tables)], tables, strict=True):
+    write_text(folder / "report.html", html_page(FLAGS.title, tables.values(), figures))
+    for name, table in tables.items():
         write_text(folder / f"{name}.csv", table.frame.to_csv())
         write_text(folder / f"{name}.tex", table.frame.to_latex(escape=True, caption=table.heading))
     print(f"{len(tables)} tables of {len(paths)} runs, {len(figures)} figures: {folder / 'report.html'}")
@@ -56,11 +58,15 @@ def main(argv):
 def _run(path):
     workdir = Workdir(path)
     settings = _flags.read_flagfile(workdir.flags).settings()
-    if not workdir.evaluation.is_file():
+    if not workdir.evaluation.is_file() and not workdir.cost.is_file():
         raise InputError(f"{path} has no {workdir.evaluation.name}: python -m tools.evaluate --workdir={path}")
-    attacks = read_evaluation(workdir.evaluation)["attacks"]
-    sittings = json.loads(workdir.environment.read_text(encoding="utf-8")) if workdir.environment.is_file() else [None]
-    return Run(path, settings, attacks, sittings[0])
+    attacks = read_evaluation(workdir.evaluation)["attacks"] if workdir.evaluation.is_file() else {}
+    (first, *_), cost = _json(workdir.environment, [None]), _json(workdir.cost, None)
+    return Run(path, settings, attacks, first or (cost or {}).get("environment"), cost)
+
+
+def _json(path, otherwise):
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else otherwise
 
 
 def _markdown(table):

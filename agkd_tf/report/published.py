@@ -1,6 +1,6 @@
 """The figures that AGKD-BML's supplement publishes, table by table.
 
-Source: Wang et al., AGKD-BML, ICCV 2021, supplementary material, Tables 1-6; figures in %.
+Source: Wang et al., AGKD-BML, ICCV 2021, supplementary material, Tables 1-6 and section 4; accuracies in %.
 """
 
 import dataclasses
@@ -32,9 +32,11 @@ class PublishedTable:
         title: what it shows.
         dataset: the data set's name here; of a run on another, no difference is given.
         columns: column -> heading. A column is an attack's name, as evaluations have it; `ATTACK knn-K` for its
-            nearest neighbors; `transfer SOURCE` for adversaries of a run whose folder is called that.
+            nearest neighbors; `transfer SOURCE` for adversaries of a run whose folder is called that; `cost NAME`
+            for what a training costs, as `agkd_tf.benchmark.Cost.record` names it, or `cost attack_steps`.
         rows: `PublishedRow`s.
-        also: settings of runs that are shown below the rows although they match none of them; None for no such runs.
+        also: settings of runs that are shown below the rows although they match none of them; {} for all runs
+            that have something to show, None for none.
     """
 
     number: str
@@ -70,6 +72,15 @@ _ROBUSTNESS = {
     "cw-20": "CW-20",
     "mim-40": "MIM-40",
 }
+_COST = {
+    "cost attack_steps": "steps",
+    "cost seconds_per_epoch": "s/epoch",
+    "cost epochs": "epochs",
+    "cost hours": "hours",
+    "cost images_per_second": "images/s",
+    "cost peak_memory_mib": "peak memory, MiB",
+}
+_EQUAL_TIME = {name: _COST[name] for name in ("cost attack_steps", "cost seconds_per_epoch")} | {"pgd-20": "PGD-20"}
 _TRANSFER = {"clean": "clean", "pgd-20": "PGD", "cw-20": "CW", "transfer source_vgg16": "VGG-16"}
 _TRANSFER |= {"transfer source_wrn": "Wide ResNet"}
 _NEIGHBORS = {"clean knn-50": "clean, k-NN", "clean": "clean, softmax"}
@@ -151,6 +162,39 @@ TABLES = (
                     ("class-irrelevant, CAM-avg", "cam_avg", "agkd_cam_avg", 66.55),
                     ("class-irrelevant, AGKD", "agkd", "agkd", 65.93),
                 )
+            ],
+        ),
+    ),
+    PublishedTable(
+        "4",
+        "cost of training, CIFAR-10 (published: one V100; the networks of other rows may differ)",
+        "cifar10",
+        _COST,
+        _rows(
+            "cifar10",
+            _COST,
+            [
+                ("Bilateral", BILATERAL, "bilateral", 1, 211, 200, 11.7),
+                ("FS", FEATURE_SCATTER, "feature_scatter", 1, 342, 200, 19.0),
+                ("AT", AT, "at", 7, 502, 200, 27.9),
+                ("SML", SML, "sml", 7, 2234, 55, 34.1),
+                ("AGKD-BML", TWO_STEPS, "agkd_bml", 2, 528, 200, 29.3),
+            ],
+        ),
+        also={},
+    ),
+    PublishedTable(
+        "4b",
+        "about equal running time, CIFAR-10",
+        "cifar10",
+        _EQUAL_TIME,
+        _rows(
+            "cifar10",
+            _EQUAL_TIME,
+            [
+                ("FS, 2 steps", {"defense": "feature_scatter", "attack_steps": 2}, "feature_scatter_2", 2, 470, 70.51),
+                ("Bilateral, 4 steps", BILATERAL | {"attack_steps": 4}, "bilateral_4", 4, 453, 59.99),
+                ("AGKD-BML, 2 steps", TWO_STEPS, "agkd_bml", 2, 528, 71.02),
             ],
         ),
     ),

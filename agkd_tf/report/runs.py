@@ -14,19 +14,21 @@ FIRST = re.compile(r"^(?P<attack>.*?)(?: \[first (?P<count>\d+)\])?$")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One evaluated run.
+    """One run, evaluated or measured in time.
 
     Attributes:
         path: its folder, as given.
         settings: what defined it (see `Recipe.settings`).
         attacks: results by name (see `agkd_tf.evaluation.read_evaluation`).
         environment: machine and versions of its first sitting, or None.
+        cost: of its training (see `agkd_tf.benchmark.Cost.record`), or None.
     """
 
     path: str
     settings: dict
     attacks: dict
     environment: dict | None = None
+    cost: dict | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +79,19 @@ def measurement(group, column):
     mean, spread = statistics.fmean(accuracies), statistics.stdev(accuracies)
     error = 1.96 * spread / math.sqrt(len(found))
     return Measurement(mean, mean - error, mean + error, count, whole, len(found), spread)
+
+
+def cost(group, name):
+    """Returns a number of what the training of a group of runs costs, or None where it was not measured.
+
+    Args:
+        group: `Run`s of one recipe; the first that was measured counts.
+        name: an entry of `agkd_tf.benchmark.Cost.record`, or `attack_steps`.
+    """
+    measured = next((run for run in group if run.cost is not None), None)
+    if measured is None:
+        return None
+    return {"attack_steps": measured.settings.get("attack_steps", 0), **measured.cost}[name]
 
 
 def attack_names(runs):

@@ -6,9 +6,7 @@ import shlex
 import pandas
 
 from agkd_tf.report.published import PublishedRow
-from agkd_tf.report.runs import attack_names, measurement
-
-SOURCES = ("measured", "published", "difference")
+from agkd_tf.report.runs import Measurement, attack_names, cost, measurement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,20 +39,18 @@ def filled_table(table, groups):
     rows = [(row, [group for group in groups if _matches(group[0].settings, row.match)]) for row in table.rows]
     shown = [group for _, matching in rows for group in matching]
     for title, group in zip(_titles(groups), groups, strict=True):
-        if table.also is not None and group not in shown and _matches(group[0].settings, table.also):
+        wanted = table.also is not None and group not in shown and _matches(group[0].settings, table.also)
+        if wanted and any(_cell(group, column) is not None for column in table.columns):
             rows.append((PublishedRow(title, {}, "", {}), [group]))
     for row, matching in rows:
-        if not matching:
-            missing.append(f"{row.title}: python -m tools.train --flagfile={row.recipe} --workdir=runs/...")
         for group in matching or [[]]:
             title = row.title if len(matching) < 2 else f"{row.title} ({group[0].path})"
-            cells = {column: measurement(group, column) for column in table.columns}
+            cells = {column: _cell(group, column) for column in table.columns}
             empty = [column for column, cell in cells.items() if cell is None]
+            missing += [f"{title}: {command}" for command in _commands(group, row.recipe, empty)]
             if group:
                 notes.append(f"{title}: {measured_on(group)}")
-                if empty:
-                    missing.append(f"{title}: {_command(group[0], empty)}")
-            for source in SOURCES if row.figures else SOURCES[:1]:
+            for source in _sources(row.figures):
                 index.append((title, source))
                 comparable = source != "difference" or (group and group[0].settings["dataset"] == table.dataset)
                 figures = row.figures if comparable else {}
@@ -65,12 +61,13 @@ def filled_table(table, groups):
 
 
 def comparison(groups, columns=None):
-    """Returns the `FilledTable` of all groups side by side, without published figures.
+    """Returns the `FilledTable` of all groups that were evaluated side by side, without published figures.
 
     Args:
         groups: lists of `Run`s.
         columns: attacks to show; None for all that any run has.
     """
+    groups = [group for group in groups if any(run.attacks for run in group)]
     if columns is None:
         columns = attack_names(run for group in groups for run in group)
     titles = _titles(groups)
@@ -81,16 +78,23 @@ def comparison(groups, columns=None):
 
 
 def measured_on(group):
-    """Returns a line: network, data, training images, epochs, seeds, machine."""
+    """Returns a line: network, data, training images, epochs, batch size, seeds, machines."""
     settings = group[0].settings
     images = f"first {settings['train_examples']:,}" if settings["train_examples"] else "all"
-    seeds = ", ".join(str(run.settings["seed"]) for run in group)
-    machine = group[0].environment or {}
-    device = ", ".join(machine.get("accelerators", ())) or machine.get("processor", "an unrecorded machine")
+    seeds = ", ".join(dict.fromkeys(str(run.settings["seed"]) for run in group))
+    environments = [run.environment for run in group] + [run.cost["environment"] for run in group if run.cost]
+    machines = dict.fromkeys(_machine(environment or {}) for environment in environments)
     return (
         f"{settings['model']}, {settings['dataset']}, {images} training images, {settings['epochs']} epochs, "
-        f"seed {seeds}, {device}"
+        f"batch {settings['batch_size']}, seed {seeds}, {' and '.join(machines)}"
     )
+
+
+def _machine(environment):
+    if environment.get("accelerators"):
+        return ", ".join(environment["accelerators"])
+    cores = f", {environment['cores']} cores" if "cores" in environment else ""
+    return environment.get("processor", "an unrecorded machine") + cores
 
 
 def _titles(groups):
@@ -102,23 +106,59 @@ def _matches(settings, match):
     return all(settings.get(name) == value for name, value in match.items())
 
 
-def _command(run, columns):
-    attacks = dict.fromkeys(column.partition(" ")[0] for column in columns if not column.startswith("transfer "))
-    attacks |= dict.fromkeys(
-        f"transfer:runs/{column.partition(' ')[2]}" for column in columns if column.startswith("transfer ")
-    )
-    knn = " --knn" if any(" knn-" in column for column in columns) else ""
-    return f"python -m tools.evaluate --workdir={shlex.quote(run.path)} --attacks={','.join(attacks)}{knn}"
+def _cell(group, column):
+    """Returns a `Measurement`, a number for a column of costs, or None."""
+    return cost(group, column.partition(" ")[2]) if _is_cost(column) else measurement(group, column)
+
+
+def _sources(figures):
+    """Returns the sources that a row of these published figures has a line for."""
+    # A difference to another machine's time would say nothing.
+    return [
+        "measured",
+        *(["published"] if figures else []),
+        *(["difference"] if any(not _is_cost(column) for column in figures) else []),
+    ]
+
+
+def _is_cost(column):
+    return column.startswith("cost ")
+
+
+def _commands(group, recipe, columns):
+    """Returns the commands that would fill columns of a row: of its runs, or of its recipe where there are none."""
+    origin = shlex.quote(group[0].path) if group else recipe
+    evaluated = next((shlex.quote(run.path) for run in group if run.attacks), None)
+    attacks, commands = {}, []
+    for column in columns:
+        kind, _, name = column.partition(" ")
+        if not _is_cost(column):
+            attacks[f"transfer:runs/{name}" if kind == "transfer" else kind] = None
+    if attacks and evaluated is None:
+        commands.append(f"python -m tools.train --flagfile={recipe or origin + '/flags.txt'} --workdir=runs/...")
+    elif attacks:
+        knn = " --knn" if any(" knn-" in column for column in columns) else ""
+        commands.append(f"python -m tools.evaluate --workdir={evaluated} --attacks={','.join(attacks)}{knn}")
+    if any(map(_is_cost, columns)):
+        commands.append(f"python -m tools.benchmark training {origin} --output=runs/cost")
+    return commands
 
 
 def _text(source, measured, published):
     if source == "published":
-        return "" if published is None else f"{published:.2f}"
+        return "" if published is None else _number(published)
     if measured is None:
         return ""
+    if not isinstance(measured, Measurement):
+        return _number(measured) if source == "measured" else ""
     value = 100 * measured.accuracy
     if source == "difference":
         return "" if published is None else f"{value - published:+.2f}"
+    spread = f" ± {100 * measured.spread:.2f}" if measured.seeds > 1 else ""
     more = f", {measured.seeds} seeds" if measured.seeds > 1 else ""
     more += "" if measured.whole else f", first {measured.num_examples}"
-    return f"{value:.2f} ({100 * measured.low:.1f}-{100 * measured.high:.1f}{more})"
+    return f"{value:.2f}{spread} ({100 * measured.low:.1f}-{100 * measured.high:.1f}{more})"
+
+
+def _number(value):
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"

@@ -75,7 +75,7 @@ def test_cells_are_measured_published_and_their_difference():
         "25.00",
     ]
     assert filled.missing == ["ALP: python -m tools.train --flagfile=flags/cifar10/alp.flags --workdir=runs/..."]
-    assert filled.notes == ["AT: wrn-28-10, cifar10, all training images, 200 epochs, seed 0, a chip"]
+    assert filled.notes == ["AT: wrn-28-10, cifar10, all training images, 200 epochs, batch 128, seed 0, a chip"]
 
 
 def test_an_empty_cell_names_the_command_that_fills_it():
@@ -105,7 +105,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row_with_their_mean_and_erro
     assert (found.seeds, found.spread) == (3, pytest.approx(np.std(accuracies, ddof=1)))
     shown = comparison(groups).frame
     assert shown.index.tolist() == ["s0", "other"]
-    assert "3 seeds" in shown.loc["s0", "clean"]
+    assert shown.loc["s0", "clean"] == "55.00 ± 5.00 (49.3-60.7, 3 seeds)"
 
 
 def test_the_result_on_all_images_counts_else_the_one_on_most():
@@ -116,6 +116,44 @@ def test_the_result_on_all_images_counts_else_the_one_on_most():
     frame = comparison([[run(attacks=attacks | {"fgsm [linf 4/255]": result(0.4)})]]).frame
     assert frame.columns.tolist() == ["fgsm"]
     assert frame.loc["at", "fgsm"].endswith("first 100)")
+
+
+COST = {"seconds_per_epoch": 12.345, "epochs": 200, "environment": {"processor": "a clock", "cores": 2}}
+COSTS = {"cost attack_steps": "steps", "cost epochs": "epochs", "cost seconds_per_epoch": "s/epoch", "clean": "clean"}
+
+
+def test_costs_stand_beside_published_ones_without_a_difference():
+    figures = {"cost attack_steps": 7, "cost seconds_per_epoch": 2234, "clean": 86.2}
+    table = dataclasses.replace(
+        TABLE, columns=COSTS, rows=(PublishedRow("AT", {"defense": "at"}, "flags/cifar10/at.flags", figures),)
+    )
+    timed = dataclasses.replace(run("cost/at", hyperparameters={"attack_steps": 5}), attacks={}, cost=COST)
+    # Wherever they lie, a run and its cost are of one recipe.
+    filled = filled_table(table, grouped([timed, run("at", hyperparameters={"attack_steps": 5})]))
+    assert filled.frame.loc[("AT", "measured")].tolist()[:3] == ["5", "200", "12.35"]
+    assert filled.frame.loc[("AT", "measured"), "clean"].startswith("90.00")
+    assert filled.frame.loc[("AT", "published")].tolist() == ["7", "", "2,234", "86.20"]
+    assert filled.frame.loc[("AT", "difference")].tolist() == ["", "", "", "+3.80"]
+    assert filled.missing == []
+    assert filled.notes[0].endswith("seed 0, a chip and a clock, 2 cores")
+
+
+def test_what_costs_are_missing_is_measured_and_what_was_never_trained_is_trained():
+    table = dataclasses.replace(TABLE, columns=COSTS, rows=TABLE.rows[:1])
+    train = "AT: python -m tools.train --flagfile=flags/cifar10/at.flags --workdir=runs/..."
+    measure = "AT: python -m tools.benchmark training {} --output=runs/cost"
+    assert filled_table(table, []).missing == [train, measure.format("flags/cifar10/at.flags")]
+    assert filled_table(table, [[run()]]).missing == [measure.format("runs/at")]
+    timed = dataclasses.replace(run("cost/at"), attacks={}, cost=COST)
+    assert filled_table(table, [[timed]]).missing == [train]
+    row = dataclasses.replace(TABLE.rows[0], figures={"cost attack_steps": 7})
+    costs_alone = dataclasses.replace(table, columns=dict(list(COSTS.items())[:3]), rows=(row,), also={})
+    other = dataclasses.replace(run("cost/other", defense="undefended"), attacks={}, cost=COST)
+    filled = filled_table(costs_alone, [[other], [run("trained", defense="alp")]])
+    assert filled.frame.loc["other"].values.tolist() == [["0", "200", "12.35"]]
+    assert "trained" not in filled.frame.index.get_level_values(0)
+    assert "difference" not in filled.frame.index.get_level_values(1)
+    assert comparison([[other], [run()]]).frame.index.tolist() == ["at"]
 
 
 def test_runs_beside_the_published_rows_are_shown_where_the_table_wants_them():

@@ -1,0 +1,36 @@
+"""The time of a classifier's forward pass."""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+
+
+class InferenceBenchmark:
+    """A classifier in inference mode, ready to run on random images.
+
+    Args:
+        logits: callable, float32 images [B, H, W, C] in [0, 1] -> logits [B, n].
+        image_shape: (H, W, C).
+        batch_size: images a step.
+        jit_compile: compile with XLA.
+    """
+
+    def __init__(self, logits, image_shape, *, batch_size, jit_compile=False):
+        self._images = tf.constant(np.random.default_rng(0).random((batch_size, *image_shape), np.float32))
+        self._logits = tf.function(logits, jit_compile=jit_compile, autograph=False)
+        (self._first,) = self.run(1)
+        self.run(1)
+
+    def run(self, steps):
+        """Returns the seconds of each of `steps` steps."""
+        seconds = []
+        for _ in range(steps):
+            begin = time.perf_counter()
+            self._logits(self._images).numpy()
+            seconds.append(time.perf_counter() - begin)
+        return seconds
+
+    def facts(self):
+        """Returns for JSON: images a step, and the seconds until the first one was done."""
+        return {"batch_size": len(self._images), "first_step_seconds": self._first}

@@ -1,0 +1,68 @@
+"""Durations that can be compared on a noisy machine: taken in turn, summed up by medians."""
+
+import dataclasses
+import statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """What repeated steps took.
+
+    Attributes:
+        rounds: seconds of each step, a tuple a round.
+        images: images a step.
+    """
+
+    rounds: tuple[tuple[float, ...], ...]
+    images: int
+
+    @property
+    def seconds(self):
+        """Of all steps, in their order."""
+        return [seconds for steps in self.rounds for seconds in steps]
+
+    @property
+    def median(self):
+        """Seconds of the median step."""
+        return statistics.median(self.seconds)
+
+    @property
+    def images_per_second(self):
+        """Of the median step."""
+        return self.images / self.median
+
+    def record(self):
+        """Returns for JSON: median, least and greatest seconds a step, steps, images a second."""
+        return {
+            "median_step_seconds": self.median,
+            "min_step_seconds": min(self.seconds),
+            "max_step_seconds": max(self.seconds),
+            "steps_timed": len(self.seconds),
+            "images_per_second": self.images_per_second,
+        }
+
+
+def take_turns(contestants, *, rounds, steps, images, progress=None):
+    """Returns title -> `Timing` of contestants that were timed in turn, so that noise of the machine hits all alike.
+
+    Args:
+        contestants: dict of title -> callable, number of steps -> seconds of each.
+        rounds: turns that each takes.
+        steps: steps in a turn.
+        images: dict of title -> images a step.
+        progress: callable (turns done, turns in all), called after each.
+    """
+    found = {title: [] for title in contestants}
+    for number in range(rounds):
+        for place, (title, run) in enumerate(contestants.items()):
+            found[title].append(tuple(run(steps)))
+            if progress:
+                progress(number * len(contestants) + place + 1, rounds * len(contestants))
+    return {title: Timing(tuple(turns), images[title]) for title, turns in found.items()}
+
+
+def ratio(timing, other):
+    """Returns (median, least, greatest) over the rounds of how many times the images a second of `other` these are."""
+    rates = [[each.images / statistics.median(steps) for steps in each.rounds] for each in (timing, other)]
+    ratios = [mine / its for mine, its in zip(*rates, strict=True)]
+    return statistics.median(ratios), min(ratios), max(ratios)

@@ -1,0 +1,67 @@
+"""The time of a recipe's training steps, as `fit` runs them."""
+
+import time
+
+import keras
+
+from agkd_tf.data.batches import training_batches
+
+WARM_UP = 2  # steps, the first of which traces and compiles
+
+
+class TrainingBenchmark:
+    """A recipe's training, ready to run.
+
+    A step is all that `fit` does for a batch: input, augmentation, attack, teacher, passes, optimizer. Weights are
+    random, the teacher's too: they cost the same.
+
+    Args:
+        recipe: `agkd_tf.training.Recipe`.
+        dataset: its `ImageDataset`.
+        jit_compile: see `Defense.compile`.
+
+    Raises:
+        InputError: for a recipe that does not build.
+    """
+
+    def __init__(self, recipe, dataset, *, jit_compile="auto"):
+        teacher = recipe.for_teacher().build_defense(dataset).student if recipe.needs_teacher else None
+        self._defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
+        self._recipe, self._train = recipe, dataset.train
+        self._steps_per_epoch = recipe.steps_per_epoch(dataset)
+        first, *_ = self._fit(WARM_UP)
+        self._compile_seconds = first
+
+    def run(self, steps):
+        """Returns the seconds of each of `steps` steps."""
+        # The first one waits for the input pipeline to begin.
+        return self._fit(1 + steps)[1:]
+
+    def facts(self):
+        """Returns for JSON: what the steps are of, and the seconds until the first one was done."""
+        return {
+            "steps_per_epoch": self._steps_per_epoch,
+            "epochs": self._recipe.epochs,
+            "batch_size": self._recipe.batch_size,
+            "xla": self._defense.use_xla,
+            "first_step_seconds": self._compile_seconds,
+        }
+
+    def _fit(self, steps):
+        stopwatch = _Stopwatch()
+        batches = training_batches(self._train, batch_size=self._recipe.batch_size, seed=self._recipe.seed)
+        self._defense.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=[stopwatch], shuffle=False, verbose=0)
+        return stopwatch.seconds
+
+
+class _Stopwatch(keras.callbacks.Callback):
+    """Times each step until its loss is known."""
+
+    def on_train_begin(self, logs=None):
+        self.seconds, self._begin = [], time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        float(logs["loss"])
+        now = time.perf_counter()
+        self.seconds.append(now - self._begin)
+        self._begin = now

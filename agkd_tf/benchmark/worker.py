@@ -1,0 +1,95 @@
+"""A measurement in a process of its own."""
+
+import multiprocessing
+import os
+import pathlib
+import re
+
+import tensorflow as tf
+
+from agkd_tf.errors import InputError
+
+
+class Worker:
+    """Builds a benchmark in a process of its own, and runs it there when asked.
+
+    Its peak memory is its own, and so are compiled functions and threads. While it is not asked it rests.
+    A context manager, which ends the process.
+
+    Args:
+        build: callable of a module's top level, called in the process; returns an object whose `run(steps)`
+            gives the seconds of each step, and whose `facts()` gives what else there is to say, for JSON.
+        *arguments: of `build`; they are pickled.
+
+    Raises:
+        InputError: if `build` does.
+        ChildProcessError: if the process ends before it answers.
+    """
+
+    def __init__(self, build, *arguments):
+        context = multiprocessing.get_context("spawn")
+        self._pipe, remote = context.Pipe()
+        self._process = context.Process(target=_serve, args=(remote, build, arguments), daemon=True)
+        self._process.start()
+        remote.close()
+        self._receive()
+
+    def run(self, steps):
+        """Returns the seconds of each of `steps` steps."""
+        return self._ask("run", steps)
+
+    def facts(self):
+        """Returns the benchmark's facts, and `peak_memory_mib` so far with `peak_memory_of`."""
+        return self._ask("facts")
+
+    def _ask(self, *question):
+        self._pipe.send(question)
+        return self._receive()
+
+    def _receive(self):
+        try:
+            error, answer = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            # A process that the system killed for its memory says nothing itself.
+            raise ChildProcessError(f"the measuring process ended with exit code {self._process.exitcode}") from None
+        if error is not None:
+            raise error
+        return answer
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._pipe.close()
+        self._process.join(timeout=10)
+        self._process.kill()
+
+
+def _serve(pipe, build, arguments):
+    # Several processes share an accelerator, whose memory TensorFlow would take as a whole.
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+    try:
+        benchmark = build(*arguments)
+    except InputError as error:
+        pipe.send((error, None))
+        return
+    pipe.send((None, None))
+    while True:
+        try:
+            name, *given = pipe.recv()
+        except EOFError:
+            return
+        answer = getattr(benchmark, name)(*given)
+        pipe.send((None, answer | _peak_memory() if name == "facts" else answer))
+
+
+def _peak_memory():
+    accelerators = tf.config.list_physical_devices("GPU")
+    if accelerators:
+        peak, owner = tf.config.experimental.get_memory_info("GPU:0")["peak"], "accelerator"
+    else:
+        # Not getrusage's: that begins with the peak of the process that started this one.
+        status = pathlib.Path("/proc/self/status").read_text()
+        peak, owner = 1024 * int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE).group(1)), "process"
+    return {"peak_memory_mib": peak / 2**20, "peak_memory_of": owner}

@@ -1,0 +1,54 @@
+"""Measurements in processes of their own. What a worker builds stands here at the top, where its process finds it."""
+
+import os
+
+import pytest
+
+from agkd_tf.benchmark import Worker
+from agkd_tf.errors import InputError
+
+
+class Allocating:
+    """Takes memory with each step, and tells whose."""
+
+    def __init__(self, mebibytes):
+        self._mebibytes, self._kept = mebibytes, []
+
+    def run(self, steps):
+        self._kept += [bytearray(os.urandom(1024)) * (1024 * self._mebibytes) for _ in range(steps)]
+        return [0.5] * steps
+
+    def facts(self):
+        return {"process": os.getpid()}
+
+
+class Dying(Allocating):
+    """Ends its process when it is run."""
+
+    def run(self, steps):
+        os._exit(3)
+
+
+def refusing():
+    raise InputError("`eps` is wrong")
+
+
+@pytest.mark.slow
+def test_each_worker_has_a_process_and_a_peak_of_memory_of_its_own():
+    with Worker(Allocating, 1) as small, Worker(Allocating, 100) as large:
+        assert small.run(2) == [0.5, 0.5]
+        before = large.facts()["peak_memory_mib"]
+        large.run(3)
+        facts = [worker.facts() for worker in (small, large)]
+    assert len({os.getpid(), *(fact["process"] for fact in facts)}) == 3
+    assert facts[1]["peak_memory_mib"] - before == pytest.approx(300, rel=0.1)
+    assert facts[1]["peak_memory_mib"] > facts[0]["peak_memory_mib"] + 200
+    assert facts[0]["peak_memory_of"] == "process"
+
+
+@pytest.mark.slow
+def test_a_mistake_and_a_crash_reach_the_asker():
+    with pytest.raises(InputError, match="`eps` is wrong"):
+        Worker(refusing)
+    with Worker(Dying, 1) as worker, pytest.raises(ChildProcessError, match="exit code 3"):
+        worker.run(1)
