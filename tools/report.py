@@ -1,7 +1,7 @@
 """Gathers runs into the paper's tables, beside what the paper published.
 
-  python -m tools.report runs/quickstart/*
-  python -m tools.report runs/cifar10/* runs/cost/* --tables=1,2,3,4,4b,5,6a --output=report
+  python -m tools.report runs/quickstart/at runs/quickstart/agkd_bml
+  python -m tools.report runs/quickstart/at runs/quickstart/agkd_bml runs/cost/* --tables=all --output=report
 
 A run is a folder with an evaluation, or with what tools.benchmark measured. Without --output the tables are printed;
 with it, they are written there: report.md, report.html (one page that needs nothing beside itself), and each table
@@ -23,7 +23,7 @@ from tools import _app, _flags
 FLAGS = flags.FLAGS
 BY_NUMBER = {table.number: table for table in TABLES}
 
-flags.DEFINE_list("tables", [], f"Tables of the supplement to fill, of {', '.join(BY_NUMBER)}.")
+flags.DEFINE_list("tables", [], f"Tables of the supplement to fill, of {', '.join(BY_NUMBER)}, or all.")
 flags.DEFINE_list("attacks", [], "Columns of the comparison of all runs; what any run has if not given.")
 flags.DEFINE_list("figures", [], "PNG files to show on the page; the runs' own figures/ if not given.")
 flags.DEFINE_string("title", "AGKD-BML and its relatives", "Title of the page.")
@@ -35,11 +35,12 @@ def main(argv):
     paths = argv[1:]
     if not paths:
         raise InputError("the runs' folders are needed: python -m tools.report runs/A runs/B")
-    for number in FLAGS.tables:
+    numbers = list(BY_NUMBER) if FLAGS.tables == ["all"] else FLAGS.tables
+    for number in numbers:
         if number not in BY_NUMBER:
-            raise InputError(f"`tables` must be of {', '.join(BY_NUMBER)}. Received: {number}")
+            raise InputError(f"`tables` must be of {', '.join(BY_NUMBER)}, or all. Received: {number}")
     groups = grouped([_run(path) for path in paths])
-    tables = {f"table_{number}": filled_table(BY_NUMBER[number], groups) for number in FLAGS.tables}
+    tables = {f"table_{number}": filled_table(BY_NUMBER[number], groups) for number in numbers}
     if any(run.attacks for group in groups for run in group):
         tables = {"all_runs": comparison(groups, FLAGS.attacks or None), **tables}
     text = "\n\n".join(map(_markdown, tables.values()))

@@ -4,9 +4,10 @@
   python -m tools.visualize tsne --workdirs=runs/quickstart/undefended,runs/quickstart/agkd_bml --output=runs/figures
 
 attention: a row an image, of the classes that the attack takes most from or those of --images: clean, adversary,
-perturbation, attention maps of teacher and student. tsne: a row an attacked class, a column a run, and, for the
-images that were looked at, how many of an adversary's nearest clean images are of its true class. Figures are
-written as PNG and PDF, and into TensorBoard; t-SNE's embeddings into its projector, too.
+perturbation, attention maps of teacher and student; and how far the attack moves the student's maps. tsne: a row an
+attacked class, a column a run, and, for the images that were looked at, how many of an adversary's nearest clean
+images are of its true class. Figures are written as PNG and PDF, and into TensorBoard, numbers beside them as
+JSON; t-SNE's embeddings into TensorBoard's projector, too.
 """
 
 import json
@@ -16,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from agkd_tf.analysis import NEIGHBORS, class_separation, embed, tsne
+from agkd_tf.analysis import NEIGHBORS, attention_shift, class_separation, embed, tsne
 from agkd_tf.attacks import parse_attack
 from agkd_tf.attention import ATTENTION_MAPS
 from agkd_tf.compilation import resolve_jit_compile
@@ -82,14 +83,16 @@ def _attention():
     examples = dataset.split(FLAGS.split)
     if FLAGS.images:
         places = _numbers("images", len(examples))
-        adversaries, _ = _attacked(subject, examples.take(np.array(places)), FLAGS.attack, eps)
+        looked_at = examples.take(np.array(places))
+        adversaries, _ = _attacked(subject, looked_at, FLAGS.attack, eps)
+        shown = adversaries
     else:
         looked_at = examples.take(slice(0, FLAGS.num_examples))
         _, clean = _attacked(subject, looked_at, "clean", eps)
         adversaries, broken = _attacked(subject, looked_at, FLAGS.attack, eps)
         places = most_attacked(looked_at.labels, clean, broken, FLAGS.rows)
         # The very adversaries that fooled: attacked by themselves they would start elsewhere.
-        adversaries = adversaries[places]
+        shown = adversaries[places]
         if not places:
             raise InputError(
                 f"`attack` {FLAGS.attack} breaks none of {len(looked_at)} images: choose some with --images"
@@ -97,7 +100,7 @@ def _attention():
     figure = attention_figure(
         subject.classifier,
         examples.take(np.array(places)),
-        adversaries,
+        shown,
         eps=eps,
         class_names=dataset.class_names,
         teacher=teacher,
@@ -107,6 +110,20 @@ def _attention():
     name = f"attention_{FLAGS.attention}_{FLAGS.attack}"
     _write(figure, folder / name, workdir.tensorboard / "figures")
     say(f"Images {', '.join(map(str, places))} of {dataset.name} {FLAGS.split}, l_inf eps {_flags.pixels(eps)}")
+    shift = attention_shift(
+        subject.classifier,
+        looked_at,
+        adversaries,
+        teacher=teacher,
+        attention=FLAGS.attention,
+        batch_size=FLAGS.batch_size,
+    )
+    numbers = {other: {"mean": mean, "interval": interval} for other, (mean, interval) in shift.items()}
+    settings = _settings(dataset, eps, len(looked_at)) | {"attention": FLAGS.attention}
+    write_text(folder / f"{name}.json", json.dumps(settings | {"distance_to": numbers}, indent=2) + "\n")
+    say(f"Mean |difference| of the student's maps of {len(looked_at)} adversaries, with 95 % interval, to the maps of")
+    for other, (mean, (low, high)) in shift.items():
+        say(f"  {other}: {mean:.4f} ({low:.4f}-{high:.4f})")
 
 
 def _tsne():
@@ -147,8 +164,7 @@ def _tsne():
         suffix = f"_{begin // step + 1}" if len(attacked) > step else ""
         figure = tsne_figure(part, class_names=dataset.class_names, attack=FLAGS.attack)
         _write(figure, folder / f"tsne_{FLAGS.attack}{suffix}", folder / "tensorboard")
-    settings = {"attack": FLAGS.attack, "eps": eps, "dataset": dataset.name, "split": FLAGS.split, "seed": FLAGS.seed}
-    settings |= {"num_examples": len(examples), "neighbors": FLAGS.neighbors}
+    settings = _settings(dataset, eps, len(examples)) | {"neighbors": FLAGS.neighbors}
     numbers = {title: separation._asdict() for title, separation in separations.items()}
     write_text(folder / f"tsne_{FLAGS.attack}.json", json.dumps(settings | {"models": numbers}, indent=2) + "\n")
     say(f"\n{len(examples)} {FLAGS.split} images, l_inf eps {_flags.pixels(eps)}, mean and 95 % interval")
@@ -205,6 +221,12 @@ def _project(folder, dataset, examples, adversaries, clean, moved, places):
     images = np.concatenate([as_float(tf.constant(examples.images[places])), adversaries[places]])
     metadata = {"kind and class": kinds, "class": names * 2, "place": [str(place) for place in places] * 2}
     write_projector(folder, "embeddings", np.concatenate([clean[places], moved[places]]), images, metadata)
+
+
+def _settings(dataset, eps, count):
+    """Returns for JSON what numbers beside a figure were measured on."""
+    attack = {"attack": FLAGS.attack, "eps": eps, "seed": FLAGS.seed}
+    return attack | {"dataset": dataset.name, "split": FLAGS.split, "num_examples": count}
 
 
 def _write(figure, path, folder):

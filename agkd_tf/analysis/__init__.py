@@ -1,5 +1,6 @@
-"""What a network's embeddings look like: neighbors, classes kept apart, maps in the plane."""
+"""What a network's embeddings look like (neighbors, classes kept apart, maps in the plane), and where it looks."""
 
+from agkd_tf.analysis.attention_shift import attention_shift
 from agkd_tf.analysis.class_separation import ClassSeparation, class_separation
 from agkd_tf.analysis.embeddings import embed
 from agkd_tf.analysis.nearest_neighbors import NEIGHBORS, nearest_neighbor_classes, neighbor_purity
@@ -8,6 +9,7 @@ from agkd_tf.analysis.tsne import tsne
 __all__ = [
     "NEIGHBORS",
     "ClassSeparation",
+    "attention_shift",
     "class_separation",
     "embed",
     "nearest_neighbor_classes",

@@ -2,7 +2,7 @@
 
 from agkd_tf.attention.class_average import class_average_map
 from agkd_tf.attention.class_irrelevant import class_irrelevant_map
-from agkd_tf.attention.distilled_maps import ATTENTION_MAPS, AttentionMap
+from agkd_tf.attention.distilled_maps import ATTENTION_MAPS, AttentionMap, compared_maps
 from agkd_tf.attention.grad_cam import class_activation_map, grad_cam
 from agkd_tf.attention.normalization import normalize_map
 
@@ -12,6 +12,7 @@ __all__ = [
     "class_activation_map",
     "class_average_map",
     "class_irrelevant_map",
+    "compared_maps",
     "grad_cam",
     "normalize_map",
 ]

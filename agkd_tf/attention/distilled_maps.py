@@ -39,3 +39,27 @@ ATTENTION_MAPS = {
     "gradcam_orig": AttentionMap(_grad_cam),
     "gradcam_false": AttentionMap(_grad_cam, choose=most_confusing_class),
 }
+
+
+def compared_maps(attention, student, clean, adversaries, labels, *, teacher=None):
+    """Returns what student and teacher look at, clean and under attack.
+
+    The class of a class-relevant map is the one of training: chosen by the student's logits of the adversaries.
+
+    Args:
+        attention: a name of `ATTENTION_MAPS`.
+        student: `agkd_tf.models.Classifier`.
+        clean, adversaries: float32 [B, H, W, C] in [0, 1].
+        labels: int32 [B], the true classes.
+        teacher: `Classifier`, or None.
+
+    Returns:
+        (dict of "teacher, clean" where there is one, "student, clean" and "student, adversary" -> float32 [B, h, w]
+        in [0, 1], the student's logits of the adversaries [B, n]).
+    """
+    kind, outputs = ATTENTION_MAPS[attention], student(adversaries)
+    classes = kind.choose(outputs.logits, labels)
+    maps = {} if teacher is None else {"teacher, clean": kind.draw(teacher(clean).features, teacher, classes)}
+    maps["student, clean"] = kind.draw(student(clean).features, student, classes)
+    maps["student, adversary"] = kind.draw(outputs.features, student, classes)
+    return maps, outputs.logits

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from agkd_tf.attacks import pgd_attack
-from agkd_tf.attention import ATTENTION_MAPS
+from agkd_tf.attention import compared_maps
 from agkd_tf.data.pixels import as_float
 from agkd_tf.monitoring.figure import new_figure, pixels
 from agkd_tf.randomness import step_seed
@@ -54,8 +54,7 @@ class AttentionPanels(keras.callbacks.Callback):
 def attention_figure(student, examples, adversaries, *, eps, class_names, teacher=None, attention="agkd"):
     """Returns a figure, a row an image: clean, adversary, perturbation, the teacher's map, the student's maps.
 
-    The class of a class-relevant map is chosen as in training (see `ATTENTION_MAPS`), by the student's
-    logits of the adversary. Perturbations and maps have one scale throughout.
+    Perturbations and maps (see `compared_maps`) have one scale throughout.
 
     Args:
         student: `agkd_tf.models.Classifier`.
@@ -67,20 +66,16 @@ def attention_figure(student, examples, adversaries, *, eps, class_names, teache
         attention: a name of `ATTENTION_MAPS`.
     """
     clean, labels = as_float(tf.constant(examples.images)), tf.constant(examples.labels)
-    draw, outputs = ATTENTION_MAPS[attention].draw, student(tf.constant(adversaries))
-    classes = ATTENTION_MAPS[attention].choose(outputs.logits, labels)
+    adversaries = tf.constant(adversaries)
+    maps, logits = compared_maps(attention, student, clean, adversaries, labels, teacher=teacher)
     # Half grey is no change; the ball's edges are black and white.
     pictures = {
         "clean": clean,
         "adversary": adversaries,
         f"perturbation\n(±{255 * eps:.3g}/255)": 0.5 + (adversaries - clean) / (2 * max(eps, 1e-8)),
     }
-    maps = {}
-    if teacher is not None:
-        maps["teacher,\nclean"] = draw(teacher(clean).features, teacher, classes)
-    maps["student,\nclean"] = draw(student(clean).features, student, classes)
-    maps["student,\nadversary"] = draw(outputs.features, student, classes)
-    seen = tf.argmax(outputs.logits, axis=1)
+    maps = {name.replace(", ", ",\n"): drawn for name, drawn in maps.items()}
+    seen = tf.argmax(logits, axis=1)
     titles = [f"{class_names[true]}\n→ {class_names[found]}" for true, found in zip(labels, seen, strict=True)]
     return _grid(pictures, maps, titles)
 

@@ -21,6 +21,10 @@ def test_figures_of_a_run_and_its_teacher(tmp_path, tool, small):
     assert tf.io.decode_png(picture.read_bytes()).shape[-1] == 4
     assert picture.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     assert "Images 3, 5 of digits test" in drawn.stdout
+    numbers = json.loads(picture.with_suffix(".json").read_text())
+    assert (numbers["num_examples"], numbers["attention"], numbers["attack"]) == (2, "gradcam_orig", "pgd-1")
+    for other in ("teacher, clean", "student, clean"):
+        assert f"{other}: {numbers['distance_to'][other]['mean']:.4f}" in drawn.stdout
 
     figures = tmp_path / "figures"
     workdirs = f"--workdirs={run}/teacher,{run}"

@@ -1,0 +1,42 @@
+"""How far an attack moves what a network looks at, in numbers."""
+
+import numpy as np
+import tensorflow as tf
+
+from agkd_tf.attention import compared_maps
+from agkd_tf.data.pixels import as_float
+from agkd_tf.evaluation import mean_interval
+
+
+def attention_shift(student, examples, adversaries, *, teacher=None, attention="agkd", batch_size=100):
+    """Returns how much the student's maps of adversaries differ from maps of the clean images.
+
+    The distance of two maps is the mean of |difference| over their places, in [0, 1], as AGKD-BML's attention loss has
+    it.
+
+    Args:
+        student: `agkd_tf.models.Classifier`.
+        examples: `Examples`.
+        adversaries: float32 [N, H, W, C] in [0, 1], of the examples.
+        teacher: `Classifier`, or None.
+        attention: a name of `agkd_tf.attention.ATTENTION_MAPS`.
+        batch_size: images a step.
+
+    Returns:
+        dict of "teacher, clean" where there is one, and "student, clean" -> (mean distance over the images, its 95 %
+        bootstrap interval (low, high)).
+    """
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def step(images, moved, labels):
+        maps, _ = compared_maps(attention, student, as_float(images), moved, labels, teacher=teacher)
+        attacked = maps.pop("student, adversary")
+        return {name: tf.reduce_mean(tf.abs(attacked - found), axis=[1, 2]) for name, found in maps.items()}
+
+    found = []
+    for begin in range(0, len(examples), batch_size):
+        part = examples.take(slice(begin, begin + batch_size))
+        moved = adversaries[begin : begin + batch_size]
+        found.append(step(tf.constant(part.images), tf.constant(moved), tf.constant(part.labels)))
+    distances = {name: np.concatenate([part[name].numpy() for part in found]) for name in found[0]}
+    return {name: (float(values.mean()), mean_interval(values)) for name, values in distances.items()}
