@@ -11,13 +11,14 @@ def results_table(title, results):
         results: dict of attack name -> record of `EvaluationRecord`.
     """
     widest = max([10, *map(len, results)])
-    lines = [title, f"  {'attack':<{widest}} {'accuracy':>8}   95 % interval     images  seconds"]
+    lines = [title, f"  {'attack':<{widest}} {'accuracy':>8}   95 % interval     images  seconds  images/s"]
     for name, record in results.items():
         low, high = record["confidence_interval_95"]
-        seconds = f"{record['seconds']:.1f}" if "seconds" in record else ""
+        # The worst case is counted, not run.
+        seconds, rate = (f"{record[key]:,.1f}" if key in record else "" for key in ("seconds", "images_per_second"))
         lines.append(
             f"  {name:<{widest}} {100 * record['accuracy']:>7.2f}%  {100 * low:>6.2f} to {100 * high:<6.2f}  "
-            f"{record['num_examples']:>7}  {seconds:>7}"
+            f"{record['num_examples']:>7}  {seconds:>7}  {rate:>8}".rstrip()
         )
     return "\n".join(lines)
 
