@@ -8,6 +8,8 @@ import zlib
 
 import tensorflow as tf
 
+from agkd_tf.distribution import replica_share
+
 ALGORITHM = "philox"
 
 
@@ -35,12 +37,24 @@ def variant_seed(seed, variant):
     return tf.where(variant == 0, tf.cast(seed, tf.int32), fold_in(seed, variant))
 
 
-def uniform(shape, seed, low=0.0, high=1.0):
-    """Returns float32 numbers from U(low, high) of the given shape."""
+def uniform(shape, seed, low=0.0, high=1.0, *, batch_axis=0):
+    """Returns float32 numbers from U(low, high) of the given shape, for a batch of training.
+
+    Of several replicas, each gets its part of what one with the whole batch would.
+
+    Args:
+        shape: of this replica's part.
+        seed: int32 [2].
+        low, high: tensors that broadcast to the shape, or numbers.
+        batch_axis: axis along which replicas share the batch.
+    """
+    return low + (high - low) * replica_share(lambda whole: _unit(whole, seed), shape, batch_axis)
+
+
+def _unit(shape, seed):
     # TensorFlow's float draws differ under XLA even with one algorithm; its integer draws do not.
     bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg=ALGORITHM)
-    unit = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
-    return low + (high - low) * unit
+    return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 
 
 def uniform_per_example(indices, shape, seed, low=0.0, high=1.0):
@@ -54,7 +68,7 @@ def uniform_per_example(indices, shape, seed, low=0.0, high=1.0):
         seed: int32 [2].
     """
     return tf.map_fn(
-        lambda index: uniform(shape, fold_in(seed, index), low, high),
+        lambda index: low + (high - low) * _unit(shape, fold_in(seed, index)),
         tf.cast(indices, tf.int32),
         fn_output_signature=tf.TensorSpec(shape, tf.float32),
     )
@@ -67,9 +81,9 @@ def uniform_integers(shape, seed, high):
     return tf.minimum(tf.cast(scaled, tf.int32), high - 1)
 
 
-def normal(shape, seed):
-    """Returns float32 numbers from N(0, 1) of the given shape."""
-    return _normal_quantile(uniform(shape, seed))
+def normal(shape, seed, *, batch_axis=0):
+    """Returns float32 numbers from N(0, 1) of the given shape; see `uniform`."""
+    return _normal_quantile(uniform(shape, seed, batch_axis=batch_axis))
 
 
 def normal_per_example(indices, shape, seed):

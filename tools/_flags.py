@@ -11,6 +11,7 @@ from agkd_tf.data.augmentation import AUGMENTATIONS
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.defenses.bilateral import TARGETS
 from agkd_tf.defenses.defense import DECAYED
+from agkd_tf.distribution import DISTRIBUTIONS
 from agkd_tf.errors import InputError, check_eps, check_range
 from agkd_tf.files import write_text
 from agkd_tf.models import MODEL_NAMES
@@ -130,6 +131,12 @@ def define_recipe(flag_values=flags.FLAGS):
         fields["mixed_precision"],
         list(PRECISIONS),
         "What the network computes in; losses and attacks accumulate in float32.",
+        flag_values,
+    )
+    flags.DEFINE_bool(
+        "synchronized_bn",
+        fields["synchronized_bn"],
+        "BN statistics of the whole batch where several replicas share it; excludes XLA.",
         flag_values,
     )
     flags.DEFINE_enum("defense", fields["defense"], sorted(DEFENSES), "How the network is trained.", flag_values)
@@ -397,6 +404,17 @@ def define_jit_compile(flag_values=flags.FLAGS):
 def jit_compile(flag_values=flags.FLAGS):
     """Returns what `--jit_compile` asks for, as the library takes it."""
     return {"auto": "auto", "on": True, "off": False}[flag_values.jit_compile]
+
+
+def define_distribution(flag_values=flags.FLAGS):
+    """Defines `--distribution`."""
+    flags.DEFINE_enum(
+        "distribution",
+        "none",
+        list(DISTRIBUTIONS),
+        "One device; all accelerators of this machine; or the machines that the environment variable TF_CONFIG names.",
+        flag_values,
+    )
 
 
 def define_progress(flag_values=flags.FLAGS):

@@ -10,6 +10,7 @@ import sys
 
 from absl import flags
 
+from agkd_tf.distribution import LostWorkerError, is_chief, make_strategy, num_replicas
 from agkd_tf.errors import InputError
 from agkd_tf.training import NonFiniteLossError, train
 from agkd_tf.workdir import Workdir
@@ -24,6 +25,7 @@ _flags.define_data()
 _flags.define_data_place()
 _flags.define_recipe()
 _flags.define_jit_compile()
+_flags.define_distribution()
 flags.DEFINE_integer("panel_every", 5, "Epochs between TensorBoard's image panels; 0 for none.", 0)
 flags.DEFINE_integer("keep_checkpoints", 2, "Checkpoints that stay.", 1)
 _flags.define_progress()
@@ -38,6 +40,7 @@ def main(argv):
     recipe = _flags.recipe_from_flags()
     if not FLAGS.dry_run and not FLAGS.workdir:
         raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
+    strategy = make_strategy(FLAGS.distribution)  # before anything else, as several workers want it
     dataset = recipe.load_dataset(**_flags.data_place())
     if FLAGS.dry_run:
         print(describe(recipe, dataset, jit_compile=_flags.jit_compile()))
@@ -45,19 +48,22 @@ def main(argv):
     verbose = {"auto": 1 if sys.stdout.isatty() else 2, "bar": 1, "lines": 2, "off": 0}[FLAGS.progress]
     workdir = Workdir(FLAGS.workdir)
     try:
-        train(
-            recipe,
-            workdir,
-            dataset,
-            check=check_run,
-            record=record_run,
-            announce=announce if verbose else None,
-            jit_compile=_flags.jit_compile(),
-            keep_checkpoints=FLAGS.keep_checkpoints,
-            panel_every=FLAGS.panel_every,
-            verbose=verbose,
-        )
-    except NonFiniteLossError as error:
+        with strategy.scope():
+            train(
+                recipe,
+                workdir,
+                dataset,
+                check=check_run,
+                record=record_run,
+                announce=announce if verbose else None,
+                jit_compile=_flags.jit_compile(),
+                keep_checkpoints=FLAGS.keep_checkpoints,
+                panel_every=FLAGS.panel_every,
+                verbose=verbose,
+            )
+            if not is_chief():
+                return
+    except (NonFiniteLossError, LostWorkerError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     if verbose and FLAGS.hints:
@@ -71,7 +77,8 @@ def announce(recipe, workdir, defense, finished):
     begin = f"continued after epoch {finished} of" if finished else "trained for"
     print(
         f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {recipe.epochs} epochs in {workdir.path}; "
-        f"XLA {'on' if defense.use_xla else 'off'}, {recipe.mixed_precision}",
+        f"XLA {'on' if defense.use_xla else 'off'}, {recipe.mixed_precision}"
+        + (f", {num_replicas()} replicas" if num_replicas() > 1 else ""),
         flush=True,
     )
 

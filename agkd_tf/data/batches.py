@@ -1,12 +1,12 @@
 """tf.data pipelines over `Examples`."""
 
-import numpy as np
 import tensorflow as tf
 
-from agkd_tf.errors import check_range
+from agkd_tf.distribution import WHOLE
+from agkd_tf.errors import InputError, check_range
 
 
-def training_batches(examples, *, batch_size, seed, first_step=0):
+def training_batches(examples, *, batch_size, seed, first_step=0, share=WHOLE):
     """Returns an endless tf.data.Dataset of shuffled training batches.
 
     Batch number k is a function of (seed, k) alone: a run resumed at step k continues with exactly the
@@ -18,54 +18,63 @@ def training_batches(examples, *, batch_size, seed, first_step=0):
         batch_size: images a batch, at most `len(examples)`.
         seed: integer.
         first_step: number of the first batch to give.
+        share: `agkd_tf.distribution.Share`: the parts of each batch to give, an element each.
 
     Returns:
         A dataset of dicts: `image` uint8 [B, H, W, C], `label` int32 [B], `index` int32 [B], the
         examples' places in the split.
 
     Raises:
-        InputError: if a batch is larger than the data.
+        InputError: if a batch is larger than the data, or cannot be divided among the replicas.
     """
     check_range("batch_size", batch_size, 1, len(examples))
+    size = _part_size(batch_size, share)
     count, steps = len(examples), len(examples) // batch_size
     with tf.device("CPU"):  # the host gathers; only batches travel to the accelerator
         images, labels = tf.constant(examples.images), tf.constant(examples.labels)
 
-    def batch(step):
+    def batch(number):
+        step, part = number // share.parts, share.first + number % share.parts
         epoch, place = step // steps, step % steps
-        positions = place * batch_size + tf.range(batch_size, dtype=tf.int64)
+        positions = place * batch_size + part * size + tf.range(size, dtype=tf.int64)
         order_seed = tf.stack([tf.cast(seed, tf.int64), epoch])
         index = tf.random.experimental.index_shuffle(positions, order_seed, count - 1)
-        index = tf.ensure_shape(index, [batch_size])
+        index = tf.ensure_shape(index, [size])
         return {
             "image": tf.gather(images, index),
             "label": tf.gather(labels, index),
             "index": tf.cast(index, tf.int32),
         }
 
-    endless = tf.data.Dataset.counter(first_step)
+    endless = tf.data.Dataset.counter(first_step * share.parts)
     return endless.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_batches(examples, *, batch_size):
+def evaluation_batches(examples, *, batch_size, share=WHOLE):
     """Returns a finite tf.data.Dataset over `examples` in order, in batches of one size.
 
     The last batch is filled up with copies of its first image whose `valid` is 0, so that a compiled
     function sees one shape only.
+
+    Args:
+        examples: `Examples`.
+        batch_size: images a batch.
+        share: as `training_batches`.
 
     Returns:
         A dataset of dicts: `image` uint8 [B, H, W, C], `label` int32 [B], `index` int32 [B],
         `valid` float32 [B] (1, or 0 for filling).
     """
     check_range("batch_size", batch_size, 1)
-    count = len(examples)
+    count, size = len(examples), _part_size(batch_size, share)
     with tf.device("CPU"):
         images, labels = tf.constant(examples.images), tf.constant(examples.labels)
 
-    def batch(start):
-        positions = start + tf.range(batch_size, dtype=tf.int64)
+    def batch(number):
+        step, part = number // share.parts, share.first + number % share.parts
+        positions = step * batch_size + part * size + tf.range(size, dtype=tf.int64)
         valid = positions < count
-        index = tf.where(valid, positions, start)
+        index = tf.where(valid, positions, step * batch_size)
         return {
             "image": tf.gather(images, index),
             "label": tf.gather(labels, index),
@@ -73,5 +82,11 @@ def evaluation_batches(examples, *, batch_size):
             "valid": tf.cast(valid, tf.float32),
         }
 
-    starts = tf.data.Dataset.from_tensor_slices(np.arange(0, count, batch_size, dtype=np.int64))
-    return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    parts = tf.data.Dataset.range(-(-count // batch_size) * share.parts)
+    return parts.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _part_size(batch_size, share):
+    if batch_size % share.replicas:
+        raise InputError(f"`batch_size` must be divisible by the {share.replicas} replicas. Received: {batch_size}")
+    return batch_size // share.replicas

@@ -1,5 +1,7 @@
 """Training images by class, resident on the device, to draw from inside a compiled step."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -50,7 +52,8 @@ class ClassPool:
         self._counts = tf.constant(counts, tf.int32)
         self._labels = tf.constant(np.repeat(np.arange(num_classes), counts), tf.int32)
         self._starts = tf.constant(np.concatenate([[0], np.cumsum(counts)[:-1]]), tf.int32)
-        self._images = tf.Variable(self._select(0), trainable=False, name="class_pool")
+        self._shape = tuple(images.shape[1:])
+        self._packed = tf.Variable(self._select(0), trainable=False, name="class_pool")
 
     def _select(self, epoch):
         if not self.bounded:
@@ -65,14 +68,22 @@ class ClassPool:
             )
         # Ascending reads are what a memory-mapped file is fast at; the class order is restored after.
         order = np.argsort(rows)
-        images = np.empty((len(rows), *self._source.shape[1:]), np.uint8)
-        images[order] = _as_uint8(self._source[rows[order]])
-        return images
+        # Four pixels an integer: TensorFlow sends no uint8 variable to other workers.
+        size = math.prod(self._shape)
+        pixels = np.zeros((len(rows), 4 * -(-size // 4)), np.uint8)
+        pixels[order, :size] = _as_uint8(self._source[rows[order]]).reshape(len(rows), size)
+        return pixels.view(np.int32)
+
+    def _rows(self, rows):
+        """Returns images of the pool, float32 [B, H, W, C] in [0, 1]."""
+        pixels = tf.bitcast(tf.gather(self._packed, rows), tf.uint8)
+        pixels = tf.reshape(pixels, [-1, 4 * self._packed.shape[1]])[:, : math.prod(self._shape)]
+        return as_float(tf.reshape(pixels, [-1, *self._shape]))
 
     def refresh(self, epoch):
         """Replaces a bounded pool's images by the sample of `epoch`; does nothing otherwise."""
         if self.bounded:
-            self._images.assign(self._select(epoch))
+            self._packed.assign(self._select(epoch))
 
     def sample(self, classes, seed):
         """Returns one image of each given class, drawn independently and with replacement.
@@ -87,7 +98,7 @@ class ClassPool:
         counts = tf.gather(self._counts, classes)
         offsets = uniform_integers(tf.shape(classes), seed, counts)
         rows = tf.gather(self._starts, classes) + offsets
-        return as_float(tf.gather(self._images, rows))
+        return self._rows(rows)
 
     def sample_any(self, count, seed):
         """Returns `count` images of any class, drawn independently and with replacement.
@@ -100,12 +111,12 @@ class ClassPool:
             (float32 [count, H, W, C] in [0, 1], their labels int32 [count]).
         """
         rows = uniform_integers([count], seed, len(self._labels))
-        return as_float(tf.gather(self._images, rows)), tf.gather(self._labels, rows)
+        return self._rows(rows), tf.gather(self._labels, rows)
 
     @property
     def nbytes(self):
         """Bytes that the pool occupies on the device."""
-        return int(np.prod(self._images.shape))
+        return 4 * math.prod(self._packed.shape)
 
 
 def _as_uint8(images):

@@ -45,7 +45,7 @@ class AdversarialDefense(Defense):
         self.random_start = random_start
         self.start_stddev = None if start_stddev is None else check_eps("start_stddev", start_stddev)
 
-    def perturb(self, images, objective, seed, *, eps=None):
+    def perturb(self, images, objective, seed, *, eps=None, batches=1):
         """Returns the training attack's adversaries of `images`.
 
         Args:
@@ -53,6 +53,7 @@ class AdversarialDefense(Defense):
             objective: callable, student's logits [B, n] -> float32 [B] or a scalar, to ascend.
             seed: int32 [2].
             eps: radius; a tensor that broadcasts against the images, or None for the defense's own.
+            batches: how many batches, one behind the other, the images are.
 
         Returns:
             float32 [B, H, W, C] without gradient.
@@ -60,10 +61,11 @@ class AdversarialDefense(Defense):
         eps, start = self.eps if eps is None else eps, None
         if self.random_start:
             shape, start_seed = tf.shape(images), named_seed(seed, "start")
+            each = tf.concat([[batches, shape[0] // batches], shape[1:]], 0)
             if self.start_stddev is None:
-                start = uniform(shape, start_seed, -eps, eps)
+                start = -eps + 2 * eps * tf.reshape(uniform(each, start_seed, batch_axis=1), shape)
             else:
-                start = self.start_stddev * normal(shape, start_seed)
+                start = self.start_stddev * tf.reshape(normal(each, start_seed, batch_axis=1), shape)
         return projected_gradient_descent(
             lambda adv: objective(self.classifier.logits(adv)),
             images,

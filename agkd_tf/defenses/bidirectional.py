@@ -75,7 +75,7 @@ class Bidirectional(AdversarialDefense):
         other = self.pool.sample(confusing, named_seed(seed, "pool"))
         other = augment(self.augmentation, other, named_seed(seed, "pool_augmentation"))
         both, targets = tf.concat([clean, other], 0), tf.concat([confusing, labels], 0)
-        adv = self.perturb(both, lambda logits: targeted_cross_entropy(logits, targets), seed)
+        adv = self.perturb(both, lambda logits: targeted_cross_entropy(logits, targets), seed, batches=2)
         forward, backward = tf.split(adv, 2)
         return {"forward": forward, "clean": clean, "backward": backward, "other": other, "confusing": confusing}
 

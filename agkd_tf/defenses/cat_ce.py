@@ -58,14 +58,18 @@ class CATCE(AdversarialDefense):
         if num_examples is not None:
             check_range("num_examples", num_examples, 1)
             self.example_eps = self.add_weight(
-                shape=(num_examples,), initializer="zeros", trainable=False, name="example_eps"
+                shape=(num_examples,),
+                initializer="zeros",
+                trainable=False,
+                aggregation="only_first_replica",
+                name="example_eps",
             )
 
     @property
     def memory(self):
         if self.example_eps is None:
             raise InputError(f"{type(self).__name__} needs `num_examples`, the number of training images, to train")
-        return {"example_eps": self.example_eps.value}
+        return {"example_eps": self.example_eps}
 
     def attack_objective(self, logits, labels, soft_labels):
         """Returns what the attack ascends, float32 [B], from logits [B, n] and soft labels [B, n]."""

@@ -11,6 +11,7 @@ from agkd_tf.attacks import pgd_attack
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data.augmentation import AUGMENTATIONS, augment
 from agkd_tf.data.pixels import as_float, check_pixels
+from agkd_tf.distribution import all_rows, has_several_workers, num_replicas
 from agkd_tf.errors import InputError, check_choice, check_eps, check_range
 from agkd_tf.models import Classifier
 from agkd_tf.randomness import named_seed, step_seed
@@ -74,7 +75,14 @@ class Defense(keras.Model, abc.ABC):
         self.seed = check_range("seed", seed, 0, 2**31 - 1)
         self.use_xla = False
         self.pool = None
-        self.step = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False, name="step")
+        self.step = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            dtype="int32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="step",
+        )
         self.trackers = {}
         names = ["accuracy", "robust_accuracy"] if validation_attack_steps else ["accuracy"]
         self.test_trackers = {name: keras.metrics.SparseCategoricalAccuracy(name=name) for name in names}
@@ -145,9 +153,12 @@ class Defense(keras.Model, abc.ABC):
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
         self.optimizer.build(self.student.trainable_variables)
-        self._compiled_gradients = tf.function(
-            self._gradients, jit_compile=self.use_xla, autograph=False, reduce_retracing=True
-        )
+        # Without XLA, `fit` compiles the whole step; a function within it would exclude synchronised BN.
+        self._compiled_gradients = self._gradients
+        if self.use_xla:
+            self._compiled_gradients = tf.function(
+                self._gradients, jit_compile=True, autograph=False, reduce_retracing=True
+            )
 
     def get_compile_config(self):
         """Returns what `compile_from_config` needs to continue training from a `.keras` file."""
@@ -185,15 +196,16 @@ class Defense(keras.Model, abc.ABC):
                 raise InputError(
                     f"{type(self).__name__} remembers each training example: its batches must be dicts with `index`"
                 )
-            memory = {name: tf.gather(rows, indices) for name, rows in self.memory.items()}
+            memory = {name: tf.gather(rows.value, indices) for name, rows in self.memory.items()}
         gradients, scalars, memory = self._compiled_gradients(images, labels, step_seed(self.seed, self.step), memory)
         self.optimizer.apply_gradients(zip(gradients, self.student.trainable_variables, strict=True))
         for name, rows in memory.items():
-            self.memory[name].scatter_nd_update(indices[:, None], rows)
+            kept = self.memory[name]
+            kept.assign(tf.tensor_scatter_nd_update(kept.value, all_rows(indices)[:, None], all_rows(rows)))
         self.step.assign_add(1)
         for name, tracker in self.trackers.items():
             tracker.update_state(scalars[name], sample_weight=tf.shape(labels)[0])
-        return {name: tracker.result() for name, tracker in self.trackers.items()}
+        return _logs(self.trackers)
 
     def _gradients(self, images, labels, seed, memory):
         clean = augment(self.augmentation, as_float(images), named_seed(seed, "augmentation"))
@@ -206,7 +218,8 @@ class Defense(keras.Model, abc.ABC):
             if "regularization" in self.trackers:
                 scalars["regularization"] = self.weight_decay * self._decayed() + sum(self.student.losses)
                 loss += scalars["regularization"]
-            scaled = self.optimizer.scale_loss(loss)
+            # The optimizer sums the gradients of replicas, each of which has the mean over its own part.
+            scaled = self.optimizer.scale_loss(loss / num_replicas())
         gradients = tape.gradient(scaled, variables, unconnected_gradients="zero")
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
         scalars |= {"loss": loss, "train_accuracy": tf.reduce_mean(tf.cast(hits, tf.float32))}
@@ -228,7 +241,7 @@ class Defense(keras.Model, abc.ABC):
             attack = pgd_attack(self.validation_attack_steps, eps=self.eps)
             adv = attack(self.classifier.logits, images, labels, indices, step_seed(self.seed, 0))
             count["robust_accuracy"](labels, self.classifier.logits(adv), sample_weight=valid)
-        return {name: tracker.result() for name, tracker in self.test_trackers.items()}
+        return _logs(self.test_trackers)
 
     @contextlib.contextmanager
     def averaged(self):
@@ -245,6 +258,14 @@ class Defense(keras.Model, abc.ABC):
         finally:
             for variable, value in zip(variables, current, strict=True):
                 variable.assign(value)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # All is built. Keras would average a batch over replicas here, which fails with several workers.
+        pass
+
+    def _get_metrics_result_or_logs(self, logs):
+        # Keras would take the mean over replicas, which may have seen different numbers of images.
+        return {metric.name: metric.result() for metric in self.metrics if metric.name in logs}
 
     @property
     def metrics(self):
@@ -277,6 +298,12 @@ class Defense(keras.Model, abc.ABC):
             if config.get(name) is not None
         }
         return cls(**{**config, **networks})
+
+
+def _logs(trackers):
+    # Over several workers Keras takes the mean along an axis, which scalars lack.
+    shape = [1] if has_several_workers() else []
+    return {name: tf.reshape(tracker.result(), shape) for name, tracker in trackers.items()}
 
 
 def unpack(data):

@@ -16,7 +16,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         bad = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
         if bad:
-            step = int(self.model.step)
+            step = self.model.step.numpy()
             raise NonFiniteLossError(
                 f"{', '.join(bad)} became NaN or infinite at step {step}: training stopped, the last checkpoint "
                 "is intact; a lower --learning_rate or --mixed_precision=float32 are the usual remedies"

@@ -34,6 +34,8 @@ class Checkpoints(keras.callbacks.Callback):
         state = tf.train.Checkpoint(
             epoch=self._epoch, chosen_epoch=self._chosen_epoch, best=self._best, **defense.checkpointed()
         )
+        # Made now by all of several workers, of which one will save.
+        self._save_counter = state.save_counter
         self._state = state
         self._manager = tf.train.CheckpointManager(state, str(folder), max_to_keep=keep)
         self._score, self._choose = SELECT_BEST[select_best], choose
@@ -41,7 +43,7 @@ class Checkpoints(keras.callbacks.Callback):
     @property
     def chosen_epoch(self):
         """Number of the epoch, from 1, whose student was chosen; 0 before the first."""
-        return int(self._chosen_epoch)
+        return int(self._chosen_epoch.numpy())
 
     @property
     def latest(self):
@@ -65,11 +67,11 @@ class Checkpoints(keras.callbacks.Callback):
             raise InputError(
                 f"checkpoint {self.latest} does not fit this model or is damaged: {str(error).splitlines()[0]}"
             ) from error
-        return int(self._epoch)
+        return int(self._epoch.numpy())
 
     def on_epoch_end(self, epoch, logs=None):
         score = self._score({**(logs or {}), "epoch": epoch})
-        if score > float(self._best):
+        if score > float(self._best.numpy()):
             self._choose()
             self._best.assign(score)
             self._chosen_epoch.assign(epoch + 1)

@@ -10,6 +10,7 @@ from agkd_tf.defenses import DEFENSES
 from agkd_tf.errors import InputError, check_choice, check_range
 from agkd_tf.models import Classifier, build_model
 from agkd_tf.models.storage import load_classifier
+from agkd_tf.models.synchronization import synchronize_batch_normalization
 from agkd_tf.training.checkpoints import SELECT_BEST
 from agkd_tf.training.schedule import step_decay
 
@@ -25,6 +26,7 @@ class Recipe:
         augmentation: a name of `AUGMENTATIONS`; None for the data set's own.
         model: see `agkd_tf.models.build_model`.
         mixed_precision: float32, bfloat16 or float16: what the network computes in.
+        synchronized_bn: whether BN statistics are of the whole batch where several replicas share it; excludes XLA.
         defense: a name of `DEFENSES`.
         hyperparameters: the defense's keyword arguments; those not given are filled in with its defaults,
             so that a recorded recipe says all of them.
@@ -51,6 +53,7 @@ class Recipe:
     augmentation: str | None = None
     model: str = "wrn-28-10"
     mixed_precision: str = "float32"
+    synchronized_bn: bool = False
     defense: str = "agkd_bml"
     hyperparameters: dict = dataclasses.field(default_factory=dict)
     init_from: str | None = None
@@ -176,6 +179,8 @@ class Recipe:
             dtype=PRECISIONS[self.mixed_precision],
             seed=self.seed,
         )
+        if self.synchronized_bn:
+            synchronize_batch_normalization(student)
         if self.init_from:
             _copy_weights("init_from", load_classifier("init_from", self.init_from), student)
         elif teacher is not None and self.init_from_teacher:
@@ -188,8 +193,15 @@ class Recipe:
         Args:
             dataset: `ImageDataset`.
             teacher: `keras.Model`, where the defense has one.
-            jit_compile: see `Defense.compile`.
+            jit_compile: see `Defense.compile`; synchronised BN turns "auto" off.
+
+        Raises:
+            InputError: for settings that do not fit the data, the teacher or each other.
         """
+        if self.synchronized_bn:
+            if jit_compile is True:
+                raise InputError("`synchronized_bn` and XLA exclude each other: add --jit_compile=off")
+            jit_compile = False
         given, arguments = {}, constructor_arguments(self.defense)
         if "teacher" in arguments:
             given["teacher"] = teacher

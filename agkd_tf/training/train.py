@@ -1,10 +1,12 @@
 """Training a recipe in a folder, resumably."""
 
+import functools
 import json
 
 import keras
 
 from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.distribution import distributed, is_chief, num_replicas, wait_for_workers, workers_needed
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
 from agkd_tf.files import replacing, write_text
@@ -31,6 +33,9 @@ def train(
 ):
     """Trains a recipe, its teacher first where it needs one, from where the folder's checkpoints end.
 
+    Within the scope of a `tf.distribute.Strategy` several devices train together, and several machines where each
+    calls this with the same arguments; the folder is one that all of them read and the first one writes.
+
     Args:
         recipe: `Recipe`.
         workdir: `Workdir`.
@@ -50,9 +55,12 @@ def train(
     Raises:
         InputError: for a recipe, teacher or checkpoint that does not fit.
         NonFiniteLossError: if the loss became NaN or infinite.
+        LostWorkerError: if one of several workers is gone.
     """
     if check:
         check(recipe, workdir)
+    chief = is_chief()
+    record = record if chief else None
     teacher = None
     if recipe.needs_teacher:
         # A student that has begun keeps its teacher, also where the run is continued for more epochs.
@@ -77,6 +85,7 @@ def train(
                 panel_every=0,
                 verbose=verbose,
             )
+            wait_for_workers()  # the first of them has written it
         teacher = load_classifier("teacher", recipe.teacher or workdir.teacher.path)
     defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
     if record:
@@ -99,33 +108,57 @@ def train(
         save_student()
     if finished >= recipe.epochs:
         return _with_chosen_student(defense, workdir)
-    if announce:
+    if announce and chief:
         announce(recipe, workdir, defense, finished)
-    validation = evaluation_batches(dataset.validation, batch_size=min(VALIDATION_BATCH, len(dataset.validation)))
     callbacks = [StopOnNonFinite(), Throughput(recipe.batch_size), ValidateAverage()]
+    if chief:
+        callbacks += _writers(recipe, workdir, dataset, defense, panel_every)
+        callbacks.append(checkpoints)
+        _record_sitting(workdir, finished)
+    steps, held_out = recipe.steps_per_epoch(dataset), len(dataset.validation)
+    validation_batch = num_replicas() * -(-min(VALIDATION_BATCH, held_out) // num_replicas())
+    with workers_needed():
+        defense.fit(
+            distributed(
+                functools.partial(
+                    training_batches,
+                    dataset.train,
+                    batch_size=recipe.batch_size,
+                    seed=recipe.seed,
+                    first_step=finished * steps,
+                )
+            ),
+            steps_per_epoch=steps,
+            initial_epoch=finished,
+            epochs=recipe.epochs,
+            validation_data=distributed(
+                functools.partial(evaluation_batches, dataset.validation, batch_size=validation_batch)
+            ),
+            validation_steps=-(-held_out // validation_batch),
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=verbose if chief else 0,
+        )
+        wait_for_workers()  # the first of them has written the student
+    return _with_chosen_student(defense, workdir)
+
+
+def _writers(recipe, workdir, dataset, defense, panel_every):
+    """Returns the callbacks that write what is seen of a training."""
+    panels = []
     if panel_every:
-        callbacks.append(
+        panels.append(
             AttentionPanels(workdir.tensorboard, dataset.validation, every=panel_every, class_names=dataset.class_names)
         )
-    callbacks.append(hparams_callback(workdir.tensorboard, recipe.settings()))
     write_layout(workdir.tensorboard, [name for name in defense.trackers if name not in ("loss", "train_accuracy")])
-    # Both write before the checkpoint says that the epoch is done: a crash in between repeats an epoch's
-    # points instead of losing them.
-    callbacks.append(keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False))
-    callbacks += [keras.callbacks.CSVLogger(str(workdir.history), append=True), checkpoints]
-    _record_sitting(workdir, finished)
-    steps = recipe.steps_per_epoch(dataset)
-    defense.fit(
-        training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed, first_step=finished * steps),
-        steps_per_epoch=steps,
-        initial_epoch=finished,
-        epochs=recipe.epochs,
-        validation_data=validation,
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=verbose,
-    )
-    return _with_chosen_student(defense, workdir)
+    return [
+        *panels,
+        hparams_callback(workdir.tensorboard, recipe.settings()),
+        # Both write before the checkpoint says that the epoch is done: a crash in between repeats an epoch's
+        # points instead of losing them.
+        keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False),
+        keras.callbacks.CSVLogger(str(workdir.history), append=True),
+    ]
 
 
 def _record_sitting(workdir, finished):

@@ -1,0 +1,142 @@
+"""Several devices and machines, through tf.distribute: which strategy, and what a replica's share of a batch is."""
+
+import contextlib
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from agkd_tf.errors import InputError, check_choice
+
+DISTRIBUTIONS = ("none", "mirrored", "multi_worker")
+
+
+def make_strategy(distribution):
+    """Returns the `tf.distribute.Strategy` called `distribution`, in whose scope everything must be built.
+
+    Args:
+        distribution: "none"; "mirrored" for all accelerators of this machine (or, without one, all logical CPU
+            devices); "multi_worker" for the machines that TF_CONFIG names.
+
+    Raises:
+        InputError: for an unknown name, or "multi_worker" without TF_CONFIG.
+    """
+    check_choice("distribution", distribution, DISTRIBUTIONS)
+    if distribution == "none":
+        return tf.distribute.get_strategy()
+    if distribution == "mirrored":
+        kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+        return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices(kind)])
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if not resolver.cluster_spec().as_dict():
+        raise InputError(
+            "`distribution` of multi_worker needs the environment variable TF_CONFIG, which names the workers and "
+            "which of them this is"
+        )
+    return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+
+
+class LostWorkerError(RuntimeError):
+    """Raised when another worker does not answer any more; says how to go on."""
+
+
+class Share(NamedTuple):
+    """Which parts of each batch the input pipeline of one host gives, one behind the other.
+
+    Attributes:
+        first: number of the first part.
+        parts: how many parts, one for each replica of the host.
+        replicas: in how many parts a batch is divided.
+    """
+
+    first: int = 0
+    parts: int = 1
+    replicas: int = 1
+
+
+WHOLE = Share()
+
+
+def distributed(make):
+    """Returns a dataset for `fit` under the strategy at hand.
+
+    Args:
+        make: callable with the keyword argument `share`, a `Share`, that returns a `tf.data.Dataset` of those parts
+            of each batch; of whole batches without it.
+    """
+    strategy = tf.distribute.get_strategy()
+    if strategy.num_replicas_in_sync == 1:
+        return make()
+
+    def of_host(context):
+        parts = context.num_replicas_in_sync // context.num_input_pipelines
+        return make(share=Share(context.input_pipeline_id * parts, parts, context.num_replicas_in_sync))
+
+    return strategy.distribute_datasets_from_function(of_host)
+
+
+def has_several_workers():
+    """Returns whether the strategy at hand is of several processes."""
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def is_chief():
+    """Returns whether this process writes what several workers have in common."""
+    resolver = tf.distribute.get_strategy().cluster_resolver
+    if resolver is None or resolver.task_type is None:
+        return True
+    return resolver.task_type == "chief" or (
+        resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
+    )
+
+
+@contextlib.contextmanager
+def workers_needed():
+    """Within, an error that comes of another worker's end is a `LostWorkerError`."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        if not has_several_workers():
+            raise
+        raise LostWorkerError(
+            "another worker does not answer any more: training stopped, the last checkpoint is intact; start the same "
+            f"command on all workers to continue ({type(error).__name__})"
+        ) from error
+
+
+def wait_for_workers():
+    """Returns when all workers have come here."""
+    strategy = tf.distribute.get_strategy()
+    if strategy.num_replicas_in_sync > 1:
+        strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None).numpy()
+
+
+def num_replicas():
+    """Returns how many replicas share a batch."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def replica_share(draw, shape, batch_axis):
+    """Returns this replica's part of what is drawn for the batches of all replicas.
+
+    Several replicas then see what one would that has the whole batch.
+
+    Args:
+        draw: callable, shape -> tensor.
+        shape: of this replica's part.
+        batch_axis: axis along which replicas share.
+    """
+    replicas = num_replicas()
+    if replicas == 1 or tf.distribute.in_cross_replica_context():
+        return draw(shape)
+    shape = tf.convert_to_tensor(shape, tf.int32)
+    position = tf.one_hot(batch_axis, tf.size(shape), dtype=tf.int32)
+    whole = draw(shape * (1 + (replicas - 1) * position))
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return tf.slice(whole, position * replica * shape, shape)
+
+
+def all_rows(tensor):
+    """Returns the rows [B, ...] of all replicas, one replica's behind the other's."""
+    if num_replicas() == 1 or tf.distribute.in_cross_replica_context():
+        return tensor
+    return tf.distribute.get_replica_context().all_gather(tensor, axis=0)
