@@ -1,9 +1,12 @@
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from agkd_tf.data import Examples
 from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.distribution import Share
 from agkd_tf.errors import InputError
 
 COUNT, BATCH = 23, 5
@@ -46,6 +49,34 @@ def test_epochs_differ_in_order_and_in_the_examples_left_over(examples):
 def test_the_seed_alone_fixes_the_order(examples):
     np.testing.assert_array_equal(indices(examples, STEPS), indices(examples, STEPS))
     assert not np.array_equal(indices(examples, STEPS), indices(examples, STEPS, seed=2))
+
+
+def test_the_shares_of_two_hosts_make_up_each_batch(examples):
+    """Four replicas, two a host."""
+    whole = {
+        "train": training_batches(examples, batch_size=8, seed=3, first_step=1).take(3),
+        "evaluate": evaluation_batches(examples, batch_size=8),
+    }
+    hosts = [Share(first, 2, 4) for first in (0, 2)]
+    parts = {
+        "train": [
+            training_batches(examples, batch_size=8, seed=3, first_step=1, share=share).take(6) for share in hosts
+        ],
+        "evaluate": [evaluation_batches(examples, batch_size=8, share=share) for share in hosts],
+    }
+    for kind, batches in whole.items():
+        elements = [list(part) for part in parts[kind]]
+        for step, batch in enumerate(batches):
+            replicas = [element for host in elements for element in host[2 * step : 2 * step + 2]]
+            for name, value in batch.items():
+                np.testing.assert_array_equal(np.concatenate([part[name] for part in replicas]), value)
+        assert all(len(host) == 2 * (step + 1) for host in elements)
+
+
+def test_a_batch_that_replicas_cannot_share_is_refused(examples):
+    for batches in (functools.partial(training_batches, seed=0), evaluation_batches):
+        with pytest.raises(InputError, match="divisible by the 2 replicas"):
+            batches(examples, batch_size=5, share=Share(0, 2, 2))
 
 
 def test_a_training_batch_keeps_image_label_and_index_together(examples):

@@ -1,0 +1,124 @@
+"""Several devices and workers give what one gives. What runs in other processes stands at the top of the module."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.distribution import distributed, make_strategy, num_replicas
+from agkd_tf.errors import InputError
+from agkd_tf.training import Recipe, train
+from agkd_tf.workdir import Workdir
+
+SMALL = {"train_examples": 160, "validation_examples": 33, "model": "wrn-10-1", "batch_size": 32, "decay_epochs": ()}
+# Weights agree to rounding. The sign of a gradient near zero makes a step of any rounding, and each training step
+# multiplies it: both are small here, and what two devices do otherwise than one shows in BN's statistics first.
+RATE = 1e-4
+ATTACK = {"eps": 0.09, "attack_steps": 2, "attack_step_size": 1e-6, "validation_attack_steps": 1}
+DEFENSES = {
+    "undefended": {"validation_attack_steps": 1},
+    "agkd_bml": ATTACK,
+    "trades": ATTACK,
+    "cat_ce": ATTACK | {"attack_steps": 1},
+}
+
+
+def recipe_of(defense, **fields):
+    return Recipe(defense=defense, hyperparameters=DEFENSES[defense], **SMALL | fields)
+
+
+def weights_after_five_steps(defense, distribution):
+    """Returns weights and what is remembered of the examples; BN is synchronised, XLA off, augmentation on."""
+    strategy = make_strategy(distribution)
+    recipe = recipe_of(defense, synchronized_bn=True, augmentation="crop_flip", learning_rate=RATE)
+    dataset = recipe.load_dataset()
+    with strategy.scope():
+        teacher = recipe.for_teacher().build_defense(dataset).student if recipe.needs_teacher else None
+        trained = recipe.build_defense(dataset, teacher=teacher)
+        batches = distributed(functools.partial(training_batches, dataset.train, batch_size=32, seed=0))
+        trained.fit(batches, steps_per_epoch=5, verbose=0)
+        arrays = trained.student.get_weights() + [rows.numpy() for rows in trained.memory.values()]
+        return num_replicas(), arrays
+
+
+def validated(distribution):
+    """Returns the replicas, the accuracy measured of a network that says 3 to each of 33 images, and the true one."""
+    strategy = make_strategy(distribution)
+    recipe = recipe_of("undefended")
+    dataset = recipe.load_dataset()
+    with strategy.scope():
+        defense = recipe.build_defense(dataset)
+        bias = np.zeros(10, np.float32)
+        bias[3] = 100
+        defense.student.get_layer("logits").bias.assign(bias)
+        batches = distributed(functools.partial(evaluation_batches, dataset.validation, batch_size=20))
+        found = defense.evaluate(batches, steps=2, verbose=0, return_dict=True)
+        return num_replicas(), found["accuracy"], float((dataset.validation.labels == 3).mean())
+
+
+def run(folder, distribution, recipe, jit_compile):
+    """Trains in a folder; returns the replicas, the steps taken and the student's weights."""
+    strategy = make_strategy(distribution)
+    dataset = recipe.load_dataset()
+    with strategy.scope():
+        defense = train(recipe, Workdir(folder), dataset, jit_compile=jit_compile, verbose=0, panel_every=1)
+        return num_replicas(), int(defense.step.numpy()), defense.student.get_weights()
+
+
+def largest_difference(ours, others):
+    assert len(ours) == len(others)
+    return max(np.abs(one - other).max() for one, other in zip(ours, others, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_two_devices_with_synchronised_bn_train_as_one(defense, on_devices):
+    devices, both = on_devices(2, weights_after_five_steps, defense, "mirrored")
+    alone, one = on_devices(1, weights_after_five_steps, defense, "none")
+    assert (devices, alone) == (2, 1)
+    assert largest_difference(one, both) < 1e-5
+
+
+@pytest.mark.slow
+def test_an_accuracy_counts_each_image_once_whatever_the_device(on_devices):
+    replicas, accuracy, expected = on_devices(2, validated, "mirrored")
+    assert replicas == 2
+    assert accuracy == pytest.approx(expected)
+    assert 0 < expected < 1
+
+
+@pytest.mark.slow
+def test_two_devices_train_and_resume_with_xla_and_float16(tmp_path, on_devices):
+    recipe = functools.partial(recipe_of, "agkd_bml", mixed_precision="float16", train_examples=64)
+    replicas, steps, first = on_devices(2, run, tmp_path / "run", "mirrored", recipe(epochs=1), True)
+    assert (replicas, steps) == (2, 2)
+    _, steps, second = on_devices(2, run, tmp_path / "run", "mirrored", recipe(epochs=2), True)
+    assert steps == 4
+    assert all(np.isfinite(weight).all() for weight in second)
+    assert largest_difference(first, second) > 0
+
+
+@pytest.mark.slow
+def test_two_workers_train_resume_and_end_with_the_weights_of_one(tmp_path, on_workers, on_devices):
+    recipe = functools.partial(recipe_of, "undefended", synchronized_bn=True, learning_rate=RATE)
+    for epochs in (1, 2):
+        results = on_workers(run, tmp_path / "both", "multi_worker", recipe(epochs=epochs), False)
+        assert [(replicas, steps) for replicas, steps, _ in results] == 2 * [(2, 5 * epochs)]
+    assert largest_difference(results[0][2], results[1][2]) == 0
+    _, _, alone = on_devices(1, run, tmp_path / "alone", "none", recipe(epochs=2), False)
+    assert largest_difference(results[0][2], alone) < 1e-5
+    assert len((tmp_path / "both" / "history.csv").read_text().splitlines()) == 3
+
+
+def test_multi_worker_without_a_cluster_is_refused(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(InputError, match="TF_CONFIG"):
+        make_strategy("multi_worker")
+
+
+def test_synchronised_bn_excludes_xla(digits):
+    recipe = recipe_of("undefended", synchronized_bn=True)
+    with pytest.raises(InputError, match="--jit_compile=off"):
+        recipe.build_defense(digits, jit_compile=True)
+    assert not recipe.build_defense(digits, jit_compile="auto").use_xla
