@@ -66,5 +66,19 @@ def cifar10_dir():
     pytest.skip("no prepared CIFAR-10: set AGKD_TF_DATA to a tensorflow-datasets folder")
 
 
+@pytest.fixture(scope="session")
+def small():
+    """Flags of a training that takes seconds."""
+    data = ("--dataset=digits", "--train_examples=64", "--validation_examples=20", "--eps=38/255")
+    return (
+        *data,
+        "--model=wrn-10-1",
+        "--batch_size=32",
+        "--epochs=1",
+        "--decay_epochs=",
+        "--validation_attack_steps=1",
+    )
+
+
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="Rewrite the recorded values in tests/golden.")

@@ -43,7 +43,7 @@ def on_devices():
 
 
 @pytest.fixture
-def on_workers():
+def on_workers(free_ports):
     """Calls function(*arguments) in two processes that are workers of one cluster; returns both results."""
 
     def call(function, *arguments):
@@ -59,10 +59,15 @@ def on_workers():
     return call
 
 
-def free_ports(count):
-    """Returns that many ports of loopback that nothing listens at."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+@pytest.fixture
+def free_ports():
+    """Returns ports(count): that many ports of loopback that nothing listens at."""
+
+    def ports(count):
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+            for each in sockets:
+                each.bind(("127.0.0.1", 0))
+            return [each.getsockname()[1] for each in sockets]
+
+    return ports

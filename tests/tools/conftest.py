@@ -18,17 +18,3 @@ def tool():
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def small():
-    """Flags of a training that takes seconds."""
-    data = ("--dataset=digits", "--train_examples=64", "--validation_examples=20", "--eps=38/255")
-    return (
-        *data,
-        "--model=wrn-10-1",
-        "--batch_size=32",
-        "--epochs=1",
-        "--decay_epochs=",
-        "--validation_attack_steps=1",
-    )
