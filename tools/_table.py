@@ -67,29 +67,57 @@ def timing_table(timings, records):
     """Returns a plain-text table of benchmarks, one a line, and how many times the first one's speed each has.
 
     Args:
-        timings: dict of title -> `agkd_tf.benchmark.Timing`.
-        records: dict of title -> facts, times and totals for JSON.
+        timings: dict of title -> `agkd_tf.benchmark.Timing` of images.
+        records: dict of title -> facts, times and totals for JSON; what is not known is left empty.
     """
     first = next(iter(timings.values()))
-    headings = ["", "s/step (min-max)", "images/s", "times the first", "first step, s", "peak memory, MiB"]
-    training = "hours" in next(iter(records.values()))
-    headings += ["s/epoch", "epochs", "hours"] if training else []
-    lines = [headings]
+    rows = []
     for title, timing in timings.items():
         record, (middle, low, high) = records[title], ratio(timing, first)
-        fastest, slowest = min(timing.seconds), max(timing.seconds)
-        line = [
-            title,
-            f"{timing.median:.3f} ({fastest:.3f}-{slowest:.3f})",
-            f"{timing.images_per_second:,.1f}",
-            f"{middle:.2f} ({low:.2f}-{high:.2f})",
-            f"{record['first_step_seconds']:.1f}",
-            f"{record['peak_memory_mib']:,.0f}",
-        ]
-        if training:
-            line += [f"{record['seconds_per_epoch']:,.0f}", str(record["epochs"]), f"{record['hours']:,.2f}"]
-        lines.append(line)
-    return _aligned(lines)
+        row = {
+            "": title,
+            "s/step (min-max)": f"{timing.median:.3f} ({min(timing.seconds):.3f}-{max(timing.seconds):.3f})",
+            "images/s": f"{timing.items_per_second:,.1f}",
+            "times the first": f"{middle:.2f} ({low:.2f}-{high:.2f})",
+        }
+        for heading, (key, form) in _FACTS.items():
+            if key in record:
+                row[heading] = format(record[key], form)
+        if "share_of_matrix_product" in record:
+            middle, low, high = record["share_of_matrix_product"]
+            row["of matrix product"] = f"{100 * middle:.0f} % ({100 * low:.0f}-{100 * high:.0f})"
+        rows.append(row)
+    return _filled_table(rows)
+
+
+_FACTS = {
+    "first step, s": ("first_step_seconds", ".1f"),
+    "peak memory, MiB": ("peak_memory_mib", ",.0f"),
+    "s/epoch": ("seconds_per_epoch", ",.0f"),
+    "epochs": ("epochs", "d"),
+    "hours": ("hours", ",.2f"),
+    "GFLOP/s": ("gigaflops_per_second", ",.0f"),
+}
+
+
+def breakdown_table(parts):
+    """Returns a plain-text table of where a step's time goes.
+
+    Args:
+        parts: dict of title -> dict of part -> seconds.
+    """
+    rows = []
+    for title, seconds in parts.items():
+        total = sum(seconds.values())
+        shares = {name: f"{1000 * part:,.1f} ({100 * part / total:.0f} %)" for name, part in seconds.items()}
+        rows.append({"ms": title} | shares)
+    return _filled_table(rows)
+
+
+def _filled_table(rows):
+    """Returns a plain-text table of dicts of heading -> text; cells that a row lacks are empty."""
+    headings = list(dict.fromkeys(heading for row in rows for heading in row))
+    return _aligned([headings, *([row.get(heading, "") for heading in headings] for row in rows)])
 
 
 def audit_table(signs):

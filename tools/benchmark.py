@@ -2,21 +2,36 @@
 
   python -m tools.benchmark training flags/digits/at.flags flags/digits/agkd_bml.flags --output=runs/cost
   python -m tools.benchmark training flags/digits/agkd_bml.flags --compare=--mixed_precision=bfloat16
+  python -m tools.benchmark training flags/digits/agkd_bml.flags --flops --breakdown --peer="COMMAND"
+  python -m tools.benchmark training flags/digits/agkd_bml.flags --dump_stablehlo=step.mlir
   python -m tools.benchmark inference runs/quickstart/at runs/quickstart/agkd_bml
 
 training: recipes' flagfiles or runs' folders follow; any flag of a recipe overrides theirs. A step is all that
 training does for a batch; nothing is trained for use. With --output, each recipe's cost.json is written to a folder
-of its name, which tools.report takes as it does a run. inference: runs, .keras files or SavedModels follow.
-Each is measured in a process of its own, in turn with the others, and compared with the first.
+of its name, which tools.report takes as it does a run. With --flops, the step's convolutions and matrix products
+are counted in its XLA program, and their rate is compared with that of a large matrix product. inference: runs,
+.keras files or SavedModels follow. Each is measured in a process of its own, in turn with the others, and compared
+with the first.
 """
 
 import contextlib
+import dataclasses
 import json
 import pathlib
+import shlex
 
 from absl import flags
 
-from agkd_tf.benchmark import Cost, InferenceBenchmark, TrainingBenchmark, Worker, take_turns
+from agkd_tf.benchmark import (
+    Cost,
+    InferenceBenchmark,
+    MatrixProduct,
+    Peer,
+    TrainingBenchmark,
+    Worker,
+    ratio,
+    take_turns,
+)
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
@@ -25,7 +40,7 @@ from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import counting, say
 from tools._subject import subject_at
-from tools._table import timing_table
+from tools._table import breakdown_table, timing_table
 
 FLAGS = flags.FLAGS
 
@@ -33,6 +48,12 @@ flags.DEFINE_integer("rounds", 5, "Turns that each takes.", 1)
 flags.DEFINE_integer("steps", 3, "Steps in a turn.", 1)
 flags.DEFINE_string("compare", None, "training: flags of a second version of each recipe, separated by spaces.")
 flags.DEFINE_string("output", None, "training: folder to write to; results are only printed if not given.")
+flags.DEFINE_bool("flops", False, "training: count floating-point operations, and compare with a matrix product.")
+flags.DEFINE_bool("breakdown", False, "training: time the parts of a step, too.")
+flags.DEFINE_string("dump_stablehlo", None, "training: file to write one recipe's step to, instead of timing it.")
+flags.DEFINE_multi_string(
+    "peer", [], "training: command of another implementation that prints `median X s` and `Y images/s`; repeatable."
+)
 _flags.define_data()
 _flags.define_data_place()
 _flags.define_recipe()
@@ -62,10 +83,44 @@ def _training(paths):
         title: (_training_benchmark, recipe, _flags.data_place(), _flags.jit_compile())
         for title, recipe in recipes.items()
     }
-    timings, facts = _measured(builds, {title: recipe.batch_size for title, recipe in recipes.items()})
-    costs = {title: Cost(timing, facts[title], describe_environment()) for title, timing in timings.items()}
+    if FLAGS.dump_stablehlo:
+        _dump(builds)
+        return
+    with contextlib.ExitStack() as stack:
+        workers = _workers(builds, stack)
+        products = {}
+        if FLAGS.flops:
+            flops = {title: worker.ask("flops") for title, worker in workers.items()}
+            precisions = dict.fromkeys(recipe.mixed_precision for recipe in recipes.values())
+            products = _workers({f"matrix product, {each}": (MatrixProduct, each) for each in precisions}, stack)
+        peers = {_shown(command): _prepared(_shown(command), Peer, command) for command in FLAGS.peer}
+        items = {title: recipe.batch_size for title, recipe in recipes.items()}
+        items |= {title: peer.images for title, peer in peers.items()}
+        items |= {title: worker.facts()["flops"] for title, worker in products.items()}
+        timings = _timed(workers | peers | products, items)
+        facts = {title: worker.facts() for title, worker in workers.items()}
+        parts = {}
+        if FLAGS.breakdown:
+            parts = {title: worker.ask("breakdown", FLAGS.rounds * FLAGS.steps) for title, worker in workers.items()}
+    if FLAGS.flops:
+        for title, recipe in recipes.items():
+            step = dataclasses.replace(timings[title], items=flops[title])
+            product = timings[f"matrix product, {recipe.mixed_precision}"]
+            facts[title] |= {
+                "gigaflops_per_step": flops[title] / 1e9,
+                "gigaflops_per_second": step.items_per_second / 1e9,
+                "share_of_matrix_product": ratio(step, product),
+            }
+    costs = {title: Cost(timings[title], fact, describe_environment()) for title, fact in facts.items()}
     records = {title: cost.record() for title, cost in costs.items()}
-    say(f"\n{timing_table(timings, records)}")
+    for title, found in parts.items():
+        records[title]["breakdown_seconds"] = found
+    shown = {title: timings[title] for title in [*recipes, *peers]}
+    say(f"\n{timing_table(shown, records | {title: {} for title in peers})}")
+    for title in products:
+        say(f"{title}: {timings[title].items_per_second / 1e9:,.0f} GFLOP/s")
+    if parts:
+        say(f"\n{breakdown_table(parts)}")
     if FLAGS.output:
         for title, record in records.items():
             workdir = Workdir(pathlib.Path(FLAGS.output) / title)
@@ -74,29 +129,42 @@ def _training(paths):
         say(f"\nRecorded in {FLAGS.output}: python -m tools.report {FLAGS.output}/* --tables=4")
 
 
+def _dump(builds):
+    if len(builds) != 1:
+        raise InputError(f"`dump_stablehlo` takes one recipe. Received: {len(builds)}")
+    ((_, (build, *arguments)),) = builds.items()
+    program = build(*arguments).program("stablehlo")
+    write_text(pathlib.Path(FLAGS.dump_stablehlo), program)
+    say(f"{FLAGS.dump_stablehlo}: {len(program) / 2**20:.1f} MiB")
+
+
 def _inference(paths):
     batch, jit_compile = FLAGS.batch_size, resolve_jit_compile(_flags.jit_compile())
     builds = {str(path): (_inference_benchmark, str(path), batch, jit_compile) for path in paths}
-    timings, facts = _measured(builds, dict.fromkeys(builds, batch))
-    records = {title: facts[title] | timing.record() for title, timing in timings.items()}
+    with contextlib.ExitStack() as stack:
+        workers = _workers(builds, stack)
+        timings = _timed(workers, dict.fromkeys(workers, batch))
+        records = {title: worker.facts() | timings[title].record() for title, worker in workers.items()}
     say(f"\n{timing_table(timings, records)}")
 
 
-def _measured(builds, images):
-    """Returns (title -> `Timing`, title -> facts) of benchmarks that take turns, each in a process of its own."""
-    with contextlib.ExitStack() as stack:
-        workers = {}
-        for title, (build, *arguments) in builds.items():
-            say(f"Preparing {title} ...")
-            workers[title] = stack.enter_context(Worker(build, *arguments))
-        timings = take_turns(
-            {title: worker.run for title, worker in workers.items()},
-            rounds=FLAGS.rounds,
-            steps=FLAGS.steps,
-            images=images,
-            progress=counting("Measuring", "turn"),
-        )
-        return timings, {title: worker.facts() for title, worker in workers.items()}
+def _workers(builds, stack):
+    """Returns title -> `Worker`, each in a process of its own that ends with the stack."""
+    return {title: stack.enter_context(_prepared(title, Worker, *build)) for title, build in builds.items()}
+
+
+def _prepared(title, make, *arguments):
+    say(f"Preparing {title} ...")
+    return make(*arguments)
+
+
+def _timed(contestants, items):
+    runs = {title: contestant.run for title, contestant in contestants.items()}
+    return take_turns(runs, rounds=FLAGS.rounds, steps=FLAGS.steps, items=items, progress=counting("Measuring", "turn"))
+
+
+def _shown(command):
+    return " ".join(pathlib.Path(word).name if "/" in word else word for word in shlex.split(command))
 
 
 def _training_benchmark(recipe, place, jit_compile):

@@ -1,9 +1,25 @@
-"""What defenses and networks cost: time, memory, images a second, on the machine at hand."""
+"""What defenses and networks cost: time, memory, operations, images a second, on the machine at hand."""
 
 from agkd_tf.benchmark.cost import Cost
+from agkd_tf.benchmark.floating_point import forward_flops, minimum_flops, program_flops
 from agkd_tf.benchmark.inference import InferenceBenchmark
+from agkd_tf.benchmark.matrix_product import MatrixProduct
+from agkd_tf.benchmark.peer import Peer
 from agkd_tf.benchmark.timing import Timing, ratio, take_turns
 from agkd_tf.benchmark.training import TrainingBenchmark
 from agkd_tf.benchmark.worker import Worker
 
-__all__ = ["Cost", "InferenceBenchmark", "Timing", "TrainingBenchmark", "Worker", "ratio", "take_turns"]
+__all__ = [
+    "Cost",
+    "InferenceBenchmark",
+    "MatrixProduct",
+    "Peer",
+    "Timing",
+    "TrainingBenchmark",
+    "Worker",
+    "forward_flops",
+    "minimum_flops",
+    "program_flops",
+    "ratio",
+    "take_turns",
+]

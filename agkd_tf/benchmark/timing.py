@@ -10,11 +10,11 @@ class Timing:
 
     Attributes:
         rounds: seconds of each step, a tuple a round.
-        images: images a step.
+        items: what a step works on: so many images, or floating-point operations.
     """
 
     rounds: tuple[tuple[float, ...], ...]
-    images: int
+    items: int
 
     @property
     def seconds(self):
@@ -27,29 +27,29 @@ class Timing:
         return statistics.median(self.seconds)
 
     @property
-    def images_per_second(self):
+    def items_per_second(self):
         """Of the median step."""
-        return self.images / self.median
+        return self.items / self.median
 
     def record(self):
-        """Returns for JSON: median, least and greatest seconds a step, steps, images a second."""
+        """Returns for JSON: median, least and greatest seconds a step, steps, images a second (the items)."""
         return {
             "median_step_seconds": self.median,
             "min_step_seconds": min(self.seconds),
             "max_step_seconds": max(self.seconds),
             "steps_timed": len(self.seconds),
-            "images_per_second": self.images_per_second,
+            "images_per_second": self.items_per_second,
         }
 
 
-def take_turns(contestants, *, rounds, steps, images, progress=None):
+def take_turns(contestants, *, rounds, steps, items, progress=None):
     """Returns title -> `Timing` of contestants that were timed in turn, so that noise of the machine hits all alike.
 
     Args:
         contestants: dict of title -> callable, number of steps -> seconds of each.
         rounds: turns that each takes.
         steps: steps in a turn.
-        images: dict of title -> images a step.
+        items: dict of title -> items of a step (see `Timing`).
         progress: callable (turns done, turns in all), called after each.
     """
     found = {title: [] for title in contestants}
@@ -58,11 +58,11 @@ def take_turns(contestants, *, rounds, steps, images, progress=None):
             found[title].append(tuple(run(steps)))
             if progress:
                 progress(number * len(contestants) + place + 1, rounds * len(contestants))
-    return {title: Timing(tuple(turns), images[title]) for title, turns in found.items()}
+    return {title: Timing(tuple(turns), items[title]) for title, turns in found.items()}
 
 
 def ratio(timing, other):
-    """Returns (median, least, greatest) over the rounds of how many times the images a second of `other` these are."""
-    rates = [[each.images / statistics.median(steps) for steps in each.rounds] for each in (timing, other)]
+    """Returns (median, least, greatest) over the rounds of how many times the items a second of `other` these are."""
+    rates = [[each.items / statistics.median(steps) for steps in each.rounds] for each in (timing, other)]
     ratios = [mine / its for mine, its in zip(*rates, strict=True)]
     return statistics.median(ratios), min(ratios), max(ratios)

@@ -4,6 +4,9 @@ import time
 
 import keras
 
+from agkd_tf.benchmark.breakdown import Breakdown
+from agkd_tf.benchmark.floating_point import program_flops
+from agkd_tf.benchmark.step_program import step_program
 from agkd_tf.data.batches import training_batches
 
 WARM_UP = 2  # steps, the first of which traces and compiles
@@ -25,9 +28,8 @@ class TrainingBenchmark:
     """
 
     def __init__(self, recipe, dataset, *, jit_compile="auto"):
-        teacher = recipe.for_teacher().build_defense(dataset).student if recipe.needs_teacher else None
-        self._defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
-        self._recipe, self._train = recipe, dataset.train
+        self._recipe, self._dataset = recipe, dataset
+        self._defense = self._build(jit_compile)
         self._steps_per_epoch = recipe.steps_per_epoch(dataset)
         first, *_ = self._fit(WARM_UP)
         self._compile_seconds = first
@@ -47,9 +49,33 @@ class TrainingBenchmark:
             "first_step_seconds": self._compile_seconds,
         }
 
+    def breakdown(self, steps):
+        """Returns part of a step -> median seconds over `steps` turns; see `Breakdown`."""
+        return Breakdown(self._defense, self._batches()).run(steps)
+
+    def program(self, stage):
+        """Returns the step's XLA program as text; see `step_program`."""
+        batch = next(iter(self._batches()))
+        return step_program(self._build(True), batch["image"], batch["label"], stage=stage)
+
+    def flops(self):
+        """Returns the floating-point operations of a step; see `program_flops`.
+
+        Raises:
+            InputError: for an attack of so many steps that it is not unrolled.
+        """
+        return program_flops(self.program("hlo"))
+
+    def _build(self, jit_compile):
+        recipe, dataset = self._recipe, self._dataset
+        teacher = recipe.for_teacher().build_defense(dataset).student if recipe.needs_teacher else None
+        return recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
+
+    def _batches(self):
+        return training_batches(self._dataset.train, batch_size=self._recipe.batch_size, seed=self._recipe.seed)
+
     def _fit(self, steps):
-        stopwatch = _Stopwatch()
-        batches = training_batches(self._train, batch_size=self._recipe.batch_size, seed=self._recipe.seed)
+        stopwatch, batches = _Stopwatch(), self._batches()
         self._defense.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=[stopwatch], shuffle=False, verbose=0)
         return stopwatch.seconds
 

@@ -17,8 +17,8 @@ class Worker:
     A context manager, which ends the process.
 
     Args:
-        build: callable of a module's top level, called in the process; returns an object whose `run(steps)`
-            gives the seconds of each step, and whose `facts()` gives what else there is to say, for JSON.
+        build: callable of a module's top level, called in the process; returns the benchmark: an object whose
+            `run(steps)` gives the seconds of each step, and whose `facts()` gives what else there is to say, for JSON.
         *arguments: of `build`; they are pickled.
 
     Raises:
@@ -36,14 +36,20 @@ class Worker:
 
     def run(self, steps):
         """Returns the seconds of each of `steps` steps."""
-        return self._ask("run", steps)
+        return self.ask("run", steps)
 
     def facts(self):
         """Returns the benchmark's facts, and `peak_memory_mib` so far with `peak_memory_of`."""
-        return self._ask("facts")
+        return self.ask("facts")
 
-    def _ask(self, *question):
-        self._pipe.send(question)
+    def ask(self, method, *arguments):
+        """Returns what a method of the benchmark does.
+
+        Raises:
+            InputError: if it does.
+            ChildProcessError: if the process ends before it answers.
+        """
+        self._pipe.send((method, *arguments))
         return self._receive()
 
     def _receive(self):
@@ -80,8 +86,12 @@ def _serve(pipe, build, arguments):
             name, *given = pipe.recv()
         except EOFError:
             return
-        answer = getattr(benchmark, name)(*given)
-        pipe.send((None, answer | _peak_memory() if name == "facts" else answer))
+        try:
+            answer = getattr(benchmark, name)(*given)
+        except InputError as error:
+            pipe.send((error, None))
+        else:
+            pipe.send((None, answer | _peak_memory() if name == "facts" else answer))
 
 
 def _peak_memory():

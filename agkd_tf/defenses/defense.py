@@ -154,10 +154,10 @@ class Defense(keras.Model, abc.ABC):
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
         self.optimizer.build(self.student.trainable_variables)
         # Without XLA, `fit` compiles the whole step; a function within it would exclude synchronised BN.
-        self._compiled_gradients = self._gradients
+        self._compiled_gradients = self.compute_gradients
         if self.use_xla:
             self._compiled_gradients = tf.function(
-                self._gradients, jit_compile=True, autograph=False, reduce_retracing=True
+                self.compute_gradients, jit_compile=True, autograph=False, reduce_retracing=True
             )
 
     def get_compile_config(self):
@@ -207,10 +207,26 @@ class Defense(keras.Model, abc.ABC):
             tracker.update_state(scalars[name], sample_weight=tf.shape(labels)[0])
         return _logs(self.trackers)
 
-    def _gradients(self, images, labels, seed, memory):
+    def compute_gradients(self, images, labels, seed, memory):
+        """Returns (gradients, scalars, memory) of a step: all of it but the optimizer, and what XLA compiles.
+
+        Args:
+            images: uint8, or float32 in [0, 1], [B, H, W, C].
+            labels: int32 [B].
+            seed: int32 [2].
+            memory: the batch's rows of `self.memory`, by name.
+        """
+        crafted = self.prepare(images, labels, seed, memory)
+        gradients, scalars = self.differentiate(crafted, labels)
+        return gradients, scalars, {name: crafted[name] for name in memory}
+
+    def prepare(self, images, labels, seed, memory):
+        """Returns what `craft` gives of the augmented images, without gradient; arguments as `compute_gradients`."""
         clean = augment(self.augmentation, as_float(images), named_seed(seed, "augmentation"))
-        crafted = tf.nest.map_structure(tf.stop_gradient, self.craft(clean, labels, seed, **memory))
-        variables = self.student.trainable_variables
+        return tf.nest.map_structure(tf.stop_gradient, self.craft(clean, labels, seed, **memory))
+
+    def differentiate(self, crafted, labels):
+        """Returns (gradients of the student's trainable variables, scalars by the names of `trackers`)."""
         with tf.GradientTape() as tape:
             terms, logits = self.loss_terms(crafted, labels)
             loss = tf.add_n([weight * terms[name] for name, weight in self.term_weights.items()])
@@ -220,10 +236,10 @@ class Defense(keras.Model, abc.ABC):
                 loss += scalars["regularization"]
             # The optimizer sums the gradients of replicas, each of which has the mean over its own part.
             scaled = self.optimizer.scale_loss(loss / num_replicas())
-        gradients = tape.gradient(scaled, variables, unconnected_gradients="zero")
+        gradients = tape.gradient(scaled, self.student.trainable_variables, unconnected_gradients="zero")
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
         scalars |= {"loss": loss, "train_accuracy": tf.reduce_mean(tf.cast(hits, tf.float32))}
-        return gradients, scalars, {name: crafted[name] for name in memory}
+        return gradients, scalars
 
     def _decayed(self):
         rank = DECAYED[self.weight_decay_on]

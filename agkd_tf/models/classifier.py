@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from agkd_tf.errors import InputError
+from agkd_tf.models.fused_batch_normalization import fused_pass
 
 
 class Outputs(NamedTuple):
@@ -100,7 +101,7 @@ class Classifier:
 
     def raw(self, images, *, training=False):
         """Returns `Outputs` in the model's own dtypes: the very tensors of the pass, to differentiate by."""
-        return Outputs(*self._outputs(images, training=training))
+        return Outputs(*fused_pass(self._outputs, images, training=training))
 
     def logits(self, images):
         """Returns float32 logits [B, num_classes] in inference mode: what attacks and evaluations see."""

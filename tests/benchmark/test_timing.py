@@ -16,7 +16,7 @@ def test_contestants_take_turns_and_are_summed_up_by_medians():
     told = []
     contestants = {"a": contestant("a", 1.0), "b": contestant("b", 10.0)}
     found = take_turns(
-        contestants, rounds=3, steps=2, images={"a": 8, "b": 4}, progress=lambda *count: told.append(count)
+        contestants, rounds=3, steps=2, items={"a": 8, "b": 4}, progress=lambda *count: told.append(count)
     )
     assert order == ["a", "b"] * 3
     assert told == [(turn, 6) for turn in range(1, 7)]
@@ -28,19 +28,19 @@ def test_contestants_take_turns_and_are_summed_up_by_medians():
         "steps_timed": 6,
         "images_per_second": 2.0,
     }
-    assert found["b"].images_per_second == 4 / 50
+    assert found["b"].items_per_second == 4 / 50
 
 
-def test_a_ratio_compares_round_by_round_and_counts_images():
-    slow_then_fast = Timing(((4.0, 4.0, 9.0), (2.0, 2.0, 2.0), (1.0, 1.0, 1.0)), images=8)
-    other = Timing(((2.0,), (2.0,), (2.0,)), images=2)
+def test_a_ratio_compares_round_by_round_and_counts_items():
+    slow_then_fast = Timing(((4.0, 4.0, 9.0), (2.0, 2.0, 2.0), (1.0, 1.0, 1.0)), items=8)
+    other = Timing(((2.0,), (2.0,), (2.0,)), items=2)
     # Images a second: 2, 4, 8 against 1 each.
     assert ratio(slow_then_fast, other) == (4.0, 2.0, 8.0)
     assert ratio(other, other) == (1.0, 1.0, 1.0)
 
 
 def test_a_cost_multiplies_the_median_step():
-    timing = Timing(((2.0, 100.0, 2.0),), images=4)
+    timing = Timing(((2.0, 100.0, 2.0),), items=4)
     cost = Cost(timing, {"steps_per_epoch": 30, "epochs": 120, "xla": False}, {"processor": "a chip"})
     assert (cost.seconds_per_epoch, cost.hours) == (60.0, 2.0)
     record = cost.record()

@@ -1,0 +1,131 @@
+"""Floating-point operations of convolutions and matrix products: what a step does, and what it cannot do without."""
+
+import math
+import re
+
+import keras
+
+from agkd_tf.errors import InputError
+
+_INSTRUCTION = re.compile(
+    r"^\s*(?P<root>ROOT )?%?(?P<name>[\w.-]+) = (?P<type>\(.*?\)|\S+) (?P<opcode>[\w-]+)\((?P<rest>.*)$"
+)
+_COMPUTATION = re.compile(r"^(?P<entry>ENTRY )?%?(?P<name>[\w.-]+)[ (].*{$")
+_NAME = re.compile(r"%([\w.-]+)")
+
+
+def program_flops(hlo):
+    """Returns the floating-point operations of an XLA program's convolutions and matrix products.
+
+    A multiplication and an addition are two. What the result does not depend on is not counted, and neither are
+    the zeros that a strided convolution's gradient is filled up with.
+
+    Args:
+        hlo: the program's text (see `step_program`), its loops unrolled.
+
+    Raises:
+        InputError: for a program that convolves or multiplies matrices in a loop, whose turns are not known.
+    """
+    computations, entry = _parse(hlo)
+
+    def count(name):
+        return sum(_flops(instruction, computations[name], count) for instruction in _live(computations[name]))
+
+    return count(entry)
+
+
+def forward_flops(model):
+    """Returns the floating-point operations of a forward pass per image: list of (layer's name, operations).
+
+    Counts Keras' Conv2D and Dense layers, in their order; a multiplication and an addition are two.
+    """
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            found.append((layer.name, 2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3])))
+        elif isinstance(layer, keras.layers.Dense):
+            found.append((layer.name, 2 * math.prod(layer.kernel.shape)))
+    return found
+
+
+def minimum_flops(model, *, attack_steps, batch_size=1):
+    """Returns the floating-point operations that a step of AGKD-BML cannot do without, teacher and student alike.
+
+    With F those of a forward pass, as many again for a gradient by its input and by its weights, and B images: F * B
+    to find confusing classes, (F + F) * 2B for each step of the attack, F * 2B for the teacher, (F + F + F) * 3B for
+    the student, less the gradient by the images that training does not need.
+
+    Args:
+        model: a Keras model; see `forward_flops`.
+        attack_steps: steps of the training attack.
+        batch_size: B.
+    """
+    layers = [flops for _, flops in forward_flops(model)]
+    forward = sum(layers)
+    return batch_size * (forward * (1 + 4 * attack_steps + 2 + 9) - 3 * layers[0])
+
+
+def _parse(hlo):
+    """Returns (computations, name of the entry); a computation is a dict of name -> matched instruction."""
+    computations, entry, current = {}, None, None
+    for line in hlo.splitlines():
+        heading = _COMPUTATION.match(line)
+        if heading:
+            current = computations[heading["name"]] = {}
+            entry = heading["name"] if heading["entry"] else entry
+        elif current is not None and (instruction := _INSTRUCTION.match(line)):
+            current[instruction["name"]] = instruction
+    if entry is None:
+        raise InputError("the program's text has no ENTRY computation: it is not HLO")
+    return computations, entry
+
+
+def _live(computation):
+    """Returns the instructions that the computation's result depends on."""
+    waiting = [name for name, instruction in computation.items() if instruction["root"]]
+    seen = set(waiting)
+    while waiting:
+        for name in _NAME.findall(computation[waiting.pop()]["rest"]):
+            if name in computation and name not in seen:
+                seen.add(name)
+                waiting.append(name)
+    return [computation[name] for name in seen]
+
+
+def _flops(instruction, computation, count):
+    opcode, rest = instruction["opcode"], instruction["rest"]
+    if opcode == "convolution":
+        return _convolution_flops(instruction, computation)
+    if opcode == "dot":
+        contracted = [int(axis) for axis in re.search(r"lhs_contracting_dims={([\d,]*)}", rest)[1].split(",") if axis]
+        left = _operand_shapes(rest, computation)[0]
+        return 2 * math.prod(_shape(instruction["type"])) * math.prod(left[axis] for axis in contracted)
+    called = re.findall(r"(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.-]+)", rest)
+    called += [name for names in re.findall(r"branch_computations={([^}]*)}", rest) for name in _NAME.findall(names)]
+    found = sum(count(name) for name in called)
+    if found and opcode == "while":
+        raise InputError("the program convolves or multiplies matrices in a loop: its operations cannot be counted")
+    return found
+
+
+def _convolution_flops(instruction, computation):
+    rest = instruction["rest"]
+    left, kernel = _operand_shapes(rest, computation)[:2]
+    window = re.search(r"window={([^}]*)}", rest)
+    dilated = bool(window) and "lhs_dilate" in window[1]
+    left_labels, _, output_labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", rest).groups()
+    output = _shape(instruction["type"])
+    # Between the entries of a dilated input are zeros: its own entries are what is multiplied.
+    places, labels = (left, left_labels) if dilated else (output, output_labels)
+    spatial = math.prod(size for size, label in zip(places, labels, strict=True) if label.isdigit())
+    # The kernel has its input features per group already.
+    return 2 * output[output_labels.index("b")] * spatial * math.prod(kernel)
+
+
+def _operand_shapes(rest, computation):
+    operands = rest.split("), ")[0]
+    return [_shape(computation[name]["type"]) for name in _NAME.findall(operands)]
+
+
+def _shape(text):
+    return [int(size) for size in re.search(r"\[([\d,]*)\]", text)[1].split(",") if size]

@@ -1,0 +1,35 @@
+"""The rate of a large matrix product: what the machine at hand can do at best."""
+
+import time
+
+import tensorflow as tf
+
+SIZE = 4096
+
+
+class MatrixProduct:
+    """A product of two square matrices, ready to run.
+
+    Args:
+        dtype: of the matrices, a name such as "bfloat16".
+        size: rows and columns.
+    """
+
+    def __init__(self, dtype, size=SIZE):
+        self._dtype, self._size = dtype, size
+        left, right = (tf.cast(tf.random.stateless_normal([size, size], [0, each]), dtype) for each in range(2))
+        self._product = tf.function(lambda: tf.reduce_sum(tf.cast(tf.matmul(left, right)[:1, :1], tf.float32)))
+        (self._first,) = self.run(1)
+
+    def run(self, steps):
+        """Returns the seconds of each of `steps` products."""
+        seconds = []
+        for _ in range(steps):
+            begin = time.perf_counter()
+            self._product().numpy()
+            seconds.append(time.perf_counter() - begin)
+        return seconds
+
+    def facts(self):
+        """Returns for JSON: what it computes in, floating-point operations, seconds until the first was done."""
+        return {"dtype": self._dtype, "flops": 2 * self._size**3, "first_step_seconds": self._first}

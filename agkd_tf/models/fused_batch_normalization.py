@@ -1,0 +1,76 @@
+"""A pass through a functional model whose BN is one operation, on the weights of Keras' own layers."""
+
+import keras
+import tensorflow as tf
+
+
+def fused_pass(model, images, *, training):
+    """Returns what `model(images, training=training)` does, with each BN of images as one operation.
+
+    Keras normalises with several elementwise operations, in training mode after those that find mean and variance.
+    The results are the same but for rounding, moving statistics among them, and saved models hold Keras' own layers.
+    Synchronised BN, BN of anything but the last axis of images, and BN in a model within the model, run as Keras
+    runs them.
+
+    Args:
+        model: a functional `keras.Model` of one input.
+        images: [B, H, W, C], its input.
+        training: whether BN takes the batch's statistics and moves its own, and other layers do as in training.
+    """
+
+    def operation_fn(operation):
+        if _can_be_fused(operation):
+            normalize = _by_batch if training and operation.trainable else _by_moving_statistics
+            return lambda maps, mask=None: normalize(operation, tf.cast(maps, operation.compute_dtype))
+        if "training" in getattr(operation, "_call_context_args", {}):
+            return lambda *args, **kwargs: operation(*args, **kwargs | {"training": training})
+        return operation
+
+    # Keras' own way of running a functional model; its layers keep one place in one graph.
+    return model._run_through_graph([images], operation_fn)
+
+
+def _can_be_fused(operation):
+    return (
+        type(operation) is keras.layers.BatchNormalization
+        and operation.input_spec.ndim == 4
+        and operation.axis in (3, -1)
+        and operation.center
+        and operation.scale
+        and not operation.synchronized
+        and not getattr(operation, "renorm", False)
+    )
+
+
+def _by_batch(layer, maps):
+    normalized, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        maps, layer.gamma, layer.beta, epsilon=layer.epsilon, is_training=True
+    )
+    # TensorFlow gives the unbiased variance, Keras keeps the biased one.
+    count = tf.cast(tf.size(maps) / tf.shape(maps)[-1], tf.float32)
+    for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance * (count - 1) / count)):
+        moving.assign(moving * layer.momentum + batch * (1.0 - layer.momentum))
+    return normalized
+
+
+def _by_moving_statistics(layer, maps):
+    @tf.custom_gradient
+    def normalize(maps, gamma, beta, mean, variance):
+        normalized, *_ = tf.compat.v1.nn.fused_batch_norm(
+            maps, gamma, beta, mean, variance, epsilon=layer.epsilon, is_training=False
+        )
+
+        # TensorFlow's own gradient always finds those of gamma and beta, too, which attacks have no use for; what is
+        # not used of these is not computed.
+        def gradient(upstream):
+            deviation = tf.math.rsqrt(variance + layer.epsilon)
+            precise = tf.cast(upstream, tf.float32)
+            centered = tf.cast(maps, tf.float32) - mean
+            by_gamma = tf.reduce_sum(precise * centered, [0, 1, 2]) * deviation
+            by_beta = tf.reduce_sum(precise, [0, 1, 2])
+            return upstream * tf.cast(gamma * deviation, upstream.dtype), by_gamma, by_beta, None, None
+
+        return normalized, gradient
+
+    weights = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
+    return normalize(maps, *(tf.convert_to_tensor(weight) for weight in weights))
