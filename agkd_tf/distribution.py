@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from agkd_tf.errors import InputError, check_choice
 
-DISTRIBUTIONS = ("none", "mirrored", "multi_worker")
+ONE_MACHINE = ("none", "mirrored")
+DISTRIBUTIONS = (*ONE_MACHINE, "multi_worker")
 
 
 def make_strategy(distribution):
@@ -72,6 +73,39 @@ def distributed(make):
         return make(share=Share(context.input_pipeline_id * parts, parts, context.num_replicas_in_sync))
 
     return strategy.distribute_datasets_from_function(of_host)
+
+
+def by_all_replicas(step):
+    """Returns a callable (rows, *others) that gives what `step(*rows, *others)` does, each replica at its own rows.
+
+    Args:
+        step: `tf.function` that gives a tuple of tensors [B, ...], a row of which depends on the same row of each
+            of `rows` alone: tensors [B, ...], of which B is divisible by the number of replicas. All replicas get
+            `others`.
+    """
+    strategy = tf.distribute.get_strategy()
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return lambda rows, *others: step(*rows, *others)
+
+    # Around `step`, since TensorFlow would make one XLA program of all replicas out of a function; and in a graph,
+    # which lets the replicas run at the same time.
+    def step_of_one(*arguments):
+        return step(*arguments)
+
+    run = tf.function(lambda *arguments: strategy.run(step_of_one, arguments), autograph=False, reduce_retracing=True)
+
+    def parts(tensor):
+        pieces = tf.split(tensor, replicas)
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: pieces[context.replica_id_in_sync_group]
+        )
+
+    def step_of_all(rows, *others):
+        found = run(*map(parts, rows), *others)
+        return tuple(tf.concat(strategy.experimental_local_results(each), 0) for each in found)
+
+    return step_of_all
 
 
 def has_several_workers():

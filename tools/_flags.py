@@ -406,13 +406,14 @@ def jit_compile(flag_values=flags.FLAGS):
     return {"auto": "auto", "on": True, "off": False}[flag_values.jit_compile]
 
 
-def define_distribution(flag_values=flags.FLAGS):
+def define_distribution(flag_values=flags.FLAGS, *, allowed=DISTRIBUTIONS):
     """Defines `--distribution`."""
     flags.DEFINE_enum(
         "distribution",
         "none",
-        list(DISTRIBUTIONS),
-        "One device; all accelerators of this machine; or the machines that the environment variable TF_CONFIG names.",
+        list(allowed),
+        "none: one device; mirrored: all accelerators of this machine; multi_worker: the machines that the environment "
+        "variable TF_CONFIG names.",
         flag_values,
     )
 

@@ -20,6 +20,7 @@ from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
 from agkd_tf.attacks import NORMS, Attack, TransferAttack, parse_attack, pgd_attack
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import load_dataset
+from agkd_tf.distribution import ONE_MACHINE, make_strategy
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import (
     EvaluationRecord,
@@ -69,6 +70,7 @@ flags.DEFINE_integer("neighbors", NEIGHBORS, "Nearest training images that vote 
 flags.DEFINE_list("eps_sweep", [], "Sizes of the ball to draw a curve over, separated by commas: 0,2/255,4/255,...")
 flags.DEFINE_string("sweep_attack", "pgd-20", "Attack of the curve.")
 _flags.define_jit_compile()
+_flags.define_distribution(allowed=ONE_MACHINE)
 _flags.define_progress()
 flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
@@ -76,6 +78,11 @@ flags.adopt_module_key_flags(_flags)  # so that --help shows them
 def main(argv):
     """Evaluates and records, attack by attack."""
     del argv
+    with make_strategy(FLAGS.distribution).scope():
+        _run()
+
+
+def _run():
     if FLAGS.verify and not FLAGS.adversaries:
         raise InputError("`verify` needs --adversaries, the folder of the saved images")
     data, own_eps = data_and_eps(FLAGS)

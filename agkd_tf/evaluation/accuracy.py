@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from agkd_tf.data.pixels import as_float
+from agkd_tf.distribution import by_all_replicas, num_replicas
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation.checks import check_logits
@@ -75,7 +76,8 @@ def evaluate(
 
     Each stage of the attack sees only the images that the ones before left standing, packed into whole
     batches. An image's adversary depends on the image, its place in `examples` and the seed, not on its
-    batch, so that an evaluation that is continued ends with the numbers of one that was never broken off.
+    batch, so that an evaluation that is continued ends with the numbers of one that was never broken off. In the
+    scope of a `tf.distribute.Strategy` of one machine its devices share each batch, with the same numbers.
 
     Args:
         logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n], inference mode.
@@ -100,19 +102,15 @@ def evaluate(
     for number, (part, variant) in enumerate(attack.stages):
         places = outcome.waiting(number)
         if part not in steps:
-            steps = {part: _compiled(part, logits, examples, seed_pair, jit_compile)}
+            steps = {part: by_all_replicas(_compiled(part, logits, examples, seed_pair, jit_compile))}
         if progress and len(places):
             progress(part, variant, 0, len(places))
         for begin in range(0, len(places), batch_size):
             start, chosen = time.perf_counter(), places[begin : begin + batch_size]
-            padded = _filled(chosen, batch_size) if jit_compile else chosen
+            padded = _filled(chosen, batch_size, jit_compile)
             batch = examples.take(padded)
-            adv, *found = steps[part](
-                tf.constant(batch.images),
-                tf.constant(batch.labels),
-                tf.constant(padded, tf.int32),
-                tf.constant(variant),
-            )
+            rows = (tf.constant(batch.images), tf.constant(batch.labels), tf.constant(padded, tf.int32))
+            adv, *found = steps[part](rows, tf.constant(variant))
             prediction, finite = (tensor.numpy()[: len(chosen)] for tensor in found)
             if not finite.all():
                 raise InputError(
@@ -161,6 +159,11 @@ def _compiled(part, logits, examples, seed, jit_compile):
     return step
 
 
-def _filled(places, batch_size):
-    size = next(size for size in (max(1, batch_size // share) for share in STATIC_SHARES) if size >= len(places))
+def _filled(places, batch_size, jit_compile):
+    """Returns the places, and the first of them again to fill up what replicas, and XLA, can take."""
+    replicas = num_replicas()
+    size = replicas * -(-len(places) // replicas)
+    if jit_compile:
+        sizes = (replicas * max(1, -(-batch_size // (share * replicas))) for share in STATIC_SHARES)
+        size = next(static for static in sizes if static >= size)
     return np.concatenate([places, np.full(size - len(places), places[0])])

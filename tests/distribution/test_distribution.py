@@ -5,9 +5,14 @@ import functools
 import numpy as np
 import pytest
 
+from agkd_tf.attacks import parse_attack
+from agkd_tf.data import load_dataset
 from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.distribution import distributed, make_strategy, num_replicas
 from agkd_tf.errors import InputError
+from agkd_tf.evaluation import Outcome, evaluate
+from agkd_tf.models import Classifier
+from agkd_tf.models.storage import load_classifier
 from agkd_tf.training import Recipe, train
 from agkd_tf.workdir import Workdir
 
@@ -66,6 +71,20 @@ def run(folder, distribution, recipe, jit_compile):
         return num_replicas(), int(defense.step.numpy()), defense.student.get_weights()
 
 
+def attacked(path, distribution, jit_compile):
+    """Returns the replicas, and what each of 25 images is taken for under attacks that draw and that search."""
+    strategy = make_strategy(distribution)
+    examples = load_dataset("digits").test.take(slice(0, 25))
+    with strategy.scope():
+        classifier = Classifier(load_classifier("model_file", path))
+        found = []
+        for name in ("pgd-5", "apgd-t", "square"):
+            attack, outcome = parse_attack(name, eps=0.1, num_classes=10), Outcome.fresh(len(examples))
+            evaluate(classifier.logits, examples, attack, batch_size=10, jit_compile=jit_compile, outcome=outcome)
+            found.append(outcome.prediction)
+        return num_replicas(), np.stack(found)
+
+
 def largest_difference(ours, others):
     assert len(ours) == len(others)
     return max(np.abs(one - other).max() for one, other in zip(ours, others, strict=True))
@@ -86,6 +105,18 @@ def test_an_accuracy_counts_each_image_once_whatever_the_device(on_devices):
     assert replicas == 2
     assert accuracy == pytest.approx(expected)
     assert 0 < expected < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_two_devices_evaluate_as_one(tmp_path, digits, on_devices, jit_compile):
+    student = recipe_of("undefended").build_student(digits)
+    student.save(tmp_path / "student.keras")
+    replicas, together = on_devices(2, attacked, tmp_path / "student.keras", "mirrored", jit_compile)
+    _, alone = on_devices(1, attacked, tmp_path / "student.keras", "none", jit_compile)
+    assert replicas == 2
+    np.testing.assert_array_equal(together, alone)
+    assert len(np.unique(together)) > 1
 
 
 @pytest.mark.slow

@@ -1,0 +1,39 @@
+import sys
+
+import pytest
+
+from agkd_tf.benchmark import MatrixProduct, Peer
+from agkd_tf.errors import InputError
+
+
+def command(program):
+    return f'{sys.executable} -c "{program}"'
+
+
+def test_a_peer_tells_its_own_time():
+    peer = Peer(command("print('torch 2: median 0.2500 s, min 0.2 s, 128.0 images/s')"))
+    assert peer.images == 32
+    assert peer.run(3) == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [("print('fast')", "must print `median X s`"), ("raise SystemExit('no torch')", "failed: no torch")],
+)
+def test_a_peer_that_says_nothing_is_refused(program, reason):
+    with pytest.raises(InputError, match=reason):
+        Peer(command(program))
+
+
+def test_a_peer_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match=r"`peer` nowhere/python x\.py failed"):
+        Peer("nowhere/python x.py")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_matrix_product_knows_its_operations(dtype):
+    product = MatrixProduct(dtype, size=64)
+    assert product.facts()["flops"] == 2 * 64**3
+    seconds = product.run(3)
+    assert len(seconds) == 3
+    assert min(seconds) > 0
