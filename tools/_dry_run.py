@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from agkd_tf.benchmark import forward_flops
+from agkd_tf.data.device_images import resolve_resident
 from agkd_tf.models.storage import load_classifier
 from tools import _flags
 
@@ -13,7 +15,7 @@ KEPT = 0.7
 PROCESS_MIB = 700
 
 
-def describe(recipe, dataset, *, jit_compile):
+def describe(recipe, dataset, *, jit_compile, resident):
     """Returns the resolved recipe, parameter counts, steps and an estimate of memory, as text."""
     teacher = None
     if recipe.needs_teacher:
@@ -21,13 +23,14 @@ def describe(recipe, dataset, *, jit_compile):
         teacher = (
             recipe.for_teacher().build_student(dataset) if trained_first else load_classifier("teacher", recipe.teacher)
         )
-    defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
+    resident = resolve_resident(resident, dataset.train.images)
+    defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile, resident=resident)
     student, steps = defense.student, recipe.steps_per_epoch(dataset)
     trainable = sum(math.prod(weight.shape) for weight in student.trainable_weights)
     total = student.count_params()
     state = 4 * (total + 2 * trainable) + (4 * total if recipe.has_teacher else 0)
     activations = KEPT * defense.training_images * recipe.batch_size * activation_bytes(student)
-    pool = defense.pool.nbytes if defense.pool is not None else 0
+    images = sum(kept.nbytes for kept in {defense.pool, defense.resident} if kept is not None)
     lines = [f"  {line}" for line in sorted(_flags.flag_lines(_flags.flags_from_recipe(recipe)).values())]
     return "\n".join(
         [
@@ -43,9 +46,11 @@ def describe(recipe, dataset, *, jit_compile):
                 if recipe.needs_teacher and not recipe.teacher
                 else ""
             ),
+            f"Work:        {sum(flops for _, flops in forward_flops(student)) / 1e9:,.2f} GFLOP for a forward pass of an "
+            "image",
             f"XLA:         {'on' if defense.use_xla else 'off'}",
-            f"Memory:      about {(state + activations + pool) / 2**20:,.0f} MiB: weights, teacher and optimizer "
-            f"{state / 2**20:,.0f}, activations {activations / 2**20:,.0f}, class pool {pool / 2**20:,.0f}; "
+            f"Memory:      about {(state + activations + images) / 2**20:,.0f} MiB: weights, teacher and optimizer "
+            f"{state / 2**20:,.0f}, activations {activations / 2**20:,.0f}, images {images / 2**20:,.0f}; "
             f"about {PROCESS_MIB} more for the process itself, and the data set in host memory",
         ]
     )

@@ -20,6 +20,7 @@ from agkd_tf.training.checkpoints import SELECT_BEST
 from agkd_tf.training.recipe import PRECISIONS
 
 EPOCH_LISTS = ("decay_epochs", "teacher_decay_epochs")
+SWITCH = {"auto": "auto", "on": True, "off": False}
 DEFAULT = "the defense's own default"
 
 
@@ -100,6 +101,13 @@ def define_data_place(flag_values=flags.FLAGS):
         "manual_dir", None, "Folder of archives fetched by hand, to prepare a data set from.", flag_values
     )
     flags.DEFINE_bool("download", False, "Fetch the data set from the network if it is not prepared.", flag_values)
+    flags.DEFINE_string(
+        "images_dir",
+        None,
+        "Folder of a fast disk to keep decoded images on while the program runs, for a data set that host memory has "
+        "no room for; host memory if not given.",
+        flag_values,
+    )
 
 
 def define_recipe(flag_values=flags.FLAGS):
@@ -372,7 +380,7 @@ def _value(line):
 
 def data_place(flag_values=flags.FLAGS):
     """Returns where data is, as keyword arguments of `load_dataset`."""
-    return {name: flag_values[name].value for name in ("data_dir", "manual_dir", "download")}
+    return {name: flag_values[name].value for name in ("data_dir", "manual_dir", "download", "images_dir")}
 
 
 def define_evaluation(flag_values=flags.FLAGS):
@@ -395,15 +403,31 @@ def define_jit_compile(flag_values=flags.FLAGS):
     flags.DEFINE_enum(
         "jit_compile",
         "auto",
-        ["auto", "on", "off"],
+        list(SWITCH),
         "XLA around attacks, passes and gradients; auto: on with a GPU or TPU, off on the CPU, where it is slower.",
+        flag_values,
+    )
+
+
+def define_resident(flag_values=flags.FLAGS):
+    """Defines `--resident`."""
+    flags.DEFINE_enum(
+        "resident",
+        "auto",
+        list(SWITCH),
+        "Training images stay on the accelerator, to which the host sends indices; auto: up to 2 GiB of them.",
         flag_values,
     )
 
 
 def jit_compile(flag_values=flags.FLAGS):
     """Returns what `--jit_compile` asks for, as the library takes it."""
-    return {"auto": "auto", "on": True, "off": False}[flag_values.jit_compile]
+    return SWITCH[flag_values.jit_compile]
+
+
+def resident(flag_values=flags.FLAGS):
+    """Returns what `--resident` asks for, as the library takes it."""
+    return SWITCH[flag_values.resident]
 
 
 def define_distribution(flag_values=flags.FLAGS, *, allowed=DISTRIBUTIONS):

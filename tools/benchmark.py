@@ -58,6 +58,7 @@ _flags.define_data()
 _flags.define_data_place()
 _flags.define_recipe()
 _flags.define_jit_compile()
+_flags.define_resident()
 _flags.define_progress()
 flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
@@ -80,7 +81,7 @@ def _training(paths):
                 raise InputError(f"{path} has the name of another recipe: {title}")
             recipes[title] = _flags.read_recipe(path, [*overrides, *more.split()])
     builds = {
-        title: (_training_benchmark, recipe, _flags.data_place(), _flags.jit_compile())
+        title: (_training_benchmark, recipe, _flags.data_place(), _flags.jit_compile(), _flags.resident())
         for title, recipe in recipes.items()
     }
     if FLAGS.dump_stablehlo:
@@ -167,8 +168,8 @@ def _shown(command):
     return " ".join(pathlib.Path(word).name if "/" in word else word for word in shlex.split(command))
 
 
-def _training_benchmark(recipe, place, jit_compile):
-    return TrainingBenchmark(recipe, recipe.load_dataset(**place), jit_compile=jit_compile)
+def _training_benchmark(recipe, place, jit_compile, resident):
+    return TrainingBenchmark(recipe, recipe.load_dataset(**place), jit_compile=jit_compile, resident=resident)
 
 
 def _inference_benchmark(path, batch_size, jit_compile):

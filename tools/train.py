@@ -25,6 +25,7 @@ _flags.define_data()
 _flags.define_data_place()
 _flags.define_recipe()
 _flags.define_jit_compile()
+_flags.define_resident()
 _flags.define_distribution()
 flags.DEFINE_integer("panel_every", 5, "Epochs between TensorBoard's image panels; 0 for none.", 0)
 flags.DEFINE_integer("keep_checkpoints", 2, "Checkpoints that stay.", 1)
@@ -43,7 +44,7 @@ def main(argv):
     strategy = make_strategy(FLAGS.distribution)  # before anything else, as several workers want it
     dataset = recipe.load_dataset(**_flags.data_place())
     if FLAGS.dry_run:
-        print(describe(recipe, dataset, jit_compile=_flags.jit_compile()))
+        print(describe(recipe, dataset, jit_compile=_flags.jit_compile(), resident=_flags.resident()))
         return
     verbose = {"auto": 1 if sys.stdout.isatty() else 2, "bar": 1, "lines": 2, "off": 0}[FLAGS.progress]
     workdir = Workdir(FLAGS.workdir)
@@ -57,6 +58,7 @@ def main(argv):
                 record=record_run,
                 announce=announce if verbose else None,
                 jit_compile=_flags.jit_compile(),
+                resident=_flags.resident(),
                 keep_checkpoints=FLAGS.keep_checkpoints,
                 panel_every=FLAGS.panel_every,
                 verbose=verbose,

@@ -13,18 +13,15 @@ from agkd_tf.randomness import step_seed
 class Breakdown:
     """The parts of a step, each compiled by itself and timed on the same batch.
 
-    `input` is a batch from the host's pipeline while nothing else runs; training overlaps it with the step before.
     `attack` is all that a defense makes without gradient, its teacher's pass apart; `student` the training-mode
     passes forward and back; `optimizer` the weights' update. Compiled apart, the parts need not sum up to a step.
 
     Args:
         defense: a compiled `Defense`.
-        batches: dataset of `training_batches`.
+        batch: dict with `image`, `label` and `index`.
     """
 
-    def __init__(self, defense, batches):
-        self._batches = iter(batches)
-        batch = next(self._batches)
+    def __init__(self, defense, batch):
         images, labels = batch["image"], batch["label"]
         seed = step_seed(defense.seed, 0)
         memory = {name: tf.gather(rows.value, batch["index"]) for name, rows in defense.memory.items()}
@@ -41,7 +38,6 @@ class Breakdown:
             defense.optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
         self._parts = {
-            "input": lambda: next(self._batches),
             "attack": lambda: prepare(images, labels, seed, memory),
             "student": lambda: differentiate(crafted, labels),
             "optimizer": compiled(update, False),

@@ -1,5 +1,6 @@
 """The time of a recipe's training steps, as `fit` runs them."""
 
+import statistics
 import time
 
 import keras
@@ -8,7 +9,9 @@ from agkd_tf.benchmark.breakdown import Breakdown
 from agkd_tf.benchmark.floating_point import program_flops
 from agkd_tf.benchmark.step_program import step_program
 from agkd_tf.data.batches import training_batches
+from agkd_tf.data.device_images import resolve_resident
 
+WAITING_TURNS = 3
 WARM_UP = 2  # steps, the first of which traces and compiles
 
 
@@ -22,14 +25,16 @@ class TrainingBenchmark:
         recipe: `agkd_tf.training.Recipe`.
         dataset: its `ImageDataset`.
         jit_compile: see `Defense.compile`.
+        resident: see `agkd_tf.data.device_images.resolve_resident`.
 
     Raises:
         InputError: for a recipe that does not build.
     """
 
-    def __init__(self, recipe, dataset, *, jit_compile="auto"):
+    def __init__(self, recipe, dataset, *, jit_compile="auto", resident="auto"):
         self._recipe, self._dataset = recipe, dataset
-        self._defense = self._build(jit_compile)
+        self._resident = resolve_resident(resident, dataset.train.images)
+        self._defense = self._build(jit_compile, self._resident)
         self._steps_per_epoch = recipe.steps_per_epoch(dataset)
         first, *_ = self._fit(WARM_UP)
         self._compile_seconds = first
@@ -46,16 +51,26 @@ class TrainingBenchmark:
             "epochs": self._recipe.epochs,
             "batch_size": self._recipe.batch_size,
             "xla": self._defense.use_xla,
+            "resident": self._resident,
             "first_step_seconds": self._compile_seconds,
         }
 
     def breakdown(self, steps):
-        """Returns part of a step -> median seconds over `steps` turns; see `Breakdown`."""
-        return Breakdown(self._defense, self._batches()).run(steps)
+        """Returns part of a step -> median seconds over `steps` turns; see `Breakdown`.
+
+        `waiting` is what steps that read their batches take longer than steps that get one batch again and again.
+        """
+        same = self._batches().take(1).cache().repeat()
+        reading, repeating = ([], [])
+        for _ in range(WAITING_TURNS):
+            for seconds, batches in ((reading, self._batches()), (repeating, same)):
+                seconds += self._fit(1 + steps, batches)[1:]
+        waiting = max(0.0, statistics.median(reading) - statistics.median(repeating))
+        return {"waiting": waiting} | Breakdown(self._defense, self._first_batch()).run(steps)
 
     def program(self, stage):
         """Returns the step's XLA program as text; see `step_program`."""
-        batch = next(iter(self._batches()))
+        batch = self._first_batch()
         return step_program(self._build(True), batch["image"], batch["label"], stage=stage)
 
     def flops(self):
@@ -66,16 +81,22 @@ class TrainingBenchmark:
         """
         return program_flops(self.program("hlo"))
 
-    def _build(self, jit_compile):
+    def _build(self, jit_compile, resident=False):
         recipe, dataset = self._recipe, self._dataset
         teacher = recipe.for_teacher().build_defense(dataset).student if recipe.needs_teacher else None
-        return recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
+        return recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile, resident=resident)
 
-    def _batches(self):
-        return training_batches(self._dataset.train, batch_size=self._recipe.batch_size, seed=self._recipe.seed)
+    def _batches(self, *, with_images=None):
+        settings = {"batch_size": self._recipe.batch_size, "seed": self._recipe.seed}
+        with_images = not self._resident if with_images is None else with_images
+        return training_batches(self._dataset.train, **settings, with_images=with_images)
 
-    def _fit(self, steps):
-        stopwatch, batches = _Stopwatch(), self._batches()
+    def _first_batch(self):
+        return next(iter(self._batches(with_images=True)))
+
+    def _fit(self, steps, batches=None):
+        stopwatch = _Stopwatch()
+        batches = self._batches() if batches is None else batches
         self._defense.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=[stopwatch], shuffle=False, verbose=0)
         return stopwatch.seconds
 

@@ -4,6 +4,7 @@ import functools
 
 from agkd_tf.data import digits, image_folder, tfds
 from agkd_tf.data.class_pool import ClassPool
+from agkd_tf.data.device_images import DeviceImages
 from agkd_tf.data.image_dataset import Examples, ImageDataset, check_examples
 from agkd_tf.data.splits import hold_out_validation
 from agkd_tf.errors import InputError
@@ -25,7 +26,7 @@ DATASETS = {
 IMAGE_FOLDER = "image_folder:"
 DATASET_NAMES = (*sorted(DATASETS), f"{IMAGE_FOLDER}PATH", "or any image classification set of tensorflow-datasets")
 
-__all__ = ["DATASETS", "DATASET_NAMES", "ClassPool", "Examples", "ImageDataset", "load_dataset"]
+__all__ = ["DATASETS", "DATASET_NAMES", "ClassPool", "DeviceImages", "Examples", "ImageDataset", "load_dataset"]
 
 
 def load_dataset(
@@ -35,6 +36,7 @@ def load_dataset(
     manual_dir=None,
     download=False,
     image_size=None,
+    images_dir=None,
     train_examples=None,
     validation_examples=None,
 ):
@@ -47,13 +49,15 @@ def load_dataset(
         manual_dir: folder of archives fetched by hand, to prepare a data set from, into `data_dir`.
         download: whether a data set that is not prepared may be fetched.
         image_size: height and width that images are cropped and scaled to; None to leave them.
+        images_dir: folder of a disk to keep decoded images on, for those that host memory has no room for.
         train_examples: train on the first so many images of the training split; None for all.
         validation_examples: images held out of the training split; None for a tenth of it.
 
     Raises:
         InputError: for an unknown name, missing data, or more examples than there are.
     """
-    place = {"data_dir": data_dir, "manual_dir": manual_dir, "download": download, "image_size": image_size}
+    place = {"data_dir": data_dir, "manual_dir": manual_dir, "download": download}
+    place |= {"image_size": image_size, "images_dir": images_dir}
     official, test, class_names, augmentation = _loader(dataset)(**place)
     train, validation = hold_out_validation(
         official,

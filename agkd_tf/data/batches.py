@@ -2,11 +2,12 @@
 
 import tensorflow as tf
 
+from agkd_tf.data.image_dataset import ImagesOnDisk
 from agkd_tf.distribution import WHOLE
 from agkd_tf.errors import InputError, check_range
 
 
-def training_batches(examples, *, batch_size, seed, first_step=0, share=WHOLE):
+def training_batches(examples, *, batch_size, seed, first_step=0, share=WHOLE, with_images=True):
     """Returns an endless tf.data.Dataset of shuffled training batches.
 
     Batch number k is a function of (seed, k) alone: a run resumed at step k continues with exactly the
@@ -19,10 +20,11 @@ def training_batches(examples, *, batch_size, seed, first_step=0, share=WHOLE):
         seed: integer.
         first_step: number of the first batch to give.
         share: `agkd_tf.distribution.Share`: the parts of each batch to give, an element each.
+        with_images: False leaves `image` out, for a defense that has the images on its device.
 
     Returns:
         A dataset of dicts: `image` uint8 [B, H, W, C], `label` int32 [B], `index` int32 [B], the
-        examples' places in the split.
+        examples' places in the split. Images on a disk are read ahead.
 
     Raises:
         InputError: if a batch is larger than the data, or cannot be divided among the replicas.
@@ -30,8 +32,7 @@ def training_batches(examples, *, batch_size, seed, first_step=0, share=WHOLE):
     check_range("batch_size", batch_size, 1, len(examples))
     size = _part_size(batch_size, share)
     count, steps = len(examples), len(examples) // batch_size
-    with tf.device("CPU"):  # the host gathers; only batches travel to the accelerator
-        images, labels = tf.constant(examples.images), tf.constant(examples.labels)
+    gather, labels = _host_images(examples) if with_images else None, _on_host(examples.labels)
 
     def batch(number):
         step, part = number // share.parts, share.first + number % share.parts
@@ -40,11 +41,8 @@ def training_batches(examples, *, batch_size, seed, first_step=0, share=WHOLE):
         order_seed = tf.stack([tf.cast(seed, tf.int64), epoch])
         index = tf.random.experimental.index_shuffle(positions, order_seed, count - 1)
         index = tf.ensure_shape(index, [size])
-        return {
-            "image": tf.gather(images, index),
-            "label": tf.gather(labels, index),
-            "index": tf.cast(index, tf.int32),
-        }
+        images = {"image": gather(index)} if with_images else {}
+        return images | {"label": tf.gather(labels, index), "index": tf.cast(index, tf.int32)}
 
     endless = tf.data.Dataset.counter(first_step * share.parts)
     return endless.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
@@ -67,8 +65,7 @@ def evaluation_batches(examples, *, batch_size, share=WHOLE):
     """
     check_range("batch_size", batch_size, 1)
     count, size = len(examples), _part_size(batch_size, share)
-    with tf.device("CPU"):
-        images, labels = tf.constant(examples.images), tf.constant(examples.labels)
+    gather, labels = _host_images(examples), _on_host(examples.labels)
 
     def batch(number):
         step, part = number // share.parts, share.first + number % share.parts
@@ -76,7 +73,7 @@ def evaluation_batches(examples, *, batch_size, share=WHOLE):
         valid = positions < count
         index = tf.where(valid, positions, step * batch_size)
         return {
-            "image": tf.gather(images, index),
+            "image": gather(index),
             "label": tf.gather(labels, index),
             "index": tf.cast(index, tf.int32),
             "valid": tf.cast(valid, tf.float32),
@@ -84,6 +81,25 @@ def evaluation_batches(examples, *, batch_size, share=WHOLE):
 
     parts = tf.data.Dataset.range(-(-count // batch_size) * share.parts)
     return parts.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _on_host(array):
+    with tf.device("CPU"):  # the host gathers; only batches travel to the accelerator
+        return tf.constant(array)
+
+
+def _host_images(examples):
+    """Returns a callable, int64 [B] places -> uint8 [B, H, W, C] images, for a tf.data pipeline."""
+    source = examples.images
+    if not isinstance(source, ImagesOnDisk):
+        images = _on_host(source)
+        return lambda index: tf.gather(images, index)
+
+    def gather(index):
+        images = tf.numpy_function(lambda places: source[places], [index], tf.uint8, stateful=False)
+        return tf.ensure_shape(images, [*index.shape, *source.shape[1:]])
+
+    return gather
 
 
 def _part_size(batch_size, share):

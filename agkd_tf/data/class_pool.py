@@ -1,11 +1,9 @@
 """Training images by class, resident on the device, to draw from inside a compiled step."""
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.data.pixels import as_float, check_pixels
+from agkd_tf.data.device_images import DeviceImages
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.randomness import uniform_integers
 
@@ -52,10 +50,12 @@ class ClassPool:
         self._counts = tf.constant(counts, tf.int32)
         self._labels = tf.constant(np.repeat(np.arange(num_classes), counts), tf.int32)
         self._starts = tf.constant(np.concatenate([[0], np.cumsum(counts)[:-1]]), tf.int32)
-        self._shape = tuple(images.shape[1:])
-        self._packed = tf.Variable(self._select(0), trainable=False, name="class_pool")
+        self._images = DeviceImages(self._select(0))
+        if not self.bounded:
+            self._place_of = tf.constant(np.argsort(np.concatenate(self._members)), tf.int32)
 
     def _select(self, epoch):
+        """Returns the images of an epoch, sorted by class."""
         if not self.bounded:
             rows = np.concatenate(self._members)
         else:
@@ -68,22 +68,15 @@ class ClassPool:
             )
         # Ascending reads are what a memory-mapped file is fast at; the class order is restored after.
         order = np.argsort(rows)
-        # Four pixels an integer: TensorFlow sends no uint8 variable to other workers.
-        size = math.prod(self._shape)
-        pixels = np.zeros((len(rows), 4 * -(-size // 4)), np.uint8)
-        pixels[order, :size] = _as_uint8(self._source[rows[order]]).reshape(len(rows), size)
-        return pixels.view(np.int32)
-
-    def _rows(self, rows):
-        """Returns images of the pool, float32 [B, H, W, C] in [0, 1]."""
-        pixels = tf.bitcast(tf.gather(self._packed, rows), tf.uint8)
-        pixels = tf.reshape(pixels, [-1, 4 * self._packed.shape[1]])[:, : math.prod(self._shape)]
-        return as_float(tf.reshape(pixels, [-1, *self._shape]))
+        images = np.asarray(self._source[rows[order]])
+        selected = np.empty_like(images)
+        selected[order] = images
+        return selected
 
     def refresh(self, epoch):
         """Replaces a bounded pool's images by the sample of `epoch`; does nothing otherwise."""
         if self.bounded:
-            self._packed.assign(self._select(epoch))
+            self._images.replace(self._select(epoch))
 
     def sample(self, classes, seed):
         """Returns one image of each given class, drawn independently and with replacement.
@@ -98,7 +91,7 @@ class ClassPool:
         counts = tf.gather(self._counts, classes)
         offsets = uniform_integers(tf.shape(classes), seed, counts)
         rows = tf.gather(self._starts, classes) + offsets
-        return self._rows(rows)
+        return self._images.take(rows)
 
     def sample_any(self, count, seed):
         """Returns `count` images of any class, drawn independently and with replacement.
@@ -111,15 +104,13 @@ class ClassPool:
             (float32 [count, H, W, C] in [0, 1], their labels int32 [count]).
         """
         rows = uniform_integers([count], seed, len(self._labels))
-        return self._rows(rows), tf.gather(self._labels, rows)
+        return self._images.take(rows), tf.gather(self._labels, rows)
+
+    def take(self, indices):
+        """Returns images by their places among all, int [B], of a pool that holds all: float32 [B, H, W, C]."""
+        return self._images.take(tf.gather(self._place_of, indices))
 
     @property
     def nbytes(self):
         """Bytes that the pool occupies on the device."""
-        return 4 * math.prod(self._packed.shape)
-
-
-def _as_uint8(images):
-    images = np.asarray(images)
-    check_pixels(images)
-    return images if images.dtype == np.uint8 else np.round(images * 255).astype(np.uint8)
+        return self._images.nbytes

@@ -7,16 +7,44 @@ import numpy as np
 from agkd_tf.errors import InputError
 
 
+class ImagesOnDisk:
+    """Some images of a memory-mapped array, in some order, read when they are asked for.
+
+    Args:
+        source: np.memmap [M, H, W, C].
+        rows: int [N], places in it.
+    """
+
+    def __init__(self, source, rows):
+        self._source, self._rows = source, rows
+        self.dtype, self.shape = source.dtype, (len(rows), *source.shape[1:])
+        self.ndim = len(self.shape)
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, key):
+        """Returns images as an array in memory; `key` is an integer, a slice or an array of integers."""
+        return np.asarray(self._source[self._rows[key]])
+
+    def __array__(self, dtype=None, copy=None):
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def take(self, key):
+        """Returns `ImagesOnDisk`: those that `key`, a slice or an array of integers, names."""
+        return ImagesOnDisk(self._source, self._rows[key])
+
+
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """One split, in host memory.
+    """One split.
 
     Attributes:
-        images: uint8 [N, H, W, C], NHWC, 0-255.
+        images: uint8 [N, H, W, C], NHWC, 0-255: an array in host memory, or `ImagesOnDisk`.
         labels: int32 [N], 0 to num_classes - 1.
     """
 
-    images: np.ndarray
+    images: np.ndarray | ImagesOnDisk
     labels: np.ndarray
 
     def __len__(self):
@@ -24,7 +52,8 @@ class Examples:
 
     def take(self, indices):
         """Returns the examples at `indices` (an integer array or a slice), in that order."""
-        return Examples(self.images[indices], self.labels[indices])
+        images = self.images.take(indices) if isinstance(self.images, ImagesOnDisk) else self.images[indices]
+        return Examples(images, self.labels[indices])
 
 
 @dataclasses.dataclass(frozen=True)

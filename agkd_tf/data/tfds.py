@@ -1,13 +1,15 @@
-"""Image classification data sets of tensorflow-datasets, read into host memory."""
+"""Image classification data sets of tensorflow-datasets, read into host memory or onto a disk."""
 
+import math
 import os
+import tempfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from agkd_tf.data.image_dataset import Examples
+from agkd_tf.data.image_dataset import Examples, ImagesOnDisk
 from agkd_tf.errors import InputError, check_range
 
 # Published augmentation of the data sets it is published for: pad 4, random crop, flip.
@@ -18,7 +20,7 @@ class UnknownDatasetError(InputError):
     """Raised for a name that tensorflow-datasets does not know."""
 
 
-def load(name, *, data_dir=None, manual_dir=None, download=False, image_size=None):
+def load(name, *, data_dir=None, manual_dir=None, download=False, image_size=None, images_dir=None):
     """Returns (train `Examples`, test `Examples`, class names, augmentation) of a TFDS data set.
 
     A data set without a `test` split is tested on its `validation` split.
@@ -29,6 +31,8 @@ def load(name, *, data_dir=None, manual_dir=None, download=False, image_size=Non
         manual_dir: folder of archives fetched by hand, for data sets that take one.
         download: whether the data set may be fetched from the network where it is not prepared.
         image_size: height and width that images are cropped and scaled to; None to leave them.
+        images_dir: folder of a disk to keep the decoded images on, in a file without a name that goes when they are
+            not used any more; None for host memory.
 
     Raises:
         InputError: if the folder, the data set or one of its parts is missing.
@@ -40,7 +44,8 @@ def load(name, *, data_dir=None, manual_dir=None, download=False, image_size=Non
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError, ValueError) as error:
         raise UnknownDatasetError(f"`dataset` is not known to tensorflow-datasets. Received: {name!r}") from error
-    return prepare_and_read(builder, manual_dir=manual_dir, download=download, image_size=image_size)
+    place = {"manual_dir": manual_dir, "download": download, "image_size": image_size, "images_dir": images_dir}
+    return prepare_and_read(builder, **place)
 
 
 def check_data_dir(data_dir, *, download):
@@ -53,12 +58,12 @@ def check_data_dir(data_dir, *, download):
         raise InputError(f"`data_dir` is not a folder. Received: {data_dir!r}")
 
 
-def prepare_and_read(builder, *, manual_dir=None, download=False, image_size=None):
+def prepare_and_read(builder, *, manual_dir=None, download=False, image_size=None, images_dir=None):
     """Returns what `load` does, of a TFDS builder; prepares it first where that is asked for.
 
     Args:
         builder: a `tfds.core.DatasetBuilder`.
-        manual_dir, download, image_size: as `load`.
+        manual_dir, download, image_size, images_dir: as `load`.
 
     Raises:
         InputError: as `load`.
@@ -83,10 +88,10 @@ def prepare_and_read(builder, *, manual_dir=None, download=False, image_size=Non
             raise InputError(
                 f"`dataset` {builder.name!r} cannot be prepared: {' '.join(str(error).split())}"
             ) from error
-    return read(builder, image_size=image_size)
+    return read(builder, image_size=image_size, images_dir=images_dir)
 
 
-def read(builder, *, image_size=None):
+def read(builder, *, image_size=None, images_dir=None):
     """Returns what `load` does, of a prepared TFDS builder."""
     import tensorflow_datasets as tfds
 
@@ -97,11 +102,11 @@ def read(builder, *, image_size=None):
             raise InputError(f"`dataset` {builder.name!r} has no {split!r} split. It has: {', '.join(splits)}")
     if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
         raise InputError(f"`dataset` {builder.name!r} has no `image` and class `label`: it is not image classification")
-    examples = (_read_split(builder, split, image_size) for split in ("train", test))
+    examples = (_read_split(builder, split, image_size, images_dir) for split in ("train", test))
     return *examples, tuple(features["label"].names), AUGMENTATION.get(builder.name, "none")
 
 
-def _read_split(builder, split, image_size):
+def _read_split(builder, split, image_size, images_dir):
     import tensorflow_datasets as tfds
 
     resize = resizing(image_size) if image_size is not None else None
@@ -127,7 +132,7 @@ def _read_split(builder, split, image_size):
         shown = {"total": -(-count // batch), "unit": " images", "unit_scale": batch, "delay": 5, "disable": None}
         for part in tqdm(batches, desc=f"Reading {builder.name}/{split}", leave=False, **shown):
             if images is None:
-                images = np.empty((count, *part["image"].shape[1:]), np.uint8)
+                images = _room((count, *part["image"].shape[1:]), images_dir)
             if part["image"].shape[1:] != images.shape[1:]:
                 raise InputError(
                     f"`dataset` {builder.name!r} has images of many sizes, such as {images.shape[1:]} and "
@@ -141,7 +146,21 @@ def _read_split(builder, split, image_size):
             f"`dataset` {builder.name!r}: an image of its {split!r} split, after the first {start}, cannot be decoded: "
             f"{error.message.splitlines()[0]}"
         ) from error
-    return Examples(images, labels)
+    return Examples(images if images_dir is None else ImagesOnDisk(images, np.arange(count)), labels)
+
+
+def _room(shape, images_dir):
+    """Returns an array of uint8 to write to."""
+    if images_dir is None:
+        return np.empty(shape, np.uint8)
+    try:
+        with tempfile.TemporaryFile(dir=images_dir) as file:
+            # Room that is not there shows now, not as a crash in the middle of writing.
+            os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+            return np.memmap(file, np.uint8, "r+", shape=shape)
+    except OSError as error:
+        needed = f"{math.prod(shape) / 2**30:.2f} GiB"
+        raise InputError(f"`images_dir` {images_dir} cannot keep {needed} of images: {error.strerror}") from error
 
 
 def resizing(size):

@@ -20,11 +20,11 @@ BYTES = 248_100_043
 ROOT = "tiny-imagenet-200/"
 
 
-def load(*, data_dir=None, manual_dir=None, download=False, image_size=None):
+def load(*, data_dir=None, manual_dir=None, download=False, image_size=None, images_dir=None):
     """Returns (train `Examples`, test `Examples`, class names, augmentation).
 
     Args:
-        data_dir, download, image_size: as `agkd_tf.data.tfds.load`.
+        data_dir, download, image_size, images_dir: as `agkd_tf.data.tfds.load`.
         manual_dir: folder with `tiny-imagenet-200.zip`, to prepare the data set from.
 
     Raises:
@@ -38,7 +38,9 @@ def load(*, data_dir=None, manual_dir=None, download=False, image_size=None):
     check_data_dir(data_dir, download=download or archive)
     builder = TinyImagenet(archive=archive, data_dir=data_dir)
     # With the archive at hand, preparing fetches nothing.
-    return prepare_and_read(builder, download=download or archive is not None, image_size=image_size)
+    return prepare_and_read(
+        builder, download=download or archive is not None, image_size=image_size, images_dir=images_dir
+    )
 
 
 with tfds.core.registered.skip_registration():

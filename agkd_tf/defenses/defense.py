@@ -75,6 +75,8 @@ class Defense(keras.Model, abc.ABC):
         self.seed = check_range("seed", seed, 0, 2**31 - 1)
         self.use_xla = False
         self.pool = None
+        # What has `take(indices)`, where batches leave their images out: `DeviceImages`, or a pool that holds all.
+        self.resident = None
         self.step = self.add_weight(
             shape=(),
             initializer="zeros",
@@ -190,6 +192,10 @@ class Defense(keras.Model, abc.ABC):
     def train_step(self, data):
         """Crafts, learns, and returns the running means of the loss and its terms."""
         images, labels, indices, _ = unpack(data)
+        if images is None:
+            if self.resident is None:
+                raise InputError("batches must have `image`, or the defense its images on the device: `resident`")
+            images = self.resident.take(indices)
         memory = {}
         if self.memory:
             if indices is None:
@@ -323,7 +329,7 @@ def _logs(trackers):
 
 
 def unpack(data):
-    """Returns (images, labels int32 [B], indices int32 [B] or None, valid float32 [B]) of a batch.
+    """Returns (images or None, labels int32 [B], indices int32 [B] or None, valid float32 [B]) of a batch.
 
     Raises:
         InputError: if a batch brings sample weights, which no defense has a place for.
@@ -339,4 +345,4 @@ def unpack(data):
     indices = data.get("index")
     if indices is not None:
         indices = tf.cast(tf.reshape(indices, [-1]), tf.int32)
-    return data["image"], labels, indices, data.get("valid", tf.ones(tf.shape(labels)))
+    return data.get("image"), labels, indices, data.get("valid", tf.ones(tf.shape(labels)))

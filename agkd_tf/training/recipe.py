@@ -5,7 +5,7 @@ import inspect
 
 import keras
 
-from agkd_tf.data import ClassPool, load_dataset
+from agkd_tf.data import ClassPool, DeviceImages, load_dataset
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.errors import InputError, check_choice, check_range
 from agkd_tf.models import Classifier, build_model
@@ -187,13 +187,14 @@ class Recipe:
             _copy_weights("init_from_teacher", teacher, student)
         return student
 
-    def build_defense(self, dataset, *, teacher=None, jit_compile="auto"):
+    def build_defense(self, dataset, *, teacher=None, jit_compile="auto", resident=False):
         """Returns the compiled defense.
 
         Args:
             dataset: `ImageDataset`.
             teacher: `keras.Model`, where the defense has one.
             jit_compile: see `Defense.compile`; synchronised BN turns "auto" off.
+            resident: whether the training images stay on the device; batches then need none.
 
         Raises:
             InputError: for settings that do not fit the data, the teacher or each other.
@@ -223,6 +224,9 @@ class Recipe:
             seed=self.seed,
             **self.hyperparameters,
         )
+        if resident:
+            whole = defense.pool is not None and not defense.pool.bounded
+            defense.resident = defense.pool if whole else DeviceImages(dataset.train.images)
         rate = step_decay(
             self.learning_rate,
             decay_epochs=self.decay_epochs,

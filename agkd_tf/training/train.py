@@ -6,6 +6,7 @@ import json
 import keras
 
 from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.data.device_images import resolve_resident
 from agkd_tf.distribution import distributed, is_chief, num_replicas, wait_for_workers, workers_needed
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
@@ -27,6 +28,7 @@ def train(
     record=None,
     announce=None,
     jit_compile="auto",
+    resident="auto",
     keep_checkpoints=2,
     panel_every=5,
     verbose=1,
@@ -45,6 +47,7 @@ def train(
             is written.
         announce: callable (recipe, workdir, defense, finished epochs), called when a training begins.
         jit_compile: see `Defense.compile`.
+        resident: see `resolve_resident`.
         keep_checkpoints: how many checkpoints stay.
         panel_every: epochs between image panels; 0 for none.
         verbose: as `keras.Model.fit`: 0 silent, 1 progress bar, 2 a line per epoch.
@@ -81,13 +84,15 @@ def train(
                 record=record,
                 announce=announce,
                 jit_compile=jit_compile,
+                resident=resident,
                 keep_checkpoints=keep_checkpoints,
                 panel_every=0,
                 verbose=verbose,
             )
             wait_for_workers()  # the first of them has written it
         teacher = load_classifier("teacher", recipe.teacher or workdir.teacher.path)
-    defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile)
+    resident = resolve_resident(resident, dataset.train.images)
+    defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile, resident=resident)
     if record:
         record(recipe, workdir)
 
@@ -126,6 +131,7 @@ def train(
                     batch_size=recipe.batch_size,
                     seed=recipe.seed,
                     first_step=finished * steps,
+                    with_images=not resident,
                 )
             ),
             steps_per_epoch=steps,

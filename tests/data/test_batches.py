@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from agkd_tf.data import Examples
 from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.data.image_dataset import ImagesOnDisk
 from agkd_tf.distribution import Share
 from agkd_tf.errors import InputError
 
@@ -113,3 +114,26 @@ def test_all_batches_have_one_static_shape(examples, make):
     batches = make(examples, batch_size=BATCH)
     assert batches.element_spec["image"].shape == (BATCH, 2, 2, 1)
     assert {spec.shape[0] for spec in batches.element_spec.values()} == {BATCH}
+
+
+@pytest.fixture
+def on_disk(examples, tmp_path):
+    np.save(tmp_path / "images.npy", examples.images)
+    images = np.load(tmp_path / "images.npy", mmap_mode="r")
+    return Examples(ImagesOnDisk(images, np.arange(COUNT)), examples.labels)
+
+
+@pytest.mark.parametrize("batches_of", [functools.partial(training_batches, seed=3), evaluation_batches])
+def test_images_on_a_disk_make_the_same_batches(examples, on_disk, batches_of):
+    both = (list(batches_of(each, batch_size=BATCH).take(4)) for each in (examples, on_disk))
+    for of_memory, of_disk in zip(*both, strict=True):
+        assert of_disk["image"].shape == (BATCH, 2, 2, 1)
+        for name in of_memory:
+            np.testing.assert_array_equal(of_memory[name], of_disk[name])
+
+
+def test_batches_for_images_on_the_device_leave_them_out(examples):
+    (batch,) = training_batches(examples, batch_size=BATCH, seed=3, with_images=False).take(1)
+    (whole,) = training_batches(examples, batch_size=BATCH, seed=3).take(1)
+    assert set(batch) == {"label", "index"}
+    np.testing.assert_array_equal(batch["index"], whole["index"])

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from agkd_tf.data.image_dataset import Examples, check_examples
+from agkd_tf.data.image_dataset import Examples, ImagesOnDisk, check_examples
 from agkd_tf.errors import InputError
 
 IMAGES, LABELS = np.zeros((3, 4, 4, 1), np.uint8), np.array([0, 2, 1], np.int32)
@@ -32,3 +33,18 @@ def test_sound_examples_pass():
 def test_unsound_examples_are_refused_by_name(images, labels, message):
     with pytest.raises(InputError, match=f"toy/train: {message}"):
         check_examples("toy/train", Examples(images, labels), 3)
+
+
+def test_images_on_a_disk_are_read_when_they_are_asked_for(tmp_path):
+    array = np.arange(10 * 12, dtype=np.uint8).reshape(10, 2, 2, 3)
+    np.save(tmp_path / "images.npy", array)
+    images = ImagesOnDisk(np.load(tmp_path / "images.npy", mmap_mode="r"), np.arange(10))
+    examples = Examples(images, np.arange(10, dtype=np.int32) % 3)
+    some = examples.take(np.array([7, 1, 4])).take(slice(1, 3))
+    assert isinstance(some.images, ImagesOnDisk)
+    assert (some.images.shape, some.images.ndim, some.images.dtype) == ((2, 2, 2, 3), 4, np.uint8)
+    np.testing.assert_array_equal(some.labels, [1, 1])
+    np.testing.assert_array_equal(np.asarray(some.images), array[[1, 4]])
+    np.testing.assert_array_equal(tf.constant(some.images), array[[1, 4]])
+    assert not isinstance(some.images[0:1], np.memmap)
+    check_examples("a split", some, 3)

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from agkd_tf.data import load_dataset
+from agkd_tf.data.image_dataset import ImagesOnDisk
 from agkd_tf.errors import InputError
 
 
@@ -95,3 +96,17 @@ def test_a_wrong_layout_is_refused(folder, tmp_path):
     write(tmp_path / "half", "train", "cat", 1)
     with pytest.raises(InputError, match="split"):
         load_dataset(f"image_folder:{tmp_path / 'half'}")
+
+
+def test_decoded_images_may_stay_on_a_disk_and_leave_nothing_there(folder, tmp_path):
+    room = tmp_path / "room"
+    room.mkdir()
+    on_disk, in_memory = (load_dataset(f"image_folder:{folder}", images_dir=place) for place in (str(room), None))
+    for split in ("train", "validation", "test"):
+        ours, its = on_disk.split(split), in_memory.split(split)
+        assert isinstance(ours.images, ImagesOnDisk)
+        np.testing.assert_array_equal(ours.images[:], its.images)
+        np.testing.assert_array_equal(ours.labels, its.labels)
+    assert not list(room.iterdir())
+    with pytest.raises(InputError, match=r"`images_dir` .*nowhere cannot keep 0\.00 GiB of images: No such file"):
+        load_dataset(f"image_folder:{folder}", images_dir=str(tmp_path / "nowhere"))

@@ -337,3 +337,22 @@ def test_a_teacher_has_the_runs_settings_and_its_own_label_smoothing():
     settings = SETTINGS | {"label_smoothing": 0.4, "weight_decay_on": "kernels"}
     teacher = dataclasses.replace(SMALL, hyperparameters=settings, teacher_label_smoothing=0.3).for_teacher()
     assert teacher.hyperparameters == settings | {"label_smoothing": 0.3}
+
+
+@pytest.mark.parametrize("defense", ["undefended", "bml"])
+def test_images_on_the_device_train_the_same_student(tmp_path, data, defense):
+    recipe = like_small(defense, epochs=1)
+    students = []
+    for resident in (False, True):
+        trained = train(recipe, Workdir(tmp_path / str(resident)), data, resident=resident, verbose=0)
+        assert (trained.resident is not None) == resident
+        students.append(trained.student.get_weights())
+    assert (trained.resident is trained.pool) == (defense == "bml")
+    for one, other in zip(*students, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_batches_without_images_need_a_defense_that_has_them(data):
+    defense = undefended().build_defense(data)
+    with pytest.raises(InputError, match="`resident`"):
+        defense.fit(training_batches(data.train, batch_size=32, seed=0, with_images=False), steps_per_epoch=1)

@@ -1,0 +1,69 @@
+"""Images that stay on the accelerator."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from agkd_tf.data.pixels import as_float, check_pixels
+from agkd_tf.errors import check_choice
+
+# Of an accelerator's memory, what "auto" gives to images without asking.
+RESIDENT_BYTES = 2**31
+
+
+def resolve_resident(resident, images):
+    """Returns whether training images stay on the device, as a bool.
+
+    Args:
+        resident: True, False, or "auto": with a GPU or TPU, where the images take 2 GiB at most.
+        images: [N, H, W, C], all of them.
+    """
+    check_choice("resident", resident, ("auto", True, False))
+    if resident == "auto":
+        accelerated = tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU")
+        return bool(accelerated) and math.prod(images.shape) <= RESIDENT_BYTES
+    return resident
+
+
+class DeviceImages:
+    """Images in a variable on the device, from where batches are taken without the host.
+
+    Args:
+        images: uint8 [N, H, W, C] (0-255) or float [N, H, W, C] in [0, 1].
+
+    Raises:
+        InputError: for float images outside [0, 1].
+    """
+
+    def __init__(self, images):
+        self._shape = tuple(images.shape[1:])
+        self._packed = tf.Variable(self._pack(images), trainable=False, name="images")
+
+    def _pack(self, images):
+        # Four pixels an integer: TensorFlow sends no uint8 variable to other workers.
+        size = math.prod(self._shape)
+        pixels = np.zeros((len(images), 4 * -(-size // 4)), np.uint8)
+        pixels[:, :size] = _as_uint8(images).reshape(len(images), size)
+        return pixels.view(np.int32)
+
+    def replace(self, images):
+        """Puts as many other images of the same shape in their place."""
+        self._packed.assign(self._pack(images))
+
+    def take(self, rows):
+        """Returns the images at `rows`, an integer tensor [B], as float32 [B, H, W, C] in [0, 1]."""
+        pixels = tf.bitcast(tf.gather(self._packed, rows), tf.uint8)
+        pixels = tf.reshape(pixels, [-1, 4 * self._packed.shape[1]])[:, : math.prod(self._shape)]
+        return as_float(tf.reshape(pixels, [-1, *self._shape]))
+
+    @property
+    def nbytes(self):
+        """Bytes that the images occupy on the device."""
+        return 4 * math.prod(self._packed.shape)
+
+
+def _as_uint8(images):
+    images = np.asarray(images)
+    check_pixels(images)
+    return images if images.dtype == np.uint8 else np.round(images * 255).astype(np.uint8)
