@@ -1,11 +1,14 @@
-"""The README's ten lines run as they stand, and its table of recipes is whole."""
+"""The README's ten lines run as they stand, and the tables of README and BUILD are whole."""
 
 import pathlib
 import re
 
 import numpy as np
+import pytest
 
+from agkd_tf.benchmark import forward_flops, minimum_flops
 from agkd_tf.models import build_model
+from tools._dry_run import KEPT, activation_bytes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -39,3 +42,24 @@ def test_the_table_names_every_recipe_in_the_row_of_its_defense_and_no_other():
                 named.add((dataset, recipe))
     recipes = [path for path in (ROOT / "flags").rglob("*.flags") if path.parent.name != "base"]
     assert named == {(path.parent.name, path.stem) for path in recipes}
+
+
+@pytest.mark.slow
+def test_the_table_to_plan_by_is_what_the_networks_are():
+    rows = re.findall(r"^\| `([\w-]+)` \| (\d+)x\d+ \|(.*)\|$", (ROOT / "BUILD.md").read_text("utf-8"), re.MULTILINE)
+    assert len(rows) == 6
+    for name, size, cells in rows:
+        classes = 200 if size == "64" else 10
+        model = build_model(name, image_shape=(int(size), int(size), 3), num_classes=classes)
+        total = model.count_params()
+        trainable = sum(np.prod(weight.shape) for weight in model.trainable_weights)
+        expected = [
+            total / 1e6,
+            sum(flops for _, flops in forward_flops(model)) / 1e9,
+            *(minimum_flops(model, attack_steps=steps) / 1e9 for steps in (2, 10)),
+            4 * (2 * total + 2 * trainable) / 2**20,
+            3 * KEPT * activation_bytes(model) / 2**20,
+        ]
+        for cell, value in zip(cells.split("|"), expected, strict=True):
+            decimals = len(cell.strip().partition(".")[2])
+            assert float(cell.replace(",", "")) == pytest.approx(value, abs=0.51 * 10**-decimals), (name, cell)

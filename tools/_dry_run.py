@@ -30,6 +30,7 @@ def describe(recipe, dataset, *, jit_compile, resident):
     total = student.count_params()
     state = 4 * (total + 2 * trainable) + (4 * total if recipe.has_teacher else 0)
     activations = KEPT * defense.training_images * recipe.batch_size * activation_bytes(student)
+    forward = sum(flops for _, flops in forward_flops(student)) / 1e9
     images = sum(kept.nbytes for kept in {defense.pool, defense.resident} if kept is not None)
     lines = [f"  {line}" for line in sorted(_flags.flag_lines(_flags.flags_from_recipe(recipe)).values())]
     return "\n".join(
@@ -46,8 +47,7 @@ def describe(recipe, dataset, *, jit_compile, resident):
                 if recipe.needs_teacher and not recipe.teacher
                 else ""
             ),
-            f"Work:        {sum(flops for _, flops in forward_flops(student)) / 1e9:,.2f} GFLOP for a forward pass of an "
-            "image",
+            f"Work:        {forward:,.2f} GFLOP for a forward pass of an image",
             f"XLA:         {'on' if defense.use_xla else 'off'}",
             f"Memory:      about {(state + activations + images) / 2**20:,.0f} MiB: weights, teacher and optimizer "
             f"{state / 2**20:,.0f}, activations {activations / 2**20:,.0f}, images {images / 2**20:,.0f}; "
