@@ -21,6 +21,12 @@ def replacing(path):
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(path):
+    """Removes what processes that were killed while `replacing` a file left beside it."""
+    for left in path.parent.glob(f".*.{path.name}"):
+        left.unlink(missing_ok=True)
+
+
 def write_text(path, text):
     """Writes a text file as a whole."""
     with replacing(path) as temporary:

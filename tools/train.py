@@ -6,17 +6,21 @@
 A flag after --flagfile overrides the file's. The same command on an existing folder continues it.
 """
 
+import shlex
 import sys
 
+import tensorflow as tf
 from absl import flags
 
 from agkd_tf.distribution import LostWorkerError, is_chief, make_strategy, num_replicas
 from agkd_tf.errors import InputError
-from agkd_tf.training import NonFiniteLossError, train
+from agkd_tf.training import InterruptedTrainingError, NonFiniteLossError, train
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._dry_run import describe
 from tools._run import check_run, record_run
+
+INTERRUPTED = 75  # of sysexits.h: a failure that is over when the same is tried again
 
 FLAGS = flags.FLAGS
 
@@ -29,6 +33,13 @@ _flags.define_resident()
 _flags.define_distribution()
 flags.DEFINE_integer("panel_every", 5, "Epochs between TensorBoard's image panels; 0 for none.", 0)
 flags.DEFINE_integer("keep_checkpoints", 2, "Checkpoints that stay.", 1)
+flags.DEFINE_float(
+    "checkpoint_every_minutes",
+    15.0,
+    "Minutes between checkpoints within an epoch, where one process trains; 0: none.",
+    0.0,
+)
+flags.DEFINE_bool("deterministic", False, "Only operations that give the same bits each time; slower on a GPU.")
 _flags.define_progress()
 flags.DEFINE_bool("hints", True, "Name the next commands at the end.")
 flags.DEFINE_bool("dry_run", False, "Print what would be trained, and its size, then exit.")
@@ -38,6 +49,8 @@ flags.adopt_module_key_flags(_flags)  # so that --help shows them
 def main(argv):
     """Trains the recipe of the flags."""
     del argv
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
     recipe = _flags.recipe_from_flags()
     if not FLAGS.dry_run and not FLAGS.workdir:
         raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
@@ -57,9 +70,11 @@ def main(argv):
                 check=check_run,
                 record=record_run,
                 announce=announce if verbose else None,
+                warn=lambda line: print(f"note: {line}", file=sys.stderr),
                 jit_compile=_flags.jit_compile(),
                 resident=_flags.resident(),
                 keep_checkpoints=FLAGS.keep_checkpoints,
+                checkpoint_every_minutes=FLAGS.checkpoint_every_minutes,
                 panel_every=FLAGS.panel_every,
                 verbose=verbose,
             )
@@ -68,15 +83,21 @@ def main(argv):
     except (NonFiniteLossError, LostWorkerError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except InterruptedTrainingError as error:
+        command = shlex.join(sys.argv[1:])
+        print(f"{error}; to continue: python -m tools.train {command}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     if verbose and FLAGS.hints:
         print(f"\nTrained: {workdir.path}. Next:")
         print(f"  python -m tools.evaluate --workdir={workdir.path}")
         print(f"  python -m tools.export --workdir={workdir.path}")
 
 
-def announce(recipe, workdir, defense, finished):
+def announce(recipe, workdir, defense, finished, begun):
     """Says what is trained, from where, and how it is compiled."""
-    begin = f"continued after epoch {finished} of" if finished else "trained for"
+    begin = "trained for"
+    if finished or begun:
+        begin = f"continued after {f'step {begun} of ' if begun else ''}epoch {finished + bool(begun)} of"
     print(
         f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {recipe.epochs} epochs in {workdir.path}; "
         f"XLA {'on' if defense.use_xla else 'off'}, {recipe.mixed_precision}"

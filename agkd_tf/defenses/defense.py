@@ -150,6 +150,9 @@ class Defense(keras.Model, abc.ABC):
         self.use_xla = resolve_jit_compile(jit_compile)
         self._jit_compile = jit_compile
         names = ["loss", *self.term_weights, "train_accuracy"]
+        # Under loss scaling a gradient may overflow, which is handled.
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            names.append("gradient_norm")
         if self.weight_decay or self.student.losses:
             names.append("regularization")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
@@ -243,6 +246,8 @@ class Defense(keras.Model, abc.ABC):
             # The optimizer sums the gradients of replicas, each of which has the mean over its own part.
             scaled = self.optimizer.scale_loss(loss / num_replicas())
         gradients = tape.gradient(scaled, self.student.trainable_variables, unconnected_gradients="zero")
+        if "gradient_norm" in self.trackers:
+            scalars["gradient_norm"] = tf.linalg.global_norm(gradients)
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
         scalars |= {"loss": loss, "train_accuracy": tf.reduce_mean(tf.cast(hits, tf.float32))}
         return gradients, scalars

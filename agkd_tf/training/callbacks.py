@@ -11,15 +11,25 @@ class NonFiniteLossError(RuntimeError):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Stops training at the first term that is NaN or infinite."""
+    """Stops training at the first term that is NaN or infinite.
+
+    Args:
+        checkpoints: `Checkpoints`, whose newest is named.
+    """
+
+    def __init__(self, checkpoints):
+        super().__init__()
+        self._checkpoints = checkpoints
 
     def on_train_batch_end(self, batch, logs=None):
         bad = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
         if bad:
             step = self.model.step.numpy()
+            latest = self._checkpoints.latest
+            good = f"checkpoint {latest} is from before" if latest else "there was no checkpoint yet"
             raise NonFiniteLossError(
-                f"{', '.join(bad)} became NaN or infinite at step {step}: training stopped, the last checkpoint "
-                "is intact; a lower --learning_rate or --mixed_precision=float32 are the usual remedies"
+                f"{', '.join(bad)} became NaN or infinite at step {step}: training stopped, {good}; "
+                "a lower --learning_rate or --mixed_precision=float32 are the usual remedies"
             )
 
 

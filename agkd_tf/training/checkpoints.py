@@ -1,44 +1,64 @@
 """Checkpoints of a training: everything a resumed run needs to equal an unbroken one."""
 
 import math
+import pathlib
+import re
+import shutil
+import time
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from agkd_tf.errors import InputError
+from agkd_tf.training.interruption import InterruptedTrainingError
 
 # A finished epoch's logs -> its score; the student of the highest score, the first of several, is the run's.
 SELECT_BEST = {"last": lambda logs: logs["epoch"], "robust": lambda logs: logs["val_robust_accuracy"]}
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves a defense after each epoch, chooses the student that is kept, and restores the newest checkpoint.
+    """Saves a defense after each epoch and now and then within, chooses the student that is kept, and restores.
 
     Randomness needs no state of its own: batches, augmentation and attacks are functions of the seed
-    and of the step, which is saved.
+    and of the step, which is saved. Within an epoch the running means of its metrics are saved, too.
 
     Args:
         folder: where the checkpoints are.
         defense: a compiled `Defense`.
+        steps: training steps of an epoch.
         select_best: a name of `SELECT_BEST`: which epoch's student is chosen.
         choose: callable without arguments, called when the student as it is becomes the chosen one, before
             the checkpoint that says so: a crash in between repeats the choice instead of losing it.
         keep: how many checkpoints stay.
+        every_minutes: time after which a checkpoint is made within an epoch; 0 for none.
+        interruption: `Interruption`, upon which a checkpoint is made and the training ends; None for none.
     """
 
-    def __init__(self, folder, defense, *, select_best, choose, keep=2):
+    def __init__(self, folder, defense, *, steps, select_best, choose, keep=2, every_minutes=0, interruption=None):
         super().__init__()
+        self._defense, self._steps = defense, steps
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._chosen_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
+        # The means of a defense's metrics are variables of the replicas; what is saved of them is not.
+        self._means = {
+            name: tf.Variable(np.zeros((2,)), dtype=tf.float64, trainable=False) for name in defense.trackers
+        }
         state = tf.train.Checkpoint(
-            epoch=self._epoch, chosen_epoch=self._chosen_epoch, best=self._best, **defense.checkpointed()
+            epoch=self._epoch,
+            chosen_epoch=self._chosen_epoch,
+            best=self._best,
+            means=tf.train.Checkpoint(**self._means),
+            **defense.checkpointed(),
         )
         # Made now by all of several workers, of which one will save.
         self._save_counter = state.save_counter
-        self._state = state
+        self._state, self._folder = state, pathlib.Path(folder)
         self._manager = tf.train.CheckpointManager(state, str(folder), max_to_keep=keep)
-        self._score, self._choose = SELECT_BEST[select_best], choose
+        self._score, self._choose, self._keep = SELECT_BEST[select_best], choose, keep
+        self._every, self._interruption = 60 * every_minutes, interruption
+        self._saved_at = time.monotonic()
 
     @property
     def chosen_epoch(self):
@@ -48,26 +68,105 @@ class Checkpoints(keras.callbacks.Callback):
     @property
     def latest(self):
         """Path of the newest checkpoint, or None."""
-        return self._manager.latest_checkpoint
+        return next(iter(checkpoint_paths(self._folder)), None)
+
+    @property
+    def finished_epochs(self):
+        """Number of finished epochs."""
+        return int(self._epoch.numpy())
+
+    @property
+    def begun_steps(self):
+        """Number of steps done in the epoch that is not finished."""
+        return int(self._defense.step.numpy()) - self.finished_epochs * self._steps
 
     def restore(self):
-        """Restores the newest checkpoint.
+        """Restores the newest checkpoint that is whole.
 
         Returns:
-            Number of finished epochs; 0 without a checkpoint.
+            A line for each damaged one that was passed over.
 
         Raises:
-            InputError: if the checkpoint cannot be read or is of another model.
+            InputError: if there are checkpoints, and none is whole, or one is of another model.
         """
-        if not self.latest:
-            return 0
-        try:
-            self._state.restore(self.latest).assert_consumed()
-        except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
+        damaged = []
+        paths = checkpoint_paths(self._folder)
+        for path in paths:
+            try:
+                self._state.restore(path).assert_consumed()
+            except (AssertionError, ValueError) as error:
+                raise InputError(f"checkpoint {path} does not fit this model: {str(error).splitlines()[0]}") from error
+            except (IndexError, UnicodeDecodeError, tf.errors.OpError) as error:
+                damaged.append(f"checkpoint {path} is damaged: {str(error).splitlines()[0]}")
+                continue
+            for bad in paths[: len(damaged)]:
+                _set_aside(bad)
+            self._manage(paths[len(damaged) :])
+            return damaged
+        if damaged:
             raise InputError(
-                f"checkpoint {self.latest} does not fit this model or is damaged: {str(error).splitlines()[0]}"
-            ) from error
-        return int(self._epoch.numpy())
+                f"no checkpoint in {self._folder} can be read; put one back, or train in another --workdir. "
+                + "; ".join(damaged)
+            )
+        return []
+
+    def _manage(self, paths):
+        """Makes the manager count `paths`, the newest first, among the checkpoints of which so many stay."""
+        times = [pathlib.Path(f"{path}.index").stat().st_mtime for path in paths]
+        tf.compat.v1.train.update_checkpoint_state(
+            str(self._folder),
+            paths[0],
+            all_model_checkpoint_paths=paths[::-1],
+            all_model_checkpoint_timestamps=times[::-1],
+            last_preserved_timestamp=0.0,
+        )
+        self._manager = tf.train.CheckpointManager(self._state, str(self._folder), max_to_keep=self._keep)
+
+    def check_room(self, *others):
+        """Checks that the disk has room for the checkpoints.
+
+        Args:
+            *others: models whose files are written there, too.
+
+        Raises:
+            InputError: if it has not.
+        """
+        state = [*self._defense.student.variables, *self._defense.optimizer.variables, *self._defense.memory.values()]
+        size = sum(4 * math.prod(variable.shape) for variable in state)
+        size += sum(4 * model.count_params() for model in others)
+        # A new checkpoint is written before an old one goes.
+        wanted = (self._keep + 1 - min(self._keep, len(checkpoint_paths(self._folder)))) * size
+        folder = next(path for path in (self._folder, *self._folder.parents) if path.exists())
+        free = shutil.disk_usage(folder).free
+        if free < wanted:
+            raise InputError(
+                f"`workdir` {folder} has {free / 2**20:,.0f} MiB left; the checkpoints need {wanted / 2**20:,.0f}"
+            )
+
+    def save(self):
+        """Makes a checkpoint of the training as it is."""
+        if self.begun_steps:
+            for name, variable in self._means.items():
+                variable.assign([float(value.numpy()) for value in self._defense.trackers[name].variables])
+        self._manager.save(checkpoint_number=int(self._defense.step.numpy()))
+        self._saved_at = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begun_before = self.begun_steps
+        if self._begun_before:
+            # Keras has just set them to zero.
+            for name, variable in self._means.items():
+                for mean, value in zip(self._defense.trackers[name].variables, variable.numpy(), strict=True):
+                    mean.assign(value)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._begun_before + batch + 1 == self._steps:
+            return  # the end of the epoch, which saves all
+        asked = self._interruption is not None and self._interruption.name
+        if asked or (self._every and time.monotonic() - self._saved_at >= self._every):
+            self.save()
+        if asked:
+            self._stop(f"step {self.begun_steps} of epoch {self.finished_epochs + 1}")
 
     def on_epoch_end(self, epoch, logs=None):
         score = self._score({**(logs or {}), "epoch": epoch})
@@ -76,9 +175,29 @@ class Checkpoints(keras.callbacks.Callback):
             self._best.assign(score)
             self._chosen_epoch.assign(epoch + 1)
         self._epoch.assign(epoch + 1)
-        self._manager.save(checkpoint_number=epoch + 1)
+        self.save()
+        if self._interruption is not None and self._interruption.name and epoch + 1 < self.params["epochs"]:
+            self._stop(f"epoch {epoch + 1}")
+
+    def _stop(self, place):
+        raise InterruptedTrainingError(f"stopped by {self._interruption.name} after {place}, and saved there")
+
+
+def checkpoint_paths(folder):
+    """Returns the paths of a folder's finished checkpoints, the newest first."""
+    numbered = {}
+    for index in pathlib.Path(folder).glob("ckpt-*.index"):
+        number = re.fullmatch(r"ckpt-(\d+)", index.stem)
+        if number:  # its index is the last part that is written
+            numbered[int(number[1])] = str(index.with_suffix(""))
+    return [path for _, path in sorted(numbered.items(), reverse=True)]
 
 
 def has_checkpoint(folder):
     """Returns whether a folder holds a finished checkpoint."""
-    return tf.train.latest_checkpoint(str(folder)) is not None
+    return bool(checkpoint_paths(folder))
+
+
+def _set_aside(path):
+    for part in pathlib.Path(path).parent.glob(f"{pathlib.Path(path).name}.*"):
+        part.replace(part.with_name(f"damaged-{part.name}"))

@@ -1,5 +1,6 @@
 """Training a recipe in a folder, resumably."""
 
+import contextlib
 import functools
 import json
 
@@ -7,14 +8,22 @@ import keras
 
 from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.data.device_images import resolve_resident
-from agkd_tf.distribution import distributed, is_chief, num_replicas, wait_for_workers, workers_needed
+from agkd_tf.distribution import (
+    distributed,
+    has_several_workers,
+    is_chief,
+    num_replicas,
+    wait_for_workers,
+    workers_needed,
+)
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
-from agkd_tf.files import replacing, write_text
+from agkd_tf.files import remove_leftovers, replacing, write_text
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
 from agkd_tf.training.callbacks import StopOnNonFinite, Throughput, ValidateAverage
 from agkd_tf.training.checkpoints import Checkpoints, has_checkpoint
+from agkd_tf.training.interruption import interruptible
 
 VALIDATION_BATCH = 200
 
@@ -27,9 +36,11 @@ def train(
     check=None,
     record=None,
     announce=None,
+    warn=None,
     jit_compile="auto",
     resident="auto",
     keep_checkpoints=2,
+    checkpoint_every_minutes=0,
     panel_every=5,
     verbose=1,
 ):
@@ -45,10 +56,14 @@ def train(
         check: callable (recipe, workdir), called first, for the run and for its teacher's; may refuse.
         record: callable (recipe, workdir), called as soon as the recipe has proved to build, before anything else
             is written.
-        announce: callable (recipe, workdir, defense, finished epochs), called when a training begins.
+        announce: callable (recipe, workdir, defense, finished epochs, steps of the next that are done), called when a
+            training begins.
+        warn: callable (line), called with what is lost: checkpoints that are damaged.
         jit_compile: see `Defense.compile`.
         resident: see `resolve_resident`.
         keep_checkpoints: how many checkpoints stay.
+        checkpoint_every_minutes: time after which a checkpoint is made within an epoch, where one process trains;
+            0 for none.
         panel_every: epochs between image panels; 0 for none.
         verbose: as `keras.Model.fit`: 0 silent, 1 progress bar, 2 a line per epoch.
 
@@ -57,9 +72,20 @@ def train(
 
     Raises:
         InputError: for a recipe, teacher or checkpoint that does not fit.
-        NonFiniteLossError: if the loss became NaN or infinite.
+        NonFiniteLossError: if a term of the loss, or the gradient, became NaN or infinite.
+        InterruptedTrainingError: if SIGTERM or SIGINT came, and the training is saved (see `interruptible`).
         LostWorkerError: if one of several workers is gone.
     """
+    settings = {
+        "check": check,
+        "announce": announce,
+        "warn": warn,
+        "jit_compile": jit_compile,
+        "resident": resident,
+        "keep_checkpoints": keep_checkpoints,
+        "checkpoint_every_minutes": checkpoint_every_minutes,
+        "verbose": verbose,
+    }
     if check:
         check(recipe, workdir)
     chief = is_chief()
@@ -76,19 +102,7 @@ def train(
             recipe.build_defense(dataset, teacher=teacher)
             if record:
                 record(recipe, workdir)
-            train(
-                recipe.for_teacher(),
-                workdir.teacher,
-                dataset,
-                check=check,
-                record=record,
-                announce=announce,
-                jit_compile=jit_compile,
-                resident=resident,
-                keep_checkpoints=keep_checkpoints,
-                panel_every=0,
-                verbose=verbose,
-            )
+            train(recipe.for_teacher(), workdir.teacher, dataset, record=record, panel_every=0, **settings)
             wait_for_workers()  # the first of them has written it
         teacher = load_classifier("teacher", recipe.teacher or workdir.teacher.path)
     resident = resolve_resident(resident, dataset.train.images)
@@ -100,51 +114,73 @@ def train(
         with replacing(workdir.student) as path, defense.averaged():
             defense.student.save(path)
 
-    checkpoints = Checkpoints(
-        workdir.checkpoints, defense, select_best=recipe.select_best, choose=save_student, keep=keep_checkpoints
-    )
-    finished = checkpoints.restore()
-    if finished and not workdir.student.exists():
-        if checkpoints.chosen_epoch != finished:
-            raise InputError(
-                f"{workdir.student} of epoch {checkpoints.chosen_epoch}, the most robust one, is missing, and no "
-                "checkpoint has it: put it back, or train in another --workdir"
-            )
-        save_student()
-    if finished >= recipe.epochs:
-        return _with_chosen_student(defense, workdir)
-    if announce and chief:
-        announce(recipe, workdir, defense, finished)
-    callbacks = [StopOnNonFinite(), Throughput(recipe.batch_size), ValidateAverage()]
-    if chief:
-        callbacks += _writers(recipe, workdir, dataset, defense, panel_every)
-        callbacks.append(checkpoints)
-        _record_sitting(workdir, finished)
-    steps, held_out = recipe.steps_per_epoch(dataset), len(dataset.validation)
-    validation_batch = num_replicas() * -(-min(VALIDATION_BATCH, held_out) // num_replicas())
-    with workers_needed():
-        defense.fit(
-            distributed(
-                functools.partial(
-                    training_batches,
-                    dataset.train,
-                    batch_size=recipe.batch_size,
-                    seed=recipe.seed,
-                    first_step=finished * steps,
-                    with_images=not resident,
-                )
-            ),
-            steps_per_epoch=steps,
-            initial_epoch=finished,
-            epochs=recipe.epochs,
-            validation_data=distributed(
-                functools.partial(evaluation_batches, dataset.validation, batch_size=validation_batch)
-            ),
-            validation_steps=-(-held_out // validation_batch),
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=verbose if chief else 0,
+    steps, alone = recipe.steps_per_epoch(dataset), not has_several_workers()
+    with interruptible() if alone else contextlib.nullcontext() as interruption, workers_needed():
+        checkpoints = Checkpoints(
+            workdir.checkpoints,
+            defense,
+            steps=steps,
+            select_best=recipe.select_best,
+            choose=save_student,
+            keep=keep_checkpoints,
+            every_minutes=checkpoint_every_minutes if alone else 0,
+            interruption=interruption,
         )
+        for line in checkpoints.restore():
+            if warn:
+                warn(line)
+        finished = checkpoints.finished_epochs
+        if checkpoints.chosen_epoch and not workdir.student.exists():
+            if checkpoints.chosen_epoch == finished and not checkpoints.begun_steps:
+                save_student()
+            elif recipe.select_best != "last":  # the next epoch's student would take its place anyhow
+                raise InputError(
+                    f"{workdir.student} of epoch {checkpoints.chosen_epoch}, the most robust one, is missing, and no "
+                    "checkpoint has it: put it back, or train in another --workdir"
+                )
+        if finished >= recipe.epochs:
+            return _with_chosen_student(defense, workdir)
+        if chief:
+            checkpoints.check_room(defense.student)
+            if announce:
+                announce(recipe, workdir, defense, finished, checkpoints.begun_steps)
+            _record_sitting(workdir, finished)
+            remove_leftovers(workdir.student)
+        validation_batch = num_replicas() * -(-min(VALIDATION_BATCH, len(dataset.validation)) // num_replicas())
+        validation = distributed(functools.partial(evaluation_batches, dataset.validation, batch_size=validation_batch))
+
+        def fit(first, done, last):
+            """Trains from a step of one epoch to the end of another."""
+            batches = functools.partial(
+                training_batches,
+                dataset.train,
+                batch_size=recipe.batch_size,
+                seed=recipe.seed,
+                first_step=first * steps + done,
+                with_images=not resident,
+            )
+            callbacks = [StopOnNonFinite(checkpoints), Throughput(recipe.batch_size), ValidateAverage()]
+            if chief:
+                callbacks += [*_writers(recipe, workdir, dataset, defense, panel_every), checkpoints]
+            defense.fit(
+                distributed(batches),
+                steps_per_epoch=steps - done,
+                initial_epoch=first,
+                epochs=last,
+                validation_data=validation,
+                validation_steps=-(-len(dataset.validation) // validation_batch),
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=verbose if chief else 0,
+            )
+
+        begun = checkpoints.begun_steps
+        if begun:  # an epoch that was broken off is finished first
+            fit(finished, begun, finished + 1)
+            checkpoints.restore()  # Keras leaves the weights' moving average in their place, where there is one
+            finished += 1
+        if finished < recipe.epochs:
+            fit(finished, 0, recipe.epochs)
         wait_for_workers()  # the first of them has written the student
     return _with_chosen_student(defense, workdir)
 

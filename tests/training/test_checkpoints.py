@@ -1,0 +1,238 @@
+"""Damaged checkpoints are passed over and told of; a training that is asked to stop saves first."""
+
+import dataclasses
+import importlib
+import os
+import shutil
+import signal
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+from agkd_tf import InputError
+from agkd_tf.training import InterruptedTrainingError, Recipe, train
+from agkd_tf.training import checkpoints as module
+from agkd_tf.training.checkpoints import Checkpoints, checkpoint_paths
+from agkd_tf.training.interruption import interruptible
+from agkd_tf.workdir import Workdir
+
+train_module = importlib.import_module("agkd_tf.training.train")  # the name is the function's, too
+RECIPE = Recipe(
+    train_examples=64,
+    validation_examples=20,
+    model="wrn-10-1",
+    defense="undefended",
+    hyperparameters={"validation_attack_steps": 0},
+    batch_size=16,
+    epochs=3,
+    decay_epochs=(),
+    ema=0.9,
+)
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def data():
+    return RECIPE.load_dataset()
+
+
+@pytest.fixture(scope="module")
+def begun(data, tmp_path_factory):
+    """A run of two of three epochs, and its student's weights after each of them."""
+    run = Workdir(tmp_path_factory.mktemp("begun"))
+    train(dataclasses.replace(RECIPE, epochs=2), run, data, verbose=0, panel_every=0)
+    return run
+
+
+def resumed(begun, folder, data, **settings):
+    """Returns (defense, warnings) of a third epoch in a copy of the run."""
+    lines = []
+    return train(RECIPE, Workdir(folder), data, warn=lines.append, verbose=0, panel_every=0, **settings), lines
+
+
+def copied(begun, folder):
+    shutil.copytree(begun.path, folder)
+    return checkpoint_paths(Workdir(folder).checkpoints)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path, place=0.5):
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 0x10
+    path.write_bytes(content)
+
+
+def remove(path):
+    path.unlink()
+
+
+@pytest.fixture(scope="module")
+def unbroken(begun, data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    copied(begun, folder)
+    return resumed(begun, folder, data)[0].student.get_weights()
+
+
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
+@pytest.mark.parametrize("harm", [cut, flip, remove])
+def test_a_damaged_checkpoint_is_passed_over_and_told_of(begun, unbroken, data, tmp_path, part, harm):
+    newest, _ = copied(begun, tmp_path / "run")
+    harm(tmp_path / "run" / "checkpoints" / f"{os.path.basename(newest)}.{part}")
+    defense, lines = resumed(begun, tmp_path / "run", data)
+    if (part, harm) == ("index", remove):
+        assert lines == []  # what has no index was never finished
+    else:
+        (line,) = lines
+        assert line.startswith(f"checkpoint {newest} is damaged: ")
+        assert list((tmp_path / "run" / "checkpoints").glob(f"damaged-{os.path.basename(newest)}.*"))
+    for found, expected in zip(defense.student.get_weights(), unbroken, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert len(checkpoint_paths(tmp_path / "run" / "checkpoints")) == 2
+
+
+def test_a_lost_list_of_checkpoints_loses_nothing(begun, unbroken, data, tmp_path):
+    copied(begun, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "checkpoint").write_text("no proto")
+    defense, lines = resumed(begun, tmp_path / "run", data)
+    assert lines == []
+    np.testing.assert_array_equal(defense.student.get_weights()[0], unbroken[0])
+    assert len(checkpoint_paths(tmp_path / "run" / "checkpoints")) == 2
+
+
+def test_without_a_whole_checkpoint_nothing_is_begun_anew(begun, data, tmp_path):
+    for path in copied(begun, tmp_path / "run"):
+        cut(tmp_path / "run" / "checkpoints" / f"{os.path.basename(path)}.data-00000-of-00001")
+    with pytest.raises(InputError, match=r"no checkpoint in .* can be read; .*ckpt-8 is damaged.*ckpt-4 is damaged"):
+        resumed(begun, tmp_path / "run", data)
+
+
+def test_no_flipped_bit_is_read_in_silence(begun, data, tmp_path):
+    newest, older = copied(begun, tmp_path / "run")
+    random = np.random.default_rng(0)
+    told = 0
+    states = {}
+    for path in (newest, older):
+        defense = RECIPE.build_defense(data)
+        keeper = Checkpoints(begun.checkpoints, defense, steps=STEPS, select_best="last", choose=None)
+        keeper._state.restore(path).assert_consumed()
+        states[int(defense.step.numpy())] = defense.student.get_weights() + [
+            v.numpy() for v in defense.optimizer.variables
+        ]
+    for part in ("index", "data-00000-of-00001"):
+        for place in random.random(12):
+            folder = tmp_path / f"{part}-{place}"
+            shutil.copytree(tmp_path / "run" / "checkpoints", folder)
+            flip(folder / f"{os.path.basename(newest)}.{part}", place)
+            defense = RECIPE.build_defense(data)
+            try:
+                told += len(Checkpoints(folder, defense, steps=STEPS, select_best="last", choose=None).restore())
+            except InputError:
+                told += 1
+                continue
+            found = defense.student.get_weights() + [v.numpy() for v in defense.optimizer.variables]
+            for one, other in zip(found, states[int(defense.step.numpy())], strict=True):
+                np.testing.assert_array_equal(one, other)
+    assert told > 12
+
+
+def test_a_checkpoint_of_another_model_is_refused(begun, data, tmp_path):
+    copied(begun, tmp_path / "run")
+    with pytest.raises(InputError, match=r"ckpt-8 does not fit this model"):
+        train(dataclasses.replace(RECIPE, model="wrn-10-2"), Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_trained(begun, data, tmp_path, monkeypatch):
+    before = copied(begun, tmp_path / "run")
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 2**20))
+    with pytest.raises(InputError, match=r"`workdir` .* has 1 MiB left; the checkpoints need \d+"):
+        resumed(begun, tmp_path / "run", data)
+    assert checkpoint_paths(tmp_path / "run" / "checkpoints") == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("moment", ["step", "validation", "first validation"])
+def test_a_training_that_is_asked_to_stop_saves_and_goes_on_with_the_same_bits(
+    begun, unbroken, data, tmp_path, monkeypatch, number, moment
+):
+    copied(begun, tmp_path / "run")
+
+    class Asking(train_module.Throughput):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 1 and moment == "step":
+                os.kill(os.getpid(), number)
+
+        def on_test_batch_begin(self, batch, logs=None):
+            if moment != "step":
+                os.kill(os.getpid(), number)
+
+    recipe = dataclasses.replace(RECIPE, epochs=4 if moment == "first validation" else 3)
+    monkeypatch.setattr(train_module, "Throughput", Asking)
+    if moment == "validation":  # of the last epoch: nothing is left to stop
+        train(recipe, Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
+    else:
+        place = "step 2 of epoch 3" if moment == "step" else "epoch 3"
+        with pytest.raises(InterruptedTrainingError, match=f"stopped by {number.name} after {place}, and saved there"):
+            train(recipe, Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
+    monkeypatch.undo()
+    defense, lines = resumed(begun, tmp_path / "run", data)
+    assert lines == []
+    for found, expected in zip(defense.student.get_weights(), unbroken, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_who_asks_twice_is_not_made_to_wait():
+    with interruptible() as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.name == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_signals_are_left_alone_in_another_thread():
+    found = []
+
+    def run():
+        with interruptible() as interruption:
+            found.append((interruption.name, signal.getsignal(signal.SIGTERM)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert found == [(None, signal.SIG_DFL)]
+
+
+def test_within_an_epoch_a_checkpoint_is_made_when_its_time_has_come(data, tmp_path, monkeypatch):
+    now, saved = 0.0, []
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    original = Checkpoints.save
+
+    def save(self):
+        saved.append(int(self._defense.step.numpy()))
+        original(self)
+
+    class Passing(train_module.Throughput):
+        def on_train_batch_begin(self, batch, logs=None):
+            nonlocal now
+            now += 60.0
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    monkeypatch.setattr(train_module, "Throughput", Passing)
+    settings = {"verbose": 0, "panel_every": 0, "keep_checkpoints": 3}
+    train(dataclasses.replace(RECIPE, epochs=2), Workdir(tmp_path), data, checkpoint_every_minutes=2, **settings)
+    # Every second step; the end of an epoch is one, too, and begins the time anew.
+    assert saved == [2, 4, 6, 8]
+    assert [int(path.rpartition("-")[2]) for path in checkpoint_paths(tmp_path / "checkpoints")] == [8, 6, 4]
+
+
+def test_a_leftover_of_a_killed_save_is_removed(data, tmp_path):
+    left = tmp_path / ".123.student.keras"
+    left.write_bytes(b"half")
+    train(dataclasses.replace(RECIPE, epochs=1), Workdir(tmp_path), data, verbose=0, panel_every=0)
+    assert not left.exists()
+    assert isinstance(keras.saving.load_model(Workdir(tmp_path).student), keras.Model)

@@ -1,0 +1,93 @@
+"""A training that is killed again and again ends as one that never was."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from agkd_tf.training.checkpoints import checkpoint_paths
+from agkd_tf.workdir import Workdir
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KILLED = pathlib.Path(__file__).with_name("killed_training.py")
+FLAGS = (
+    "--train_examples=128",
+    "--validation_examples=40",
+    "--model=wrn-10-1",
+    "--batch_size=16",
+    "--decay_epochs=6",
+    "--eps=38/255",
+    "--validation_attack_steps=1",
+    "--panel_every=0",
+    "--deterministic",
+    "--checkpoint_every_minutes=0.0001",
+    "--progress=off",
+)
+RUNS = {
+    "agkd_bml": ("--defense=agkd_bml", "--ema=0.9", "--epochs=9", "--teacher_epochs=4", "--teacher_decay_epochs=2"),
+    "cat_mix": ("--defense=cat_mix", "--eps=19/255", "--ema=0.9", "--epochs=9", "--attack_steps=1"),
+}
+# The teacher's training is under way in the first four of agkd_bml.
+MOMENTS = {
+    "agkd_bml": ["step", "validation", "checkpoint", "edge"] + ["step", "checkpoint", "validation", "edge"] * 2,
+    "cat_mix": ["checkpoint", "step", "edge", "validation"] * 2,
+}
+
+
+def launch(program, *arguments):
+    command, environment = [sys.executable, *program, *map(str, arguments)], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stderr
+
+
+def state(folder):
+    """Returns what the newest checkpoint holds, by name; running means of an unfinished epoch are of no use."""
+    reader = tf.train.load_checkpoint(checkpoint_paths(Workdir(folder).checkpoints)[0])
+    names = [name for name in reader.get_variable_to_shape_map() if not name.startswith(("means/", "save_counter"))]
+    return {name: reader.get_tensor(name) for name in names if name != "_CHECKPOINTABLE_OBJECT_GRAPH"}
+
+
+def curves(folder):
+    """Returns what TensorBoard shows: (curve, tag, step) -> value; of a point that was written twice, the last."""
+    points = {}
+    for file in sorted(Workdir(folder).tensorboard.rglob("events*"), key=lambda path: path.stat().st_mtime_ns):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                array = tf.make_ndarray(value.tensor)
+                if array.dtype == np.float32 and array.shape == () and "images_per_second" not in value.tag:
+                    points[file.parent.name, value.tag, event.step] = float(array)
+    return points
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, name):
+    killed, unbroken, log = tmp_path / "killed", tmp_path / "unbroken", tmp_path / "log.txt"
+    flags = (*FLAGS, *RUNS[name])
+    for number, moment in enumerate(MOMENTS[name]):
+        code, errors = launch([KILLED], log, moment, number, *flags, f"--workdir={killed}")
+        assert code == -signal.SIGKILL, f"{moment}: the training ended before it came: {errors}"
+        if name == "agkd_bml":
+            print("teacher" if not checkpoint_paths(Workdir(killed).checkpoints) else "student", end=" ")
+        print(log.read_text().splitlines()[-1])
+    assert len(log.read_text().splitlines()) == len(MOMENTS[name])
+    for folder in (killed, unbroken):
+        code, errors = launch(["-m", "tools.train"], *flags, f"--workdir={folder}")
+        assert (code, errors) == (0, "")
+    folders = [(killed, unbroken)]
+    if name == "agkd_bml":
+        folders.insert(0, (killed / "teacher", unbroken / "teacher"))
+    for ours, its in folders:
+        found, expected = state(ours), state(its)
+        assert found.keys() == expected.keys()
+        for key in expected:
+            np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
+        assert curves(ours) == curves(its)
+        assert len(curves(its)) > 20
+    if name == "cat_mix":
+        assert any("example_eps" in key and found[key].max() > 0 for key in found)
