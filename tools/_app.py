@@ -30,6 +30,8 @@ def _parse(argv, commands, words):
         rest = flags.FLAGS(argv)
     except flags.Error as error:
         fail(str(error).removeprefix("ERROR:: "))
+    except UnicodeDecodeError as error:
+        fail(f"`flagfile` cannot be read: {error}")
     if commands and (len(rest) < 2 or rest[1] not in commands):
         received = rest[1] if len(rest) > 1 else "nothing"
         fail(f"the first word must be one of {', '.join(commands)}. Received: {received}")
@@ -44,5 +46,8 @@ def _call(main, argv):
         return main(argv)
     except InputError as error:
         fail(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)  # as shells have it
     except OSError as error:  # a path that is missing, taken, or not ours to write
         fail(f"{error.filename}: {error.strerror}" if error.filename else error)

@@ -353,7 +353,7 @@ def _parsed(path, arguments):
     flags.DEFINE_string("workdir", None, "The run's folder.", values)
     try:
         words = values(["flagfile", *arguments])[1:]
-    except flags.Error as error:
+    except (flags.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as a flagfile: {error}") from error
     if any(word.strip() for word in words):
         raise InputError(f"{path} cannot be read as a flagfile: {' '.join(words).strip()!r} is no flag")

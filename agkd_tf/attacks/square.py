@@ -123,7 +123,7 @@ def _random_search(judge, propose, best, queries):
 
 
 def _bump_grid(height, width, channels, draws):
-    side = max(min(height, width) // 5, 2)
+    side = min(max(min(height, width) // 5, 2), height, width)
     down, across = height // side, width // side
     top, left = (height - down * side) // 2, (width - across * side) // 2
     unit = draws("grid", (down, across, 1 + channels))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 
 import keras
 
@@ -77,8 +78,20 @@ class Recipe:
     def __post_init__(self):
         check_choice("defense", self.defense, sorted(DEFENSES))
         check_choice("mixed_precision", self.mixed_precision, sorted(PRECISIONS))
-        check_range("epochs", self.epochs, 1)
-        check_range("momentum", self.momentum, 0.0, 1.0)
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name, value in (own | self.hyperparameters).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"`{name}` must be a finite number. Received: {value}")
+        for name, low, high in (
+            ("batch_size", 1, math.inf),
+            ("epochs", 1, math.inf),
+            ("learning_rate", 0.0, math.inf),
+            ("momentum", 0.0, 1.0),
+            ("seed", 0, 2**31 - 1),
+            ("teacher_label_smoothing", 0.0, 1.0),
+            ("weight_decay", 0.0, math.inf),
+        ):
+            check_range(name, own[name], low, high)
         defaults = default_hyperparameters(self.defense)
         for name in self.hyperparameters:
             if name not in defaults:
