@@ -1,0 +1,96 @@
+"""A disk that is full, or that may not be written to: one line at the earliest moment, and nothing that was is lost."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from agkd_tf.training.checkpoints import checkpoint_paths
+from agkd_tf.workdir import Workdir
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FLAGS = ("--panel_every=0", "--nohints", "--progress=off")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Returns a context manager (options) of a small disk of its own; skips where none can be mounted."""
+
+    @contextlib.contextmanager
+    def mounted(options):
+        folder = tmp_path / "disk"
+        folder.mkdir(exist_ok=True)
+        if not shutil.which("mount"):
+            pytest.skip("no mount command here")
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+        if made.returncode:
+            pytest.skip(f"a disk cannot be mounted here: {made.stderr.strip()}")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+    return mounted
+
+
+def refused(result, expected):
+    assert expected in result.stderr, result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    return result.returncode
+
+
+@pytest.mark.slow
+def test_a_disk_without_room_is_refused_before_training(disk, tool, small):
+    with disk("size=1m") as folder:
+        result = tool("train", *small, *FLAGS, f"--workdir={folder}/run")
+        assert refused(result, "the checkpoints need") == 2
+        assert not (folder / "run" / "checkpoints").exists() or not checkpoint_paths(folder / "run" / "checkpoints")
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_in_the_middle_keeps_the_checkpoint_and_training_goes_on(disk, tool, small):
+    with disk("size=16m") as folder:
+        run = Workdir(folder / "run")
+        arguments = [*small, *FLAGS, "--epochs=400", f"--workdir={run.path}"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tools.train", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        filler = folder / "filler"
+
+        def fill():
+            while not (run.history.exists() and len(run.history.read_text().splitlines()) > 3):
+                time.sleep(0.05)
+            with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(os.urandom(2**16))
+
+        thread = threading.Thread(target=fill, daemon=True)
+        thread.start()
+        _, errors = process.communicate(timeout=200)
+        thread.join(timeout=10)
+        assert process.returncode in (1, 2), errors
+        assert "No space left" in errors, errors
+        assert len(errors.strip().splitlines()) == 1, errors
+        filler.unlink()
+        done = int(checkpoint_paths(run.checkpoints)[0].rpartition("-")[2]) // 2
+        assert done >= 2
+        again = tool("train", *small, *FLAGS, f"--epochs={done + 2}", f"--workdir={run.path}")
+        assert refused(again, "may grow but not shrink") == 2  # it is a run of 400 epochs
+        run.flags.write_text(run.flags.read_text().replace("--epochs=400", f"--epochs={done + 2}"))
+        again = tool("train", *small, *FLAGS, f"--epochs={done + 2}", f"--workdir={run.path}")
+        assert again.returncode == 0, again.stderr
+        assert run.student.exists()
+
+
+@pytest.mark.slow
+def test_a_folder_that_may_not_be_written_to_is_refused_before_training(disk, tool, small):
+    with disk("size=16m") as folder:
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        result = tool("train", *small, *FLAGS, f"--workdir={folder}/run")
+        assert refused(result, "Read-only file system") == 2
