@@ -197,7 +197,7 @@ class Recipe:
         if self.init_from:
             _copy_weights("init_from", load_classifier("init_from", self.init_from), student)
         elif teacher is not None and self.init_from_teacher:
-            _copy_weights("init_from_teacher", teacher, student)
+            _copy_weights("teacher" if self.teacher else "init_from_teacher", teacher, student)
         return student
 
     def build_defense(self, dataset, *, teacher=None, jit_compile="auto", resident=False):
@@ -280,8 +280,8 @@ def _copy_weights(argument, source, target):
     try:
         target.set_weights(source.get_weights())
     except ValueError as error:
-        shapes = Classifier(source).image_shape, Classifier(target).image_shape
-        raise InputError(
-            f"`{argument}`: {source.name} {shapes[0]} does not fit {target.name} {shapes[1]}: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
+        given, own = (
+            f"{model.name} for images {each.image_shape} of {each.num_classes} classes"
+            for model, each in ((source, Classifier(source)), (target, Classifier(target)))
+        )
+        raise InputError(f"`{argument}` has other weights than the student: {given}; the student is {own}") from error

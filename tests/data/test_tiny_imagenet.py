@@ -1,5 +1,6 @@
 """Tiny ImageNet, on a small archive made here and, where it is there, on a real subset."""
 
+import contextlib
 import io
 import os
 import pathlib
@@ -77,6 +78,20 @@ def test_a_damaged_or_missing_archive_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match="damaged"):
         load_dataset("tiny_imagenet", data_dir=str(tmp_path / "data"), manual_dir=manual)
+
+
+def test_an_entry_that_climbs_out_of_the_archive_is_written_nowhere(tmp_path):
+    manual = write_archive(tmp_path / "archives")
+    with zipfile.ZipFile(tmp_path / "archives" / "tiny-imagenet-200.zip", "a") as archive:
+        for name in (
+            "../climbed.JPEG",
+            "tiny-imagenet-200/train/../../../climbed.JPEG",
+            str(tmp_path / "climbed.JPEG"),
+        ):
+            archive.writestr(name, b"x")
+    with contextlib.suppress(InputError):
+        load_dataset("tiny_imagenet", data_dir=str(tmp_path / "data"), manual_dir=manual)
+    assert not list(tmp_path.rglob("climbed*"))
 
 
 @pytest.mark.slow

@@ -5,8 +5,10 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from agkd_tf.evaluation import SIGNS
+from agkd_tf.models import build_model
 
 
 @pytest.mark.slow
@@ -151,17 +153,53 @@ MISTAKES = {
         "`teacher` must be a run's folder",
     ),
     "stray word": (["train"], "only flags are taken"),
+    "not a number": (["--learning_rate=nan", "--dry_run"], "`learning_rate` must be a finite number. Received: nan"),
+    "negative": (["--weight_decay=-1"], "weight_decay"),
+    "batch larger than the data": (["--batch_size=5000", "--dry_run"], "`batch_size` must be in [1, "),
+    "one class": (["--dataset=image_folder:FOLDER/one", "--dry_run"], "at least two classes"),
+    "flagfile of no text": (["--flagfile=FOLDER/bytes"], "`flagfile` cannot be read"),
+    "file in the run's place": (["--workdir=FOLDER/bytes", "--model=wrn-10-1"], "FOLDER/bytes"),
+    "teacher of other classes": (
+        ["--teacher=FOLDER/classes.keras", "--workdir=FOLDER/run", "--model=wrn-10-1"],
+        "`teacher` has other weights than the student: wrn_10_1 for images (16, 16, 1) of 7 classes; the student is",
+    ),
+    "teacher of other images": (
+        ["--teacher=FOLDER/images.keras", "--workdir=FOLDER/run", "--model=wrn-10-1"],
+        "takes images (8, 8, 1), the student (16, 16, 1)",
+    ),
+    "damaged teacher": (
+        ["--teacher=FOLDER/bytes.keras", "--workdir=FOLDER/run", "--model=wrn-10-1"],
+        "cannot be read",
+    ),
 }
+
+
+@pytest.fixture(scope="module")
+def oddities(tmp_path_factory):
+    """A folder, with a space and an umlaut, of what no run can be made of."""
+    folder = tmp_path_factory.mktemp("odd") / "viele Dinge für Ä"
+    for split in ("train", "test"):
+        (folder / "one" / split / "cat").mkdir(parents=True)
+        image = tf.io.encode_png(np.zeros((8, 8, 3), np.uint8)).numpy()
+        (folder / "one" / split / "cat" / "1.png").write_bytes(image)
+    for name in ("bytes", "bytes.keras"):
+        (folder / name).write_bytes(bytes(range(256)))
+    build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=7).save(folder / "classes.keras")
+    build_model("wrn-10-1", image_shape=(8, 8, 1), num_classes=10).save(folder / "images.keras")
+    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path, tool):
+def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path, tool, oddities):
     arguments, expected = MISTAKES[name]
-    arguments = [argument.replace("/tmp/unused", str(tmp_path)) for argument in arguments]
+    places = {"/tmp/unused": str(tmp_path), "FOLDER": str(oddities)}
+    for place, path in places.items():
+        arguments = [argument.replace(place, path) for argument in arguments]
+        expected = expected.replace(place, path)
     result = tool("train", *arguments)
-    assert result.returncode == 2
-    assert expected in result.stderr
+    assert result.returncode == 2, result.stderr
+    assert expected in result.stderr, result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
 
 
