@@ -13,6 +13,8 @@ import tensorflow as tf
 from agkd_tf import InputError
 from agkd_tf.data import ClassPool
 from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.defenses import DEFENSES
+from agkd_tf.losses import smoothed_cross_entropy
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.training import NonFiniteLossError, Recipe, train
 from agkd_tf.training.callbacks import ValidateAverage
@@ -103,6 +105,38 @@ def test_nan_stops_training_and_names_the_term(data, tmp_path):
     recipe = undefended(learning_rate=1e30, decay_epochs=())
     with pytest.raises(NonFiniteLossError, match=r"regularization.* at step 2"):
         train(recipe, Workdir(tmp_path), data, verbose=0, panel_every=0)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_a_gradient_that_is_not_finite_stops_training_before_the_loss_shows_it(data, tmp_path, monkeypatch, xla):
+    def loss_terms(self, crafted, labels):
+        logits = self.classifier(crafted["clean"], training=True).logits
+        at_zero = tf.reduce_sum(logits) * 0.0
+        # From the third step on; the square root's slope at zero is infinite, its value is not.
+        broken = tf.sqrt(tf.where(self.step >= 2, at_zero, 1.0))
+        return {"cross_entropy": smoothed_cross_entropy(logits, labels, 0.0) + broken}, logits
+
+    monkeypatch.setattr(DEFENSES["undefended"], "loss_terms", loss_terms)
+    recipe = undefended(batch_size=48, epochs=3, decay_epochs=())
+    run = Workdir(tmp_path)
+    with pytest.raises(
+        NonFiniteLossError, match=r"^gradient_norm became .* step 3: .*checkpoint .*ckpt-2 is from before"
+    ):
+        train(recipe, run, data, verbose=0, panel_every=0, jit_compile=xla)
+
+
+def test_float16_overflows_are_handled_by_loss_scaling(data, tmp_path):
+    recipe = undefended(mixed_precision="float16", epochs=1, decay_epochs=())
+    defense = recipe.build_defense(data)
+    before = defense.student.get_weights()
+    defense.optimizer.dynamic_scale.assign(1e38)  # every gradient overflows
+    defense.fit(training_batches(data.train, batch_size=32, seed=0), steps_per_epoch=1, verbose=0)
+    trainable = len(defense.student.trainable_weights)
+    assert float(defense.optimizer.dynamic_scale) < 1e38
+    after = [weight.numpy() for weight in defense.student.trainable_weights]
+    assert all(np.isfinite(weight).all() for weight in after)
+    assert len(before) > trainable
+    assert "gradient_norm" not in defense.trackers
 
 
 def test_the_lower_rate_applies_from_the_milestones_first_step():
