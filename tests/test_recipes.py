@@ -54,7 +54,7 @@ def test_a_recipe_passes_its_dry_run(path, monkeypatch):
     recipe = parse(path)
     # The blank data set is smaller than a batch; nothing is trained.
     monkeypatch.setattr(type(recipe), "steps_per_epoch", lambda self, dataset: 390)
-    text = describe(recipe, blank(recipe.dataset), jit_compile="auto")
+    text = describe(recipe, blank(recipe.dataset), jit_compile="auto", resident=False)
     for line in (f"--defense={recipe.defense}", f"--model={recipe.model}", "Parameters:", "Memory:      about"):
         assert line in text
     header = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]

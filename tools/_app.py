@@ -1,7 +1,9 @@
 """The entry that all tools share: a user's mistake is one line and exit code 2."""
 
+import re
 import sys
 
+import tensorflow as tf
 from absl import app, flags, logging
 
 from agkd_tf.errors import InputError
@@ -16,7 +18,7 @@ def run(main, commands=(), words=False):
         words: whether words may follow; without either, only flags are taken.
     """
     logging.set_verbosity(logging.WARNING)
-    app.run(lambda argv: _call(main, argv), flags_parser=lambda argv: _parse(argv, commands, words))
+    app.run(lambda argv: call(main, argv), flags_parser=lambda argv: _parse(argv, commands, words))
 
 
 def fail(message):
@@ -41,7 +43,8 @@ def _parse(argv, commands, words):
     return rest
 
 
-def _call(main, argv):
+def call(main, argv):
+    """Calls `main(argv)`; `InputError`, and what a disk or a file refuses, end in one line and exit code 2."""
     try:
         return main(argv)
     except InputError as error:
@@ -51,3 +54,8 @@ def _call(main, argv):
         sys.exit(130)  # as shells have it
     except OSError as error:  # a path that is missing, taken, or not ours to write
         fail(f"{error.filename}: {error.strerror}" if error.filename else error)
+    except tf.errors.ResourceExhaustedError as error:  # a disk's end, seen by TensorFlow; memory's is no user's mistake
+        full = re.search(r"(?:}} |^)(/.*); (No space left on device)", str(error))
+        if not full:
+            raise
+        fail(f"{full[1]}: {full[2]}")

@@ -3,4 +3,4 @@
 set -u
 # shellcheck source=tools/_setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/_setup.sh"
-"$PYTHON" -m ruff check . && "$PYTHON" -m ruff format --check . && exec "$PYTHON" -m pytest "$@"
+"$PYTHON" -m ruff check . && "$PYTHON" -m ruff format --check . && exec "$PYTHON" -m pytest -n auto --maxprocesses=8 "$@"

@@ -95,7 +95,10 @@ class Checkpoints(keras.callbacks.Callback):
             try:
                 self._state.restore(path).assert_consumed()
             except (AssertionError, ValueError) as error:
-                raise InputError(f"checkpoint {path} does not fit this model: {str(error).splitlines()[0]}") from error
+                raise InputError(
+                    f"checkpoint {path} is of another network, class count or version; train in another "
+                    f"--workdir, or with what it was made by. {str(error).splitlines()[0]}"
+                ) from error
             except (IndexError, UnicodeDecodeError, tf.errors.OpError) as error:
                 damaged.append(f"checkpoint {path} is damaged: {str(error).splitlines()[0]}")
                 continue

@@ -192,7 +192,10 @@ def _writers(recipe, workdir, dataset, defense, panel_every):
         panels.append(
             AttentionPanels(workdir.tensorboard, dataset.validation, every=panel_every, class_names=dataset.class_names)
         )
-    write_layout(workdir.tensorboard, [name for name in defense.trackers if name in defense.term_weights or name == "regularization"])
+    write_layout(
+        workdir.tensorboard,
+        [name for name in defense.trackers if name in defense.term_weights or name == "regularization"],
+    )
     return [
         *panels,
         hparams_callback(workdir.tensorboard, recipe.settings()),

@@ -10,12 +10,14 @@ import threading
 import time
 
 import pytest
+import tensorflow as tf
 
 from agkd_tf.training.checkpoints import checkpoint_paths
 from agkd_tf.workdir import Workdir
+from tools import _app
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FLAGS = ("--panel_every=0", "--nohints", "--progress=off")
+FLAGS = ("--defense=at", "--panel_every=0", "--nohints", "--progress=off")
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_a_disk_that_fills_up_in_the_middle_keeps_the_checkpoint_and_training_go
         thread.start()
         _, errors = process.communicate(timeout=200)
         thread.join(timeout=10)
-        assert process.returncode in (1, 2), errors
+        assert process.returncode == 2, errors
         assert "No space left" in errors, errors
         assert len(errors.strip().splitlines()) == 1, errors
         filler.unlink()
@@ -86,6 +88,23 @@ def test_a_disk_that_fills_up_in_the_middle_keeps_the_checkpoint_and_training_go
         again = tool("train", *small, *FLAGS, f"--epochs={done + 2}", f"--workdir={run.path}")
         assert again.returncode == 0, again.stderr
         assert run.student.exists()
+
+
+def test_a_full_disk_that_tensorflow_finds_is_one_line(disk, capsys):
+    variable = tf.Variable(tf.zeros(2**19))
+    with disk("size=1m") as folder, pytest.raises(SystemExit, match="2"):
+        _app.call(lambda argv: tf.train.Checkpoint(large=variable).write(f"{folder}/state"), [])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {folder}/state")
+    assert line.endswith(": No space left on device")
+
+
+def test_a_lack_of_memory_is_no_full_disk():
+    def raises(argv):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        _app.call(raises, [])
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_training_is_saved_and_names_the_command_that_continues(tmp_path, small, number):
     run = Workdir(tmp_path / "mit Abstand" / "run")
-    arguments = [*small, "--epochs=300", "--panel_every=0", "--progress=off", f"--workdir={run.path}"]
+    arguments = [*small, "--defense=at", "--epochs=300", "--panel_every=0", "--progress=off", f"--workdir={run.path}"]
     command = [sys.executable, "-m", "tools.train", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     begun = time.monotonic()

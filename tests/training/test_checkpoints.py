@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import os
+import pathlib
 import shutil
 import signal
 import threading
@@ -10,8 +11,10 @@ import threading
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from agkd_tf import InputError
+from agkd_tf.data import Examples
 from agkd_tf.training import InterruptedTrainingError, Recipe, train
 from agkd_tf.training import checkpoints as module
 from agkd_tf.training.checkpoints import Checkpoints, checkpoint_paths
@@ -140,10 +143,40 @@ def test_no_flipped_bit_is_read_in_silence(begun, data, tmp_path):
     assert told > 12
 
 
-def test_a_checkpoint_of_another_model_is_refused(begun, data, tmp_path):
-    copied(begun, tmp_path / "run")
-    with pytest.raises(InputError, match=r"ckpt-8 does not fit this model"):
-        train(dataclasses.replace(RECIPE, model="wrn-10-2"), Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
+def without_class(dataset, label):
+    """Returns the data set without the images of its last class."""
+    kept = [
+        Examples(split.images[split.labels != label], split.labels[split.labels != label])
+        for split in (dataset.train, dataset.validation, dataset.test)
+    ]
+    return dataclasses.replace(
+        dataset,
+        class_names=dataset.class_names[:label],
+        **dict(zip(("train", "validation", "test"), kept, strict=True)),
+    )
+
+
+@pytest.mark.parametrize("difference", ["network", "class count", "version"])
+def test_a_checkpoint_of_something_else_is_refused(begun, data, tmp_path, difference, monkeypatch):
+    paths = copied(begun, tmp_path / "run")
+    before = [pathlib.Path(f"{path}.index").read_bytes() for path in paths]
+    recipe = RECIPE
+    if difference == "network":
+        recipe = dataclasses.replace(RECIPE, model="wrn-10-2")
+    elif difference == "class count":
+        data = without_class(data, 9)
+    else:  # one that keeps something more
+        load = Checkpoints.__init__
+
+        def with_more(self, *args, **kwargs):
+            load(self, *args, **kwargs)
+            self._state.more = tf.Variable(0.0)
+
+        monkeypatch.setattr(Checkpoints, "__init__", with_more)
+    with pytest.raises(InputError, match="ckpt-8 is of another network, class count or version"):
+        train(recipe, Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
+    assert checkpoint_paths(Workdir(tmp_path / "run").checkpoints) == paths
+    assert [pathlib.Path(f"{path}.index").read_bytes() for path in paths] == before
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_trained(begun, data, tmp_path, monkeypatch):
