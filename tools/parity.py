@@ -55,8 +55,8 @@ def main(argv):
             raise InputError(f"`attacks` must be of {', '.join(PARTS)}, autoattack. Received: {name!r}")
     tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
     recipe = _flags.read_flagfile(Workdir(FLAGS.workdir).flags)
-    depth = re.fullmatch(r"wrn-(\d+)-\d+", recipe.model)
-    if not depth:
+    network = re.fullmatch(r"wrn-(\d+)-(\d+)", recipe.model)
+    if not network:
         raise InputError(f"`workdir` must be the run of a wide residual network. Received: {recipe.model}")
     model = load_classifier("workdir", FLAGS.workdir)
     examples = recipe.load_dataset(**_flags.data_place()).test.take(slice(0, FLAGS.num_examples))
@@ -74,7 +74,8 @@ def main(argv):
         **_arrays(model),
     )
     problem = {"eps": eps, "threads": FLAGS.threads, "batch_size": FLAGS.batch_size}
-    write_text(folder / "problem.json", json.dumps(problem | {"blocks": (int(depth.group(1)) - 4) // 6}))
+    problem |= {"depth": int(network[1]), "width": int(network[2])}
+    write_text(folder / "problem.json", json.dumps(problem))
 
     rows = []
     for name in FLAGS.attacks:
@@ -105,7 +106,7 @@ class Row(typing.NamedTuple):
 
 def _peer(folder, name, seed):
     """Returns what the other side writes: `robust`, `seconds`, `versions`."""
-    peer = pathlib.Path(__file__).with_name("parity_peer.py")
+    peer = pathlib.Path(__file__).parent / "peers" / "auto_attack.py"
     if subprocess.run([FLAGS.peer_python, str(peer), str(folder), name, str(seed)], check=False).returncode:
         sys.exit(1)
     return json.loads((folder / "peer.json").read_text())

@@ -10,56 +10,43 @@ import time
 import numpy as np
 import torch
 import torchattacks
-from torch.nn import functional
+from wide_resnet import WideResNet
 
 
-class WideResNet(torch.nn.Module):
-    """A wide residual network with given weights, in inference mode, NCHW.
+def network(arrays, problem):
+    """Returns the network with given weights, as a function from images in [0, 1] to logits.
 
     Args:
         arrays: dict with `conv_k` [H, W, I, O], `bn_k` [4, C] (scale, shift, mean, variance), `dense_0`
             [K, n] and `dense_1` [n], k counting in the order in which the network was built.
-        blocks: pre-activation blocks a stage.
+        problem: dict with `depth` and `width`.
     """
+    channels, classes = arrays["conv_0"].shape[2], len(arrays["dense_1"])
+    model = WideResNet(problem["depth"], problem["width"], channels, classes).eval().requires_grad_(False)
+    numbers = dict.fromkeys(("conv", "bn"), 0)
 
-    def __init__(self, arrays, blocks):
-        super().__init__()
-        self.blocks = blocks
-        for name, array in arrays.items():
-            if name.startswith("conv"):
-                array = array.transpose(3, 2, 0, 1)
-            self.register_buffer(name, torch.tensor(np.ascontiguousarray(array)))
+    def following(kind):
+        numbers[kind] += 1
+        return torch.tensor(np.ascontiguousarray(arrays[f"{kind}_{numbers[kind] - 1}"]))
 
-    def forward(self, images):
-        """Returns logits of images in [0, 1]."""
-        self.next_conv = self.next_bn = 0
-        x = self.convolution(2.0 * images - 1.0)
-        for stage in range(3):
-            for number in range(self.blocks):
-                first = number == 0
-                stride = 2 if stage and first else 1
-                activated = self.bn_relu(x)
-                shortcut = self.convolution(activated, stride) if self.widens(x, stage, first) else x
-                branch = self.bn_relu(self.convolution(activated, stride))
-                x = self.convolution(branch) + shortcut
-        embedding = self.bn_relu(x).mean((2, 3))
-        return embedding @ self.dense_0 + self.dense_1
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight.copy_(following("conv").permute(3, 2, 0, 1))
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            parts = (module.weight, module.bias, module.running_mean, module.running_var)
+            for part, value in zip(parts, following("bn"), strict=True):
+                part.copy_(value)
+    model.dense.weight.copy_(torch.tensor(arrays["dense_0"]).T)
+    model.dense.bias.copy_(torch.tensor(arrays["dense_1"]))
+    return torch.nn.Sequential(model, Logits())
 
-    def widens(self, x, stage, first):
-        """Whether a block has a convolution in its shortcut."""
-        return first and (stage > 0 or getattr(self, f"conv_{self.next_conv}").shape[-1] == 1)
 
-    def convolution(self, x, stride=1):
-        """Returns x under the next convolution."""
-        kernel = getattr(self, f"conv_{self.next_conv}")
-        self.next_conv += 1
-        return functional.conv2d(x, kernel, stride=stride, padding=kernel.shape[-1] // 2)
+class Logits(torch.nn.Module):
+    """Takes the logits out of (features, embedding, logits)."""
 
-    def bn_relu(self, x):
-        """Returns ReLU of the next batch normalisation of x."""
-        scale, shift, mean, variance = getattr(self, f"bn_{self.next_bn}")
-        self.next_bn += 1
-        return functional.relu(functional.batch_norm(x, mean, variance, scale, shift, eps=1e-5))
+    def forward(self, outputs):
+        """Returns the logits."""
+        return outputs[2]
 
 
 def attacks(model, eps, seed, classes):
@@ -84,7 +71,7 @@ def main(folder, name, seed):
     images = torch.tensor(arrays.pop("images").transpose(0, 3, 1, 2).copy())
     labels = torch.tensor(arrays.pop("labels").astype(np.int64))
     logits = arrays.pop("logits")
-    model = WideResNet(arrays, problem["blocks"]).eval()
+    model = network(arrays, problem)
     with torch.no_grad():
         found = model(images).numpy()
     if np.abs(found - logits).max() > 1e-3:
