@@ -19,7 +19,7 @@ def make_strategy(distribution):
             devices); "multi_worker" for the machines that TF_CONFIG names.
 
     Raises:
-        InputError: for an unknown name, or "multi_worker" without TF_CONFIG.
+        InputError: for an unknown name, or "multi_worker" without TF_CONFIG, or with a malformed one.
     """
     check_choice("distribution", distribution, DISTRIBUTIONS)
     if distribution == "none":
@@ -28,7 +28,11 @@ def make_strategy(distribution):
         kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
         return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices(kind)])
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    if not resolver.cluster_spec().as_dict():
+    try:
+        workers = resolver.cluster_spec().as_dict()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"`distribution` of multi_worker: TF_CONFIG is not what it should be: {error}") from error
+    if not workers:
         raise InputError(
             "`distribution` of multi_worker needs the environment variable TF_CONFIG, which names the workers and "
             "which of them this is"

@@ -4,8 +4,10 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # what the tests expect of devices and memory is a CPU's
 
 import pathlib
+import subprocess
 
 import keras
 import numpy as np
@@ -80,5 +82,25 @@ def small():
     )
 
 
+@pytest.fixture
+def start():
+    """Returns start(*command, **settings): the `subprocess.Popen` of a command, killed when the test ends."""
+    processes = []
+
+    def run(*command, **settings):
+        processes.append(subprocess.Popen([str(word) for word in command], cwd=ROOT, text=True, **settings))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="Rewrite the recorded values in tests/golden.")
+
+
+def pytest_configure(config):
+    if config.getoption("--update-golden") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--update-golden writes files that tests share: add -n 0")

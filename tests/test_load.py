@@ -1,7 +1,6 @@
 """Much work at once: memory that stays, and callers who do not disturb each other. Measured in fresh processes."""
 
 import concurrent.futures
-import multiprocessing
 import os
 import pathlib
 
@@ -16,6 +15,7 @@ from agkd_tf.defenses import DEFENSES
 from agkd_tf.evaluation import Outcome, evaluate
 from agkd_tf.export import export_saved_model
 from agkd_tf.models import Classifier, build_model
+from tests.processes import fresh_process
 
 IMAGES, SHAPE, CALLERS = 100_000, (8, 8, 1), 8
 
@@ -69,7 +69,7 @@ def growth_of_a_training(defense):
 
 
 def in_a_fresh_process(function, *arguments):
-    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+    with fresh_process() as executor:
         return executor.submit(function, *arguments).result(timeout=600)
 
 

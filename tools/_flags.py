@@ -1,6 +1,7 @@
 """Flags, their files, and the dataclasses that they become."""
 
 import dataclasses
+import sys
 
 from absl import flags
 
@@ -44,7 +45,7 @@ class PixelParser(flags.ArgumentParser):
             value = float(numerator) / float(denominator or 1)
         except (ValueError, ZeroDivisionError):
             raise ValueError(f"must be {self.syntactic_help}") from None
-        return check_eps("eps", value) if self._bounded else check_range("eps", value, 0.0)
+        return check_eps("eps", value) if self._bounded else check_range("eps", value, 0.0, sys.float_info.max)
 
     def flag_type(self):
         return "pixels"
@@ -432,12 +433,16 @@ def resident(flag_values=flags.FLAGS):
 
 def define_distribution(flag_values=flags.FLAGS, *, allowed=DISTRIBUTIONS):
     """Defines `--distribution`."""
+    meanings = {
+        "none": "one device",
+        "mirrored": "all accelerators of this machine",
+        "multi_worker": "the machines that the environment variable TF_CONFIG names",
+    }
     flags.DEFINE_enum(
         "distribution",
         "none",
         list(allowed),
-        "none: one device; mirrored: all accelerators of this machine; multi_worker: the machines that the environment "
-        "variable TF_CONFIG names.",
+        "; ".join(f"{name}: {meanings[name]}" for name in allowed) + ".",
         flag_values,
     )
 

@@ -19,11 +19,13 @@ import dataclasses
 import json
 import pathlib
 import shlex
+import sys
 
 from absl import flags
 
 from agkd_tf.benchmark import (
     Cost,
+    CrashedWorkerError,
     InferenceBenchmark,
     MatrixProduct,
     Peer,
@@ -52,8 +54,9 @@ flags.DEFINE_bool("flops", False, "training: count floating-point operations, an
 flags.DEFINE_bool("breakdown", False, "training: time the parts of a step, too.")
 flags.DEFINE_string("dump_stablehlo", None, "training: file to write one recipe's step to, instead of timing it.")
 flags.DEFINE_multi_string(
-    "peer", [], "training: command of another implementation that prints `median X s` and `Y images/s`; repeatable."
+    "peer", [], "training: command of another implementation that prints `median X s` and `Y images/s`"
 )
+TRAINING_FLAGS = ("compare", "output", "flops", "breakdown", "dump_stablehlo", "peer")
 _flags.define_data()
 _flags.define_data_place()
 _flags.define_recipe()
@@ -68,7 +71,11 @@ def main(argv):
     paths = [pathlib.Path(path) for path in argv[2:]]
     if not paths:
         raise InputError(f"what is to be measured is missing: python -m tools.benchmark {argv[1]} PATH ...")
-    {"training": _training, "inference": _inference}[argv[1]](paths)
+    try:
+        {"training": _training, "inference": _inference}[argv[1]](paths)
+    except CrashedWorkerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _training(paths):
@@ -79,7 +86,7 @@ def _training(paths):
             title = _title(path, more)
             if title in recipes:
                 raise InputError(f"{path} has the name of another recipe: {title}")
-            recipes[title] = _flags.read_recipe(path, [*overrides, *more.split()])
+            recipes[title] = _recipe(path, overrides, more)
     builds = {
         title: (_training_benchmark, recipe, _flags.data_place(), _flags.jit_compile(), _flags.resident())
         for title, recipe in recipes.items()
@@ -130,6 +137,16 @@ def _training(paths):
         say(f"\nRecorded in {FLAGS.output}: python -m tools.report {FLAGS.output}/* --tables=4")
 
 
+def _recipe(path, overrides, more):
+    recipe = _flags.read_recipe(path, overrides)
+    if not more:
+        return recipe
+    try:
+        return _flags.read_recipe(path, [*overrides, *more.split()])
+    except InputError as error:
+        raise InputError(f"`compare` {more}: {error}") from error
+
+
 def _dump(builds):
     if len(builds) != 1:
         raise InputError(f"`dump_stablehlo` takes one recipe. Received: {len(builds)}")
@@ -140,6 +157,11 @@ def _dump(builds):
 
 
 def _inference(paths):
+    given = [name for name in TRAINING_FLAGS if FLAGS[name].present]
+    given += [line.partition("=")[0].lstrip("-") for line in _flags.given_recipe_flags()]
+    others = [name for name in given if name != "batch_size"]
+    if others:
+        raise InputError(f"`{others[0]}` is of `training`; `inference` takes batch_size, jit_compile, rounds, steps")
     batch, jit_compile = FLAGS.batch_size, resolve_jit_compile(_flags.jit_compile())
     builds = {str(path): (_inference_benchmark, str(path), batch, jit_compile) for path in paths}
     with contextlib.ExitStack() as stack:

@@ -35,7 +35,7 @@ def main(argv):
     paths = argv[1:]
     if not paths:
         raise InputError("the runs' folders are needed: python -m tools.report runs/A runs/B")
-    numbers = list(BY_NUMBER) if FLAGS.tables == ["all"] else FLAGS.tables
+    numbers = list(BY_NUMBER) if "all" in FLAGS.tables else FLAGS.tables
     for number in numbers:
         if number not in BY_NUMBER:
             raise InputError(f"`tables` must be of {', '.join(BY_NUMBER)}, or all. Received: {number}")
@@ -43,6 +43,8 @@ def main(argv):
     tables = {f"table_{number}": filled_table(BY_NUMBER[number], groups) for number in numbers}
     if any(run.attacks for group in groups for run in group):
         tables = {"all_runs": comparison(groups, FLAGS.attacks or None), **tables}
+    if not tables:
+        raise InputError("`tables` is needed where no run has an evaluation, such as --tables=4")
     text = "\n\n".join(map(_markdown, tables.values()))
     if not FLAGS.output:
         print(text)

@@ -6,6 +6,7 @@
 A flag after --flagfile overrides the file's. The same command on an existing folder continues it.
 """
 
+import math
 import shlex
 import sys
 
@@ -54,13 +55,19 @@ def main(argv):
     recipe = _flags.recipe_from_flags()
     if not FLAGS.dry_run and not FLAGS.workdir:
         raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
-    strategy = make_strategy(FLAGS.distribution)  # before anything else, as several workers want it
+    if not math.isfinite(FLAGS.checkpoint_every_minutes):
+        minutes = FLAGS.checkpoint_every_minutes
+        raise InputError(f"`checkpoint_every_minutes` must be a finite number. Received: {minutes}")
+    workdir = Workdir(FLAGS.workdir or "")
+    if workdir.path.exists() and not workdir.path.is_dir():
+        raise InputError(f"`workdir` must be a folder. Received: {FLAGS.workdir!r}, a file")
+    # Before anything else, as several workers want it.
+    strategy = make_strategy("none" if FLAGS.dry_run else FLAGS.distribution)
     dataset = recipe.load_dataset(**_flags.data_place())
     if FLAGS.dry_run:
         print(describe(recipe, dataset, jit_compile=_flags.jit_compile(), resident=_flags.resident()))
         return
     verbose = {"auto": 1 if sys.stdout.isatty() else 2, "bar": 1, "lines": 2, "off": 0}[FLAGS.progress]
-    workdir = Workdir(FLAGS.workdir)
     try:
         with strategy.scope():
             train(

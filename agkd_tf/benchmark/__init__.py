@@ -7,10 +7,11 @@ from agkd_tf.benchmark.matrix_product import MatrixProduct
 from agkd_tf.benchmark.peer import Peer
 from agkd_tf.benchmark.timing import Timing, ratio, take_turns
 from agkd_tf.benchmark.training import TrainingBenchmark
-from agkd_tf.benchmark.worker import Worker
+from agkd_tf.benchmark.worker import CrashedWorkerError, Worker
 
 __all__ = [
     "Cost",
+    "CrashedWorkerError",
     "InferenceBenchmark",
     "MatrixProduct",
     "Peer",

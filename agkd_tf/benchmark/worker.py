@@ -10,6 +10,10 @@ import tensorflow as tf
 from agkd_tf.errors import InputError
 
 
+class CrashedWorkerError(RuntimeError):
+    """Raised when the measuring process is gone."""
+
+
 class Worker:
     """Builds a benchmark in a process of its own, and runs it there when asked.
 
@@ -23,7 +27,7 @@ class Worker:
 
     Raises:
         InputError: if `build` does.
-        ChildProcessError: if the process ends before it answers.
+        CrashedWorkerError: if the process ends before it answers.
     """
 
     def __init__(self, build, *arguments):
@@ -47,7 +51,7 @@ class Worker:
 
         Raises:
             InputError: if it does.
-            ChildProcessError: if the process ends before it answers.
+            CrashedWorkerError: if the process ends before it answers.
         """
         self._pipe.send((method, *arguments))
         return self._receive()
@@ -58,7 +62,7 @@ class Worker:
         except EOFError:
             self._process.join()
             # A process that the system killed for its memory says nothing itself.
-            raise ChildProcessError(f"the measuring process ended with exit code {self._process.exitcode}") from None
+            raise CrashedWorkerError(f"the measuring process ended with exit code {self._process.exitcode}") from None
         if error is not None:
             raise error
         return answer

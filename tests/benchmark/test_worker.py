@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from agkd_tf.benchmark import Worker
+from agkd_tf.benchmark import CrashedWorkerError, Worker
 from agkd_tf.errors import InputError
 
 
@@ -50,5 +50,5 @@ def test_each_worker_has_a_process_and_a_peak_of_memory_of_its_own():
 def test_a_mistake_and_a_crash_reach_the_asker():
     with pytest.raises(InputError, match="`eps` is wrong"):
         Worker(refusing)
-    with Worker(Dying, 1) as worker, pytest.raises(ChildProcessError, match="exit code 3"):
+    with Worker(Dying, 1) as worker, pytest.raises(CrashedWorkerError, match="exit code 3"):
         worker.run(1)

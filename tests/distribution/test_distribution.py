@@ -126,6 +126,7 @@ def test_two_devices_train_and_resume_with_xla_and_float16(tmp_path, on_devices)
     assert (replicas, steps) == (2, 2)
     _, steps, second = on_devices(2, run, tmp_path / "run", "mirrored", recipe(epochs=2), True)
     assert steps == 4
+    assert len(Workdir(tmp_path / "run").history.read_text().splitlines()) == 3  # a header, and each epoch once
     assert all(np.isfinite(weight).all() for weight in second)
     assert largest_difference(first, second) > 0
 

@@ -1,8 +1,11 @@
 """Costs, from the command line to the report."""
 
 import json
+import sys
 
 import pytest
+
+from agkd_tf.models import build_model
 
 
 @pytest.mark.slow
@@ -33,6 +36,36 @@ def test_costs_of_two_versions_of_a_recipe_reach_the_reports_table(tmp_path, too
 
 
 @pytest.mark.slow
+def test_operations_parts_and_a_peer_stand_beside_the_step(tmp_path, tool):
+    few = ("--rounds=1", "--steps=1", "--train_examples=64", "--validation_examples=20", "--batch_size=16")
+    peer = f"{sys.executable} -c \"print('median 0.5000 s, 32.0 images/s')\""
+    small = ("flags/digits/agkd_bml.flags", "--model=wrn-10-1", *few)
+    measured = tool("benchmark", "training", *small, "--flops", "--breakdown", f"--peer={peer}", f"--output={tmp_path}")
+    assert measured.returncode == 0, measured.stderr
+    assert measured.stderr == ""
+    cost = json.loads((tmp_path / "agkd_bml" / "cost.json").read_text())
+    assert cost["gigaflops_per_step"] > 0
+    assert cost["gigaflops_per_second"] == pytest.approx(cost["gigaflops_per_step"] / cost["median_step_seconds"])
+    assert set(cost["breakdown_seconds"]) == {"waiting", "attack", "teacher", "student", "optimizer"}
+    (line,) = (line for line in measured.stdout.splitlines() if "print(" in line and "|" in line)
+    assert " 32.0 " in line
+    assert "matrix product, float32: " in measured.stdout
+    program = tmp_path / "step.mlir"
+    dumped = tool("benchmark", "training", *small, f"--dump_stablehlo={program}")
+    assert dumped.returncode == 0, dumped.stderr
+    assert "stablehlo.convolution" in program.read_text()
+
+
+@pytest.mark.slow
+def test_inference_is_measured_for_each_model(tmp_path, tool):
+    build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10).save(tmp_path / "model.keras")
+    measured = tool("benchmark", "inference", tmp_path / "model.keras", "--rounds=2", "--steps=1", "--batch_size=4")
+    assert measured.returncode == 0, measured.stderr
+    (line,) = (line for line in measured.stdout.splitlines() if "model.keras |" in line)
+    assert float(line.split("|")[-2]) > 0
+
+
+@pytest.mark.slow
 def test_a_benchmark_refuses_what_it_cannot_measure(tmp_path, tool):
     mistakes = {
         ("training",): "missing: python -m tools.benchmark training PATH",
@@ -40,8 +73,10 @@ def test_a_benchmark_refuses_what_it_cannot_measure(tmp_path, tool):
         ("training", tmp_path / "x.flags"): "a recipe's flagfile or a run's folder is needed",
         ("training", "flags/digits/at.flags", "--batch_size=5000"): "`batch_size`",
         ("training", *2 * ["flags/digits/at.flags"]): "has the name of another recipe: at",
-        ("training", "flags/digits/at.flags", "--compare=--stps=2"): "stps",
+        ("training", "flags/digits/at.flags", "--compare=--stps=2"): "`compare` --stps=2: ",
         ("inference", tmp_path / "model.keras"): "model.keras",
+        ("inference", "flags/digits/at.flags", "--flops"): "`flops` is of `training`",
+        ("inference", "flags/digits/at.flags", "--model=wrn-10-1"): "`model` is of `training`",
         ("speed", "flags/digits/at.flags"): "must be one of training, inference",
     }
     for arguments, expected in mistakes.items():

@@ -2,21 +2,18 @@
 
 import contextlib
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 import tensorflow as tf
 
 from agkd_tf.training.checkpoints import checkpoint_paths
 from agkd_tf.workdir import Workdir
+from tests.processes import wait_for
 from tools import _app
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = ("--defense=at", "--panel_every=0", "--nohints", "--progress=off")
 
 
@@ -56,26 +53,17 @@ def test_a_disk_without_room_is_refused_before_training(disk, tool, small):
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_in_the_middle_keeps_the_checkpoint_and_training_goes_on(disk, tool, small):
+def test_a_disk_that_fills_up_in_the_middle_keeps_the_checkpoint_and_training_goes_on(disk, tool, small, start):
     with disk("size=16m") as folder:
         run = Workdir(folder / "run")
         arguments = [*small, *FLAGS, "--epochs=400", f"--workdir={run.path}"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tools.train", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
-        )
+        process = start(sys.executable, "-m", "tools.train", *arguments, stderr=subprocess.PIPE)
         filler = folder / "filler"
-
-        def fill():
-            while not (run.history.exists() and len(run.history.read_text().splitlines()) > 3):
-                time.sleep(0.05)
-            with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
-                while True:
-                    file.write(os.urandom(2**16))
-
-        thread = threading.Thread(target=fill, daemon=True)
-        thread.start()
+        wait_for(lambda: run.history.exists() and len(run.history.read_text().splitlines()) > 3, process)
+        with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(os.urandom(2**16))
         _, errors = process.communicate(timeout=200)
-        thread.join(timeout=10)
         assert process.returncode == 2, errors
         assert "No space left" in errors, errors
         assert len(errors.strip().splitlines()) == 1, errors

@@ -1,30 +1,25 @@
 """Who asks a training to stop is told how to go on."""
 
-import pathlib
 import shlex
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from agkd_tf.training.checkpoints import checkpoint_paths
 from agkd_tf.workdir import Workdir
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.processes import wait_for
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_training_is_saved_and_names_the_command_that_continues(tmp_path, small, number):
+def test_a_stopped_training_is_saved_and_names_the_command_that_continues(tmp_path, small, start, number):
     run = Workdir(tmp_path / "mit Abstand" / "run")
-    arguments = [*small, "--defense=at", "--epochs=300", "--panel_every=0", "--progress=off", f"--workdir={run.path}"]
-    command = [sys.executable, "-m", "tools.train", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    begun = time.monotonic()
-    while not checkpoint_paths(run.checkpoints) and time.monotonic() - begun < 120:
-        time.sleep(0.05)
+    arguments = [*small, "--defense=at", "--epochs=1000", "--panel_every=0", "--progress=off", f"--workdir={run.path}"]
+    command = [sys.executable, "-m", "tools.train"]
+    process = start(*command, *arguments, stderr=subprocess.PIPE)
+    wait_for(lambda: checkpoint_paths(run.checkpoints), process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 75, errors
@@ -34,12 +29,9 @@ def test_a_stopped_training_is_saved_and_names_the_command_that_continues(tmp_pa
     assert said == ["python", "-m", "tools.train", *arguments]
     saved = checkpoint_paths(run.checkpoints)[0]
     # The command goes on; it is stopped again, further on.
-    process = subprocess.Popen([sys.executable, *said[1:]], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    begun = time.monotonic()
-    while checkpoint_paths(run.checkpoints)[0] == saved and time.monotonic() - begun < 120:
-        time.sleep(0.05)
+    process = start(sys.executable, *said[1:], stderr=subprocess.PIPE)
+    wait_for(lambda: checkpoint_paths(run.checkpoints)[0] != saved, process)
     process.send_signal(number)
     assert process.wait(timeout=120) == 75
-    process.stderr.close()
     steps = [int(path.rpartition("-")[2]) for path in (checkpoint_paths(run.checkpoints)[0], saved)]
     assert steps[0] > steps[1]

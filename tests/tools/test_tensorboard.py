@@ -1,7 +1,6 @@
 """A run is readable in the real TensorBoard."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import pytest
 
 from agkd_tf.training import Recipe, train
 from agkd_tf.workdir import Workdir
+from tests.processes import free_ports
 
 RECIPE = Recipe(
     train_examples=64,
@@ -29,9 +29,7 @@ RECIPE = Recipe(
 def server(tmp_path):
     """Address of a TensorBoard on loopback that shows one short run."""
     train(RECIPE, Workdir(tmp_path / "run"), RECIPE.load_dataset(), verbose=0, panel_every=1)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "tensorboard.main", "--host=127.0.0.1", f"--port={port}", f"--logdir={tmp_path}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -1,6 +1,6 @@
 """Times a training step of AGKD-BML in eager PyTorch, for `tools.benchmark --peer`.
 
-  python3 -m venv peer && peer/bin/pip install torch numpy
+  python3 -m venv peer && peer/bin/pip install torch
   peer/bin/python tools/peers/training_step.py --depth=16 --width=2 --batch_size=32 --attack_steps=2
 
 Needs torch alone. The step does what a step of the recipe `agkd_bml` does, on random images: the most confusing
@@ -75,7 +75,8 @@ def loss_of(student, teacher, clean, labels, others, steps):
 def main():
     """Prints the median of the steps' seconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in {"depth": 16, "width": 2, "batch_size": 32, "attack_steps": 2, "repeat": 8}.items():
+    defaults = {"depth": 16, "width": 2, "batch_size": 32, "attack_steps": 2, "warmup": 3, "repeat": 8}
+    for name, value in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     for name in ("channels_last", "bfloat16", "compile"):
         parser.add_argument(f"--{name}", action="store_true")
@@ -95,7 +96,7 @@ def main():
         return pool[classes, torch.randint(0, 64, classes.shape, device=device)].contiguous(memory_format=layout)
 
     seconds = []
-    for number in range(3 + flags.repeat):  # the first three warm up
+    for number in range(flags.warmup + flags.repeat):
         begun = time.perf_counter()
         with torch.autocast(device, torch.bfloat16, enabled=flags.bfloat16):
             loss = loss_of(student, teacher, clean, labels, others, flags.attack_steps)
@@ -104,10 +105,10 @@ def main():
         optimizer.step()
         if device == "cuda":
             torch.cuda.synchronize()
-        if number >= 3:
+        if number >= flags.warmup:
             seconds.append(time.perf_counter() - begun)
     median = statistics.median(seconds)
-    print(f"torch {torch.__version__}, {device}: median {median:.4f} s, {flags.batch_size / median:.1f} images/s")
+    print(f"torch {torch.__version__}, {device}: median {median:.7f} s, {flags.batch_size / median:.1f} images/s")
 
 
 if __name__ == "__main__":
