@@ -18,7 +18,6 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-import shlex
 import sys
 
 from absl import flags
@@ -101,7 +100,7 @@ def _training(paths):
             flops = {title: worker.ask("flops") for title, worker in workers.items()}
             precisions = dict.fromkeys(recipe.mixed_precision for recipe in recipes.values())
             products = _workers({f"matrix product, {each}": (MatrixProduct, each) for each in precisions}, stack)
-        peers = {_shown(command): _prepared(_shown(command), Peer, command) for command in FLAGS.peer}
+        peers = {peer.name: peer for peer in (_prepared(command, Peer, command) for command in FLAGS.peer)}
         items = {title: recipe.batch_size for title, recipe in recipes.items()}
         items |= {title: peer.images for title, peer in peers.items()}
         items |= {title: worker.facts()["flops"] for title, worker in products.items()}
@@ -184,10 +183,6 @@ def _prepared(title, make, *arguments):
 def _timed(contestants, items):
     runs = {title: contestant.run for title, contestant in contestants.items()}
     return take_turns(runs, rounds=FLAGS.rounds, steps=FLAGS.steps, items=items, progress=counting("Measuring", "turn"))
-
-
-def _shown(command):
-    return " ".join(pathlib.Path(word).name if "/" in word else word for word in shlex.split(command))
 
 
 def _training_benchmark(recipe, place, jit_compile, resident):

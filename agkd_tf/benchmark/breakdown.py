@@ -36,6 +36,7 @@ class Breakdown:
 
         def update():
             defense.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            return [tf.reshape(variable.value, [-1])[0] for variable in variables]  # to wait for
 
         self._parts = {
             "attack": lambda: prepare(images, labels, seed, memory),

@@ -1,5 +1,6 @@
 """The time of another implementation, as its own command tells it."""
 
+import pathlib
 import re
 import shlex
 import subprocess
@@ -21,12 +22,22 @@ class Peer:
     """
 
     def __init__(self, command):
-        self._command = shlex.split(command)
+        try:
+            self._command = shlex.split(command)
+        except ValueError as error:
+            raise InputError(f"`peer` is no command line: {error}. Received: {command!r}") from error
+        if not self._command:
+            raise InputError("`peer` must be a command line. Received: ''")
         _, self.images = self._measure()
 
     def run(self, steps):
         """Returns the seconds of its median step: how many steps it takes is the command's own business."""
         return [self._measure()[0]]
+
+    @property
+    def name(self):
+        """The command, of each path its last part."""
+        return " ".join(pathlib.Path(word).name if "/" in word else word for word in self._command)
 
     def facts(self):
         """Returns for JSON what is known of it."""
@@ -36,8 +47,8 @@ class Peer:
         try:
             done = subprocess.run(self._command, capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-            raise InputError(f"`peer` {shlex.join(self._command)} failed: {reason}") from error
+            reason = (getattr(error, "stderr", None) or "").strip().splitlines() or [str(error)]
+            raise InputError(f"`peer` {shlex.join(self._command)} failed: {reason[-1]}") from error
         median = re.search(r"median ([\d.]+) s", done.stdout)
         rate = re.search(r"([\d.]+) images/s", done.stdout)
         if not (median and rate):

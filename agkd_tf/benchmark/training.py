@@ -10,6 +10,7 @@ from agkd_tf.benchmark.floating_point import program_flops
 from agkd_tf.benchmark.step_program import step_program
 from agkd_tf.data.batches import training_batches
 from agkd_tf.data.device_images import resolve_resident
+from agkd_tf.errors import InputError
 
 WAITING_TURNS = 3
 WARM_UP = 2  # steps, the first of which traces and compiles
@@ -69,7 +70,13 @@ class TrainingBenchmark:
         return {"waiting": waiting} | Breakdown(self._defense, self._first_batch()).run(steps)
 
     def program(self, stage):
-        """Returns the step's XLA program as text; see `step_program`."""
+        """Returns the step's XLA program as text; see `step_program`.
+
+        Raises:
+            InputError: for synchronised BN, which has none.
+        """
+        if self._recipe.synchronized_bn:
+            raise InputError("`synchronized_bn` has no XLA program, which operations are counted in and dumps are of")
         batch = self._first_batch()
         return step_program(self._build(True), batch["image"], batch["label"], stage=stage)
 

@@ -1,5 +1,6 @@
 """A measurement in a process of its own."""
 
+import contextlib
 import multiprocessing
 import os
 import pathlib
@@ -53,13 +54,14 @@ class Worker:
             InputError: if it does.
             CrashedWorkerError: if the process ends before it answers.
         """
-        self._pipe.send((method, *arguments))
+        with contextlib.suppress(ConnectionError):  # what is to be said of it, `_receive` says
+            self._pipe.send((method, *arguments))
         return self._receive()
 
     def _receive(self):
         try:
             error, answer = self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             self._process.join()
             # A process that the system killed for its memory says nothing itself.
             raise CrashedWorkerError(f"the measuring process ended with exit code {self._process.exitcode}") from None
@@ -88,7 +90,7 @@ def _serve(pipe, build, arguments):
     while True:
         try:
             name, *given = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             return
         try:
             answer = getattr(benchmark, name)(*given)

@@ -11,11 +11,10 @@ from agkd_tf.randomness import uniform_integers
 class ClassPool:
     """Draws uniform random images of given classes, without leaving the device.
 
-    The images are kept as uint8, sorted by class, in one variable. A data set that does not fit is given
+    The images are kept as bytes, sorted by class, in one variable. A data set that does not fit is given
     a `capacity_per_class`: the pool then holds that many images of each class, and `refresh`, which a
     defense's `fit` calls each epoch, replaces them by another uniform sample, as a function of (seed, epoch).
-    Over the epochs every image is drawn
-    equally often; within one epoch only those in the pool are.
+    Over the epochs every image is drawn equally often; within one epoch only those in the pool are.
 
     Args:
         images: uint8 [N, H, W, C] (0-255) or float [N, H, W, C] in [0, 1]: an array, or anything that

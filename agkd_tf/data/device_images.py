@@ -10,6 +10,7 @@ from agkd_tf.errors import check_choice
 
 # Of an accelerator's memory, what "auto" gives to images without asking.
 RESIDENT_BYTES = 2**31
+PIXELS = 8  # an int64's
 
 
 def resolve_resident(resident, images):
@@ -41,11 +42,11 @@ class DeviceImages:
         self._packed = tf.Variable(self._pack(images), trainable=False, name="images")
 
     def _pack(self, images):
-        # Four pixels an integer: TensorFlow sends no uint8 variable to other workers.
+        # Eight pixels an integer: TensorFlow sends no uint8 variable to other workers, and keeps int32 on the host.
         size = math.prod(self._shape)
-        pixels = np.zeros((len(images), 4 * -(-size // 4)), np.uint8)
+        pixels = np.zeros((len(images), PIXELS * -(-size // PIXELS)), np.uint8)
         pixels[:, :size] = _as_uint8(images).reshape(len(images), size)
-        return pixels.view(np.int32)
+        return pixels.view(np.int64)
 
     def replace(self, images):
         """Puts as many other images of the same shape in their place."""
@@ -54,13 +55,13 @@ class DeviceImages:
     def take(self, rows):
         """Returns the images at `rows`, an integer tensor [B], as float32 [B, H, W, C] in [0, 1]."""
         pixels = tf.bitcast(tf.gather(self._packed, rows), tf.uint8)
-        pixels = tf.reshape(pixels, [-1, 4 * self._packed.shape[1]])[:, : math.prod(self._shape)]
+        pixels = tf.reshape(pixels, [-1, PIXELS * self._packed.shape[1]])[:, : math.prod(self._shape)]
         return as_float(tf.reshape(pixels, [-1, *self._shape]))
 
     @property
     def nbytes(self):
         """Bytes that the images occupy on the device."""
-        return 4 * math.prod(self._packed.shape)
+        return PIXELS * math.prod(self._packed.shape)
 
 
 def _as_uint8(images):

@@ -7,13 +7,13 @@ from sklearn.model_selection import train_test_split
 
 from agkd_tf.data.image_dataset import Examples
 from agkd_tf.data.splits import SPLIT_SEED
-from agkd_tf.errors import check_range
+from agkd_tf.errors import InputError, check_range
 
 SIDE = 16  # a network of total stride 4 then has 4x4 attention maps
 TEST_EXAMPLES = 400
 
 
-def load(*, image_size=None, **_):
+def load(*, image_size=None, images_dir=None, **_):
     """Returns (official train `Examples`, test `Examples`, class names, augmentation).
 
     The 8x8 images are enlarged by bilinear interpolation. The package has no official division: 400
@@ -21,7 +21,13 @@ def load(*, image_size=None, **_):
 
     Args:
         image_size: height and width of the enlarged images; None for 16.
+        images_dir: None: they need no disk.
+
+    Raises:
+        InputError: for a wrong `image_size`, or with `images_dir`.
     """
+    if images_dir is not None:
+        raise InputError("`images_dir` is for data sets that are read from a disk, not for digits")
     side = SIDE if image_size is None else check_range("image_size", image_size, 8)
     bunch = load_digits()
     small = (bunch.images / 16.0).astype(np.float32)[..., None]

@@ -247,7 +247,7 @@ class Defense(keras.Model, abc.ABC):
             scaled = self.optimizer.scale_loss(loss / num_replicas())
         gradients = tape.gradient(scaled, self.student.trainable_variables, unconnected_gradients="zero")
         if "gradient_norm" in self.trackers:
-            scalars["gradient_norm"] = tf.linalg.global_norm(gradients)
+            scalars["gradient_norm"] = num_replicas() * tf.linalg.global_norm(gradients)  # of this replica's part
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
         scalars |= {"loss": loss, "train_accuracy": tf.reduce_mean(tf.cast(hits, tf.float32))}
         return gradients, scalars

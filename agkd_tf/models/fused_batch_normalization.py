@@ -9,8 +9,8 @@ def fused_pass(model, images, *, training):
 
     Keras normalises with several elementwise operations, in training mode after those that find mean and variance.
     The results are the same but for rounding, moving statistics among them, and saved models hold Keras' own layers.
-    Synchronised BN, BN of anything but the last axis of images, and BN in a model within the model, run as Keras
-    runs them.
+    Synchronised BN, BN of anything but the last axis of images, BN in float64, and BN in a model within the model,
+    run as Keras runs them.
 
     Args:
         model: a functional `keras.Model` of one input.
@@ -22,7 +22,7 @@ def fused_pass(model, images, *, training):
         if _can_be_fused(operation):
             normalize = _by_batch if training and operation.trainable else _by_moving_statistics
             return lambda maps, mask=None: normalize(operation, tf.cast(maps, operation.compute_dtype))
-        if "training" in getattr(operation, "_call_context_args", {}):
+        if isinstance(operation, keras.layers.Layer):
             return lambda *args, **kwargs: operation(*args, **kwargs | {"training": training})
         return operation
 
@@ -34,6 +34,7 @@ def _can_be_fused(operation):
     return (
         type(operation) is keras.layers.BatchNormalization
         and operation.input_spec.ndim == 4
+        and operation.compute_dtype != "float64"  # TensorFlow has none of that
         and operation.axis in (3, -1)
         and operation.center
         and operation.scale

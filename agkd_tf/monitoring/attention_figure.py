@@ -20,17 +20,18 @@ class AttentionPanels(keras.callbacks.Callback):
         folder: TensorBoard folder of the run.
         examples: `Examples` to choose from; the first `rows` of them are shown each time.
         every: epochs between figures.
+        epochs: number of the run's last epoch, counted from 1.
         class_names: name of each class.
         rows: images shown.
     """
 
-    def __init__(self, folder, examples, *, every, class_names, rows=6):
+    def __init__(self, folder, examples, *, every, epochs, class_names, rows=6):
         super().__init__()
         self._folder, self._every, self._class_names = str(folder), every, class_names
-        self._examples = examples.take(slice(0, rows))
+        self._examples, self._epochs = examples.take(slice(0, rows)), epochs
 
     def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self._every and epoch + 1 != self.params["epochs"]:
+        if (epoch + 1) % self._every and epoch + 1 != self._epochs:
             return
         defense = self.model
         with defense.averaged():

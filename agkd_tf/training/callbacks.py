@@ -44,6 +44,17 @@ class ValidateAverage(keras.callbacks.Callback):
         self._averaged.__exit__(None, None, None)
 
 
+class KeepWeights(keras.callbacks.Callback):
+    """Leaves the student as the last step did, where Keras ends a training with the weights' moving average instead."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._weights = [variable.numpy() for variable in self.model.student.trainable_variables]
+
+    def on_train_end(self, logs=None):
+        for variable, value in zip(self.model.student.trainable_variables, self._weights, strict=True):
+            variable.assign(value)
+
+
 class Throughput(keras.callbacks.Callback):
     """Adds `images_per_second` of the epoch's training steps to its logs.
 

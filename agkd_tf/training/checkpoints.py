@@ -10,11 +10,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.distribution import is_chief
 from agkd_tf.errors import InputError
 from agkd_tf.training.interruption import InterruptedTrainingError
 
 # A finished epoch's logs -> its score; the student of the highest score, the first of several, is the run's.
 SELECT_BEST = {"last": lambda logs: logs["epoch"], "robust": lambda logs: logs["val_robust_accuracy"]}
+
+# What says nothing about the file itself.
+UNREADABLE = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.UnavailableError,
+)
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -27,6 +38,7 @@ class Checkpoints(keras.callbacks.Callback):
         folder: where the checkpoints are.
         defense: a compiled `Defense`.
         steps: training steps of an epoch.
+        epochs: epochs of the whole training.
         select_best: a name of `SELECT_BEST`: which epoch's student is chosen.
         choose: callable without arguments, called when the student as it is becomes the chosen one, before
             the checkpoint that says so: a crash in between repeats the choice instead of losing it.
@@ -35,9 +47,11 @@ class Checkpoints(keras.callbacks.Callback):
         interruption: `Interruption`, upon which a checkpoint is made and the training ends; None for none.
     """
 
-    def __init__(self, folder, defense, *, steps, select_best, choose, keep=2, every_minutes=0, interruption=None):
+    def __init__(
+        self, folder, defense, *, steps, epochs, select_best, choose, keep=2, every_minutes=0, interruption=None
+    ):
         super().__init__()
-        self._defense, self._steps = defense, steps
+        self._defense, self._steps, self._epochs = defense, steps, epochs
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._chosen_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
@@ -99,12 +113,15 @@ class Checkpoints(keras.callbacks.Callback):
                     f"checkpoint {path} is of another network, class count or version; train in another "
                     f"--workdir, or with what it was made by. {str(error).splitlines()[0]}"
                 ) from error
+            except UNREADABLE as error:  # also of a whole one
+                raise InputError(f"checkpoint {path} cannot be read now: {str(error).splitlines()[0]}") from error
             except (IndexError, UnicodeDecodeError, tf.errors.OpError) as error:
                 damaged.append(f"checkpoint {path} is damaged: {str(error).splitlines()[0]}")
                 continue
-            for bad in paths[: len(damaged)]:
-                _set_aside(bad)
-            self._manage(paths[len(damaged) :])
+            if is_chief():  # the others do not write
+                for bad in paths[: len(damaged)]:
+                    _set_aside(bad)
+                self._manage(paths[len(damaged) :])
             return damaged
         if damaged:
             raise InputError(
@@ -125,18 +142,15 @@ class Checkpoints(keras.callbacks.Callback):
         )
         self._manager = tf.train.CheckpointManager(self._state, str(self._folder), max_to_keep=self._keep)
 
-    def check_room(self, *others):
-        """Checks that the disk has room for the checkpoints.
-
-        Args:
-            *others: models whose files are written there, too.
+    def check_room(self):
+        """Checks that the disk has room for the checkpoints and the student's file.
 
         Raises:
             InputError: if it has not.
         """
         state = [*self._defense.student.variables, *self._defense.optimizer.variables, *self._defense.memory.values()]
         size = sum(4 * math.prod(variable.shape) for variable in state)
-        size += sum(4 * model.count_params() for model in others)
+        size += 4 * self._defense.student.count_params()
         # A new checkpoint is written before an old one goes.
         wanted = (self._keep + 1 - min(self._keep, len(checkpoint_paths(self._folder)))) * size
         folder = next(path for path in (self._folder, *self._folder.parents) if path.exists())
@@ -145,6 +159,11 @@ class Checkpoints(keras.callbacks.Callback):
             raise InputError(
                 f"`workdir` {folder} has {free / 2**20:,.0f} MiB left; the checkpoints need {wanted / 2**20:,.0f}"
             )
+
+    def remove_unfinished(self):
+        """Removes what processes that were killed while they saved left behind."""
+        for folder in self._folder.glob("ckpt-*_temp"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def save(self):
         """Makes a checkpoint of the training as it is."""
@@ -179,7 +198,7 @@ class Checkpoints(keras.callbacks.Callback):
             self._chosen_epoch.assign(epoch + 1)
         self._epoch.assign(epoch + 1)
         self.save()
-        if self._interruption is not None and self._interruption.name and epoch + 1 < self.params["epochs"]:
+        if self._interruption is not None and self._interruption.name and epoch + 1 < self._epochs:
             self._stop(f"epoch {epoch + 1}")
 
     def _stop(self, place):

@@ -42,4 +42,5 @@ def interruptible():
         yield interruption
     finally:
         for each, handler in before.items():
-            signal.signal(each, handler)
+            if handler is not None:  # one that was not installed from Python cannot be put back
+                signal.signal(each, handler)

@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import json
+from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 
@@ -21,9 +23,9 @@ from agkd_tf.errors import InputError
 from agkd_tf.files import remove_leftovers, replacing, write_text
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
-from agkd_tf.training.callbacks import StopOnNonFinite, Throughput, ValidateAverage
+from agkd_tf.training.callbacks import KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
 from agkd_tf.training.checkpoints import Checkpoints, has_checkpoint
-from agkd_tf.training.interruption import interruptible
+from agkd_tf.training.interruption import InterruptedTrainingError, Interruption, interruptible
 
 VALIDATION_BATCH = 200
 
@@ -76,21 +78,42 @@ def train(
         InterruptedTrainingError: if SIGTERM or SIGINT came, and the training is saved (see `interruptible`).
         LostWorkerError: if one of several workers is gone.
     """
-    settings = {
-        "check": check,
-        "announce": announce,
-        "warn": warn,
-        "jit_compile": jit_compile,
-        "resident": resident,
-        "keep_checkpoints": keep_checkpoints,
-        "checkpoint_every_minutes": checkpoint_every_minutes,
-        "verbose": verbose,
-    }
-    if check:
-        check(recipe, workdir)
-    chief = is_chief()
-    record = record if chief else None
-    teacher = None
+    alone = not has_several_workers()
+    with interruptible() if alone else contextlib.nullcontext() as interruption, workers_needed():
+        settings = _Settings(
+            check,
+            record if is_chief() else None,
+            announce,
+            warn,
+            jit_compile,
+            resident,
+            keep_checkpoints,
+            checkpoint_every_minutes if alone else 0,
+            verbose,
+            interruption,
+        )
+        return _train(recipe, workdir, dataset, settings, panel_every=panel_every)
+
+
+class _Settings(NamedTuple):
+    """What a run and its teacher's have in common; see `train`."""
+
+    check: Callable | None
+    record: Callable | None
+    announce: Callable | None
+    warn: Callable | None
+    jit_compile: bool | str
+    resident: bool | str
+    keep_checkpoints: int
+    checkpoint_every_minutes: float
+    verbose: int
+    interruption: Interruption | None
+
+
+def _train(recipe, workdir, dataset, settings, *, panel_every):
+    if settings.check:
+        settings.check(recipe, workdir)
+    chief, teacher = is_chief(), None
     if recipe.needs_teacher:
         # A student that has begun keeps its teacher, also where the run is continued for more epochs.
         if not recipe.teacher and not has_checkpoint(workdir.checkpoints):
@@ -100,88 +123,98 @@ def train(
             except InputError as error:
                 raise InputError(f"the teacher, which would be trained first: {error}") from error
             recipe.build_defense(dataset, teacher=teacher)
-            if record:
-                record(recipe, workdir)
-            train(recipe.for_teacher(), workdir.teacher, dataset, record=record, panel_every=0, **settings)
+            if settings.record:
+                settings.record(recipe, workdir)
+            _train(recipe.for_teacher(), workdir.teacher, dataset, settings, panel_every=0)
+            if settings.interruption is not None and settings.interruption.name:
+                raise InterruptedTrainingError(
+                    f"stopped by {settings.interruption.name} after the teacher, which is saved"
+                )
             wait_for_workers()  # the first of them has written it
         teacher = load_classifier("teacher", recipe.teacher or workdir.teacher.path)
-    resident = resolve_resident(resident, dataset.train.images)
-    defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile, resident=resident)
-    if record:
-        record(recipe, workdir)
+    resident = resolve_resident(settings.resident, dataset.train.images)
+    defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=settings.jit_compile, resident=resident)
+    if settings.record:
+        settings.record(recipe, workdir)
 
     def save_student():
         with replacing(workdir.student) as path, defense.averaged():
             defense.student.save(path)
 
-    steps, alone = recipe.steps_per_epoch(dataset), not has_several_workers()
-    with interruptible() if alone else contextlib.nullcontext() as interruption, workers_needed():
-        checkpoints = Checkpoints(
-            workdir.checkpoints,
-            defense,
-            steps=steps,
-            select_best=recipe.select_best,
-            choose=save_student,
-            keep=keep_checkpoints,
-            every_minutes=checkpoint_every_minutes if alone else 0,
-            interruption=interruption,
+    steps = recipe.steps_per_epoch(dataset)
+    checkpoints = Checkpoints(
+        workdir.checkpoints,
+        defense,
+        steps=steps,
+        epochs=recipe.epochs,
+        select_best=recipe.select_best,
+        choose=save_student,
+        keep=settings.keep_checkpoints,
+        every_minutes=settings.checkpoint_every_minutes,
+        interruption=settings.interruption,
+    )
+    for line in checkpoints.restore():
+        if settings.warn:
+            settings.warn(line)
+    finished, begun = checkpoints.finished_epochs, checkpoints.begun_steps
+    if begun and has_several_workers():
+        raise InputError(
+            f"the training in {workdir.path} was stopped within epoch {finished + 1}, which several workers cannot "
+            "finish; one can: --distribution=none or mirrored, until the epoch is done"
         )
-        for line in checkpoints.restore():
-            if warn:
-                warn(line)
-        finished = checkpoints.finished_epochs
-        if checkpoints.chosen_epoch and not workdir.student.exists():
-            if checkpoints.chosen_epoch == finished and not checkpoints.begun_steps:
-                save_student()
-            elif recipe.select_best != "last":  # the next epoch's student would take its place anyhow
-                raise InputError(
-                    f"{workdir.student} of epoch {checkpoints.chosen_epoch}, the most robust one, is missing, and no "
-                    "checkpoint has it: put it back, or train in another --workdir"
-                )
-        if finished >= recipe.epochs:
-            return _with_chosen_student(defense, workdir)
-        if chief:
-            checkpoints.check_room(defense.student)
-            if announce:
-                announce(recipe, workdir, defense, finished, checkpoints.begun_steps)
-            _record_sitting(workdir, finished)
-            remove_leftovers(workdir.student)
-        validation_batch = num_replicas() * -(-min(VALIDATION_BATCH, len(dataset.validation)) // num_replicas())
-        validation = distributed(functools.partial(evaluation_batches, dataset.validation, batch_size=validation_batch))
-
-        def fit(first, done, last):
-            """Trains from a step of one epoch to the end of another."""
-            batches = functools.partial(
-                training_batches,
-                dataset.train,
-                batch_size=recipe.batch_size,
-                seed=recipe.seed,
-                first_step=first * steps + done,
-                with_images=not resident,
-            )
-            callbacks = [StopOnNonFinite(checkpoints), Throughput(recipe.batch_size), ValidateAverage()]
+    if checkpoints.chosen_epoch and not workdir.student.exists():
+        if checkpoints.chosen_epoch == finished and not begun:
             if chief:
-                callbacks += [*_writers(recipe, workdir, dataset, defense, panel_every), checkpoints]
-            defense.fit(
-                distributed(batches),
-                steps_per_epoch=steps - done,
-                initial_epoch=first,
-                epochs=last,
-                validation_data=validation,
-                validation_steps=-(-len(dataset.validation) // validation_batch),
-                callbacks=callbacks,
-                shuffle=False,
-                verbose=verbose if chief else 0,
+                save_student()
+            wait_for_workers()
+        elif recipe.select_best != "last":  # the next epoch's student would take its place anyhow
+            raise InputError(
+                f"{workdir.student} of epoch {checkpoints.chosen_epoch}, the most robust one, is missing, and no "
+                "checkpoint has it: put it back, or train in another --workdir"
             )
+    if finished >= recipe.epochs:
+        return _with_chosen_student(defense, workdir)
+    if chief:
+        checkpoints.check_room()
+        checkpoints.remove_unfinished()
+        if settings.announce:
+            settings.announce(recipe, workdir, defense, finished, begun)
+        _record_sitting(workdir, finished)
+        remove_leftovers(workdir.student)
+    validation_batch = num_replicas() * -(-min(VALIDATION_BATCH, len(dataset.validation)) // num_replicas())
+    validation = distributed(functools.partial(evaluation_batches, dataset.validation, batch_size=validation_batch))
 
-        begun = checkpoints.begun_steps
-        if begun:  # an epoch that was broken off is finished first
-            fit(finished, begun, finished + 1)
-            checkpoints.restore()  # Keras leaves the weights' moving average in their place, where there is one
-            finished += 1
-        if finished < recipe.epochs:
-            fit(finished, 0, recipe.epochs)
-        wait_for_workers()  # the first of them has written the student
+    def fit(first, done, last, *more):
+        """Trains from a step of one epoch to the end of another."""
+        batches = functools.partial(
+            training_batches,
+            dataset.train,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            first_step=first * steps + done,
+            with_images=not resident,
+        )
+        callbacks = [StopOnNonFinite(checkpoints), Throughput(recipe.batch_size), ValidateAverage(), *more]
+        if chief:
+            callbacks += [*_writers(recipe, workdir, dataset, defense, panel_every), checkpoints]
+        defense.fit(
+            distributed(batches),
+            steps_per_epoch=steps - done,
+            initial_epoch=first,
+            epochs=last,
+            validation_data=validation,
+            validation_steps=-(-len(dataset.validation) // validation_batch),
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=settings.verbose if chief else 0,
+        )
+
+    if begun:  # an epoch that was broken off is finished first
+        fit(finished, begun, finished + 1, KeepWeights())
+        finished += 1
+    if finished < recipe.epochs:
+        fit(finished, 0, recipe.epochs)
+    wait_for_workers()  # the first of them has written the student
     return _with_chosen_student(defense, workdir)
 
 
@@ -190,7 +223,13 @@ def _writers(recipe, workdir, dataset, defense, panel_every):
     panels = []
     if panel_every:
         panels.append(
-            AttentionPanels(workdir.tensorboard, dataset.validation, every=panel_every, class_names=dataset.class_names)
+            AttentionPanels(
+                workdir.tensorboard,
+                dataset.validation,
+                every=panel_every,
+                epochs=recipe.epochs,
+                class_names=dataset.class_names,
+            )
         )
     write_layout(
         workdir.tensorboard,

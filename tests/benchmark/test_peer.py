@@ -25,6 +25,15 @@ def test_a_peer_that_says_nothing_is_refused(program, reason):
         Peer(command(program))
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [("", "must be a command line"), ('echo "a', "is no command line"), ("sh -c 'echo >&2; exit 3'", "exit status 3")],
+)
+def test_a_peer_that_is_no_command_or_fails_in_silence_is_refused(line, reason):
+    with pytest.raises(InputError, match=f"`peer` .*{reason}"):
+        Peer(line)
+
+
 def test_a_peer_that_is_not_there_is_refused():
     with pytest.raises(InputError, match=r"`peer` nowhere/python x\.py failed"):
         Peer("nowhere/python x.py")

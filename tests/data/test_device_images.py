@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.kernels import get_registered_kernels_for_op
 
 from agkd_tf import InputError
 from agkd_tf.data import ClassPool, DeviceImages
@@ -17,9 +18,24 @@ def test_images_come_back_as_the_host_has_them(shape):
     found = kept.take(rows)
     assert found.dtype == tf.float32
     np.testing.assert_array_equal(found, images[rows].astype(np.float32) / 255)
-    assert 9 * np.prod(shape) <= kept.nbytes < 9 * (np.prod(shape) + 4)
+    assert 9 * np.prod(shape) <= kept.nbytes < 9 * (np.prod(shape) + 8)
     kept.replace(images[::-1])
     np.testing.assert_array_equal(kept.take(rows), images[::-1][rows].astype(np.float32) / 255)
+
+
+def test_images_are_of_a_type_that_a_gpu_keeps():
+    (variable,) = (each for each in vars(DeviceImages(np.zeros((1, 2, 2, 1), np.uint8))).values() if tf.is_tensor(each))
+    for operation in ("VarHandleOp", "AssignVariableOp", "ResourceGather"):
+        kernels = get_registered_kernels_for_op(operation).kernel
+        # Without a GPU in sight, what is registered for "DEFAULT" is what one has beside its own.
+        types = {
+            value
+            for kernel in kernels
+            if kernel.device_type != "CPU"
+            for constraint in kernel.constraint
+            for value in constraint.allowed_values.list.type
+        }
+        assert variable.dtype.as_datatype_enum in types, operation
 
 
 def test_float_images_are_checked():

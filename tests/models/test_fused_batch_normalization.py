@@ -49,6 +49,21 @@ def test_a_pass_is_keras_own_with_all_gradients(training, jit_compile):
     assert moved == 2 * training * sum(isinstance(layer, layers.BatchNormalization) for layer in student.layers)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_other_layers_do_as_in_training_too(dtype):
+    inputs = keras.Input((8, 8, 3))
+    inner = keras.Sequential([layers.Conv2D(4, 3, dtype=dtype), layers.BatchNormalization(dtype=dtype)])
+    x = layers.BatchNormalization(dtype=dtype)(inner(inputs))
+    model = keras.Model(inputs, layers.Dropout(0.5, dtype=dtype)(x))
+    images = tf.constant(np.random.default_rng(0).random((16, 8, 8, 3), np.float32))
+    for training in (False, True):
+        before = model.get_weights()
+        outputs = fused_pass(model, images, training=training)
+        assert (float(tf.reduce_mean(tf.cast(outputs == 0, tf.float32))) > 0.3) == training
+        moved = [np.any(old != new) for old, new in zip(before, model.get_weights(), strict=True)]
+        assert sum(moved) == 4 * training
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_the_gradient_by_the_images_is_keras_own(training):
     student, images = wrn()

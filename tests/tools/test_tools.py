@@ -152,6 +152,7 @@ MISTAKES = {
         ["--teacher=/nowhere", "--workdir=/tmp/unused", "--model=wrn-10-1"],
         "`teacher` must be a run's folder",
     ),
+    "a disk for what needs none": (["--images_dir=FOLDER", "--dry_run"], "`images_dir` is for data sets that are read"),
     "no time": (["--checkpoint_every_minutes=nan", "--dry_run"], "`checkpoint_every_minutes` must be a finite number"),
     "stray word": (["train"], "only flags are taken"),
     "not a number": (["--learning_rate=nan", "--dry_run"], "`learning_rate` must be a finite number. Received: nan"),

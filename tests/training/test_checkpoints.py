@@ -121,7 +121,7 @@ def test_no_flipped_bit_is_read_in_silence(begun, data, tmp_path):
     states = {}
     for path in (newest, older):
         defense = RECIPE.build_defense(data)
-        keeper = Checkpoints(begun.checkpoints, defense, steps=STEPS, select_best="last", choose=None)
+        keeper = Checkpoints(begun.checkpoints, defense, steps=STEPS, epochs=3, select_best="last", choose=None)
         keeper._state.restore(path).assert_consumed()
         states[int(defense.step.numpy())] = defense.student.get_weights() + [
             v.numpy() for v in defense.optimizer.variables
@@ -133,7 +133,9 @@ def test_no_flipped_bit_is_read_in_silence(begun, data, tmp_path):
             flip(folder / f"{os.path.basename(newest)}.{part}", place)
             defense = RECIPE.build_defense(data)
             try:
-                told += len(Checkpoints(folder, defense, steps=STEPS, select_best="last", choose=None).restore())
+                told += len(
+                    Checkpoints(folder, defense, steps=STEPS, epochs=3, select_best="last", choose=None).restore()
+                )
             except InputError:
                 told += 1
                 continue
@@ -218,6 +220,48 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on_with_the_same_bits(
         np.testing.assert_array_equal(found, expected)
 
 
+def test_a_teacher_that_is_asked_to_stop_at_its_end_is_not_followed_by_the_student(data, tmp_path, monkeypatch):
+    class Asking(train_module.Throughput):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            if epoch + 1 == RECIPE.epochs:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(train_module, "Throughput", Asking)
+    recipe, run = dataclasses.replace(RECIPE, defense="agkd_bml"), Workdir(tmp_path)
+    with pytest.raises(InterruptedTrainingError, match="stopped by SIGTERM after the teacher, which is saved"):
+        train(recipe, run, data, verbose=0, panel_every=0)
+    assert run.teacher.student.is_file()
+    assert not run.checkpoints.exists()
+
+
+def test_several_workers_do_not_finish_an_epoch_that_one_began(begun, data, tmp_path, monkeypatch):
+    class Asking(train_module.Throughput):
+        def on_train_batch_begin(self, batch, logs=None):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    copied(begun, tmp_path / "run")
+    monkeypatch.setattr(train_module, "Throughput", Asking)
+    with pytest.raises(InterruptedTrainingError):
+        resumed(begun, tmp_path / "run", data)
+    monkeypatch.undo()
+    monkeypatch.setattr(train_module, "has_several_workers", lambda: True)
+    with pytest.raises(InputError, match="was stopped within epoch 3, which several workers cannot finish"):
+        resumed(begun, tmp_path / "run", data)
+
+
+def test_a_checkpoint_that_cannot_be_read_just_now_is_not_damaged(begun, data, tmp_path, monkeypatch):
+    before = copied(begun, tmp_path / "run")
+
+    def restore(self, path):
+        raise tf.errors.UnavailableError(None, None, "the server does not answer")
+
+    monkeypatch.setattr(tf.train.Checkpoint, "restore", restore)
+    with pytest.raises(InputError, match="ckpt-8 cannot be read now: the server does not answer"):
+        resumed(begun, tmp_path / "run", data)
+    assert checkpoint_paths(tmp_path / "run" / "checkpoints") == before
+
+
 def test_who_asks_twice_is_not_made_to_wait():
     before = signal.getsignal(signal.SIGINT)
     with interruptible() as interruption:
@@ -265,8 +309,11 @@ def test_within_an_epoch_a_checkpoint_is_made_when_its_time_has_come(data, tmp_p
 
 
 def test_a_leftover_of_a_killed_save_is_removed(data, tmp_path):
-    left = tmp_path / ".123.student.keras"
-    left.write_bytes(b"half")
+    left, half = tmp_path / ".123.student.keras", tmp_path / "checkpoints" / "ckpt-3_temp" / "part-00000-of-00001"
+    half.parent.mkdir(parents=True)
+    for path in (left, half):
+        path.write_bytes(b"half")
     train(dataclasses.replace(RECIPE, epochs=1), Workdir(tmp_path), data, verbose=0, panel_every=0)
     assert not left.exists()
+    assert not half.parent.exists()
     assert isinstance(keras.saving.load_model(Workdir(tmp_path).student), keras.Model)
