@@ -32,7 +32,7 @@ RUNS = {
     "agkd_bml": ("--defense=agkd_bml", "--ema=0.9", "--epochs=9", "--teacher_epochs=4", "--teacher_decay_epochs=2"),
     "cat_mix": ("--defense=cat_mix", "--eps=19/255", "--ema=0.9", "--epochs=9", "--attack_steps=1"),
 }
-# The teacher's training is under way in the first four of agkd_bml.
+# The first of agkd_bml hit its teacher's training; which ones did is printed.
 MOMENTS = {
     "agkd_bml": ["step", "validation", "checkpoint", "edge"] + ["step", "checkpoint", "validation", "edge"] * 2,
     "cat_mix": ["checkpoint", "step", "edge", "validation"] * 2,
