@@ -36,8 +36,8 @@ class Peer:
 
     @property
     def name(self):
-        """The command, of each path its last part."""
-        return " ".join(pathlib.Path(word).name if "/" in word else word for word in self._command)
+        """The command, of each word like a path its last part."""
+        return " ".join(pathlib.Path(word).name if "/" in word and " " not in word else word for word in self._command)
 
     def facts(self):
         """Returns for JSON what is known of it."""

@@ -69,7 +69,7 @@ def test_the_seed_alone_fixes_a_sample_also_under_xla(images, labels):
 
 def test_a_bounded_pool_holds_its_capacity_of_each_class(images, labels):
     pool = ClassPool(images, labels, num_classes=CLASSES, capacity_per_class=4)
-    assert pool.nbytes == 4 * CLASSES * 2 * 2
+    assert pool.nbytes == 4 * CLASSES * 8  # of 4 pixels an image, a byte each, in eights
     for label in range(CLASSES):
         held = contents(pool, [label])
         assert len(held) == 4
