@@ -33,28 +33,73 @@ def transport_plan(cost, *, iterations=100, threshold=0.1):
     Source: Cuturi, Sinkhorn Distances, 2013; constants and the floor within the logarithm as in
     Feature Scattering's released code.
     """
-    rows, columns = tf.shape(cost)[0], tf.shape(cost)[1]
-    log_row, log_column = (-tf.math.log(tf.cast(count, tf.float32)) for count in (rows, columns))
-
-    def update(potential, u, v, log_marginal, axis):
-        log_sum = tf.reduce_logsumexp((u[:, None] + v[None, :] - cost) / REGULARIZATION, axis=axis)
-        # log(exp(log_sum) + FLOOR) without the underflow of a bare exponential.
-        floored = tf.maximum(log_sum, math.log(FLOOR)) + tf.math.softplus(-tf.abs(log_sum - math.log(FLOOR)))
-        return potential + REGULARIZATION * (log_marginal - floored)
-
-    def iterate(u, v, moved):
-        del moved
-        new = update(u, u, v, log_row, 1)
-        return new, update(v, new, v, log_column, 0), tf.reduce_sum(tf.abs(new - u))
-
-    u, v, _ = tf.while_loop(
-        lambda u, v, moved: moved >= threshold,
-        iterate,
-        (tf.zeros([rows]), tf.zeros([columns]), tf.constant(math.inf)),
-        maximum_iterations=iterations,
-        parallel_iterations=1,
-    )
+    u, v = _potentials(cost, iterations, threshold)
     return tf.exp((u[:, None] + v[None, :] - cost) / REGULARIZATION)
+
+
+def _potentials(cost, iterations, threshold):
+    """Returns the rows' and the columns' potentials, float32 [B] and [B']."""
+
+    # With large networks on the CPU, Grappler turns sums of several tensors (AddN) into temporary variables, which then
+    # meet in a loop within an attack's loop. TensorFlow's own gradient has such sums; this one only subtracts.
+    @tf.custom_gradient
+    def find(cost):
+        rows, columns = tf.shape(cost)[0], tf.shape(cost)[1]
+
+        def iterate(number, u, v, all_u, all_v, moved):
+            del moved
+            new_u, new_v, *_ = _iterate(cost, u, v)
+            all_u, all_v = all_u.write(number, u), all_v.write(number, v)
+            return number + 1, new_u, new_v, all_u, all_v, tf.reduce_sum(tf.abs(new_u - u))
+
+        histories = (tf.TensorArray(tf.float32, iterations, element_shape=[size]) for size in cost.shape)
+        count, u, v, all_u, all_v, _ = tf.while_loop(
+            lambda number, u, v, all_u, all_v, moved: (number < iterations) & (moved >= threshold),
+            iterate,
+            (0, tf.zeros([rows]), tf.zeros([columns]), *histories, tf.constant(math.inf)),
+            parallel_iterations=1,
+        )
+
+        def gradient(by_u, by_v):
+            def back(number, by_u, by_v, minus_by_cost):
+                number -= 1
+                _, _, by_row, by_column = _iterate(cost, all_u.read(number), all_v.read(number))
+                through_column = by_v[None, :] * by_column
+                by_u -= tf.reduce_sum(through_column, 1)
+                through_row = by_u[:, None] * by_row
+                by_u, by_v = by_u - tf.reduce_sum(through_row, 1), by_v - tf.reduce_sum(through_column, 0)
+                return number, by_u, by_v - tf.reduce_sum(through_row, 0), minus_by_cost - through_row - through_column
+
+            *_, minus_by_cost = tf.while_loop(
+                lambda number, by_u, by_v, minus_by_cost: number > 0,
+                back,
+                (count, by_u, by_v, tf.zeros_like(cost)),
+                parallel_iterations=1,
+            )
+            return -minus_by_cost
+
+        return (u, v), gradient
+
+    return find(cost)
+
+
+def _iterate(cost, u, v):
+    """Returns the next (u, v), and what an update of each takes away as (u + v - cost) grows: float32 [B, B'] each."""
+    rows, columns = tf.shape(cost)[0], tf.shape(cost)[1]
+    new_u, by_row = _update(u, u, v, cost, rows, 1)
+    new_v, by_column = _update(v, new_u, v, cost, columns, 0)
+    return new_u, new_v, by_row, by_column
+
+
+def _update(potential, u, v, cost, count, axis):
+    exponents = (u[:, None] + v[None, :] - cost) / REGULARIZATION
+    log_sum = tf.reduce_logsumexp(exponents, axis=axis)
+    # log(exp(log_sum) + FLOOR) without the underflow of a bare exponential.
+    floored = tf.maximum(log_sum, math.log(FLOOR)) + tf.math.softplus(-tf.abs(log_sum - math.log(FLOOR)))
+    log_marginal = -tf.math.log(tf.cast(count, tf.float32))
+    # The slope of `floored` is exp(log_sum - floored) times the softmax of the exponents.
+    slope = tf.exp(exponents - tf.expand_dims(floored, axis))
+    return potential + REGULARIZATION * (log_marginal - floored), slope
 
 
 def optimal_transport(clean_logits, adv_logits):

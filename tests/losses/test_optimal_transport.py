@@ -100,3 +100,24 @@ def test_it_is_the_same_with_and_without_xla():
     compiled = tf.function(value_and_gradient, jit_compile=True, autograph=False)(b)
     np.testing.assert_allclose(plain[0], compiled[0], rtol=1e-4)
     np.testing.assert_allclose(plain[1], compiled[1], atol=1e-3)
+
+
+def test_it_can_be_attacked_in_a_loop_beside_what_takes_much_memory():
+    """Above some 200 MiB, Grappler rewrites sums of several tensors into what fails in loops within loops."""
+    rng = np.random.default_rng(0)
+    a, b = (tf.constant(rng.normal(size=(8, 10)), tf.float32) for _ in range(2))
+
+    @tf.function(autograph=False)
+    def attack(b):
+        def step(number, b):
+            with tf.GradientTape() as tape:
+                tape.watch(b)
+                value = optimal_transport(a, b)
+            large = tf.reduce_sum(tf.sin(tf.fill([80_000_000], value)))
+            return number + 1, b + 0.1 * tf.sign(tape.gradient(value, b)) + 0.0 * large
+
+        return tf.while_loop(lambda number, b: number < 2, step, (0, b))[1]
+
+    first = attack(b).numpy()
+    np.testing.assert_array_equal(attack(b), first)
+    assert np.abs(first - b).max() > 0.1
