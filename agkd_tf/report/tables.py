@@ -93,7 +93,8 @@ def measured_on(group):
 def _machine(environment):
     if environment.get("accelerators"):
         return ", ".join(environment["accelerators"])
-    cores = f", {environment['cores']} cores" if "cores" in environment else ""
+    count = environment.get("cores")
+    cores = "" if count is None else f", {count} core{'s' * (count > 1)}"
     return environment.get("processor", "an unrecorded machine") + cores
 
 
