@@ -20,9 +20,7 @@ def describe(recipe, dataset, *, jit_compile, resident):
     teacher = None
     if recipe.needs_teacher:
         trained_first = not recipe.teacher
-        teacher = (
-            recipe.for_teacher().build_student(dataset) if trained_first else load_classifier("teacher", recipe.teacher)
-        )
+        teacher = recipe.build_teacher(dataset) if trained_first else load_classifier("teacher", recipe.teacher)
     resident = resolve_resident(resident, dataset.train.images)
     defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile, resident=resident)
     student, steps = defense.student, recipe.steps_per_epoch(dataset)

@@ -73,12 +73,12 @@ def timing_table(timings, records):
     first = next(iter(timings.values()))
     rows = []
     for title, timing in timings.items():
-        record, (middle, low, high) = records[title], ratio(timing, first)
+        record = records[title]
         row = {
             "": title,
             "s/step (min-max)": f"{timing.median:.3f} ({min(timing.seconds):.3f}-{max(timing.seconds):.3f})",
             "images/s": f"{timing.items_per_second:,.1f}",
-            "times the first": f"{middle:.2f} ({low:.2f}-{high:.2f})",
+            "times the first": _spread(ratio(timing, first)),
         }
         for heading, (key, form) in _FACTS.items():
             if key in record:
@@ -88,6 +88,27 @@ def timing_table(timings, records):
             row["of matrix product"] = f"{100 * middle:.0f} % ({100 * low:.0f}-{100 * high:.0f})"
         rows.append(row)
     return _filled_table(rows)
+
+
+def peers_table(timings, peers):
+    """Returns a plain-text table of how many times each peer's images a second recipes have.
+
+    A cell is the median of the rounds, with the least and the greatest.
+
+    Args:
+        timings: dict of title -> `agkd_tf.benchmark.Timing` of a recipe.
+        peers: likewise of peers, timed in the same rounds.
+    """
+    rows = [
+        {"images/s, times the peer's": title} | {name: _spread(ratio(timing, peer)) for name, peer in peers.items()}
+        for title, timing in timings.items()
+    ]
+    return _filled_table(rows)
+
+
+def _spread(found):
+    middle, low, high = found
+    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
 
 _FACTS = {

@@ -8,10 +8,10 @@
 
 training: recipes' flagfiles or runs' folders follow; any flag of a recipe overrides theirs. A step is all that
 training does for a batch; nothing is trained for use. With --output, each recipe's cost.json is written to a folder
-of its name, which tools.report takes as it does a run. With --flops, the step's convolutions and matrix products
-are counted in its XLA program, and their rate is compared with that of a large matrix product. inference: runs,
-.keras files or SavedModels follow. Each is measured in a process of its own, in turn with the others, and compared
-with the first.
+of its name, which tools.report takes as it does a run. With --peer, each recipe's images a second are given as times
+each peer's, round by round. With --flops, the step's convolutions and matrix products are counted in its XLA program,
+and their rate is compared with that of a large matrix product. inference: runs, .keras files or SavedModels follow.
+Each is measured in a process of its own, in turn with the others, and compared with the first.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ from agkd_tf.benchmark import (
     InferenceBenchmark,
     MatrixProduct,
     Peer,
+    StepProgram,
     TrainingBenchmark,
     Worker,
     ratio,
@@ -41,7 +42,7 @@ from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import counting, say
 from tools._subject import subject_at
-from tools._table import breakdown_table, timing_table
+from tools._table import breakdown_table, peers_table, timing_table
 
 FLAGS = flags.FLAGS
 
@@ -51,7 +52,9 @@ flags.DEFINE_string("compare", None, "training: flags of a second version of eac
 flags.DEFINE_string("output", None, "training: folder to write to; results are only printed if not given.")
 flags.DEFINE_bool("flops", False, "training: count floating-point operations, and compare with a matrix product.")
 flags.DEFINE_bool("breakdown", False, "training: time the parts of a step, too.")
-flags.DEFINE_string("dump_stablehlo", None, "training: file to write one recipe's step to, instead of timing it.")
+flags.DEFINE_string(
+    "dump_stablehlo", None, "training: file to write one recipe's step to, optimizer included, untimed."
+)
 flags.DEFINE_multi_string(
     "peer", [], "training: command of another implementation that prints `median X s` and `Y images/s`"
 )
@@ -78,62 +81,87 @@ def main(argv):
 
 
 def _training(paths):
-    overrides = _flags.given_recipe_flags()
-    recipes = {}
-    for path in paths:
-        for more in ("",) if FLAGS.compare is None else ("", FLAGS.compare):
-            title = _title(path, more)
-            if title in recipes:
-                raise InputError(f"{path} has the name of another recipe: {title}")
-            recipes[title] = _recipe(path, overrides, more)
+    recipes = _recipes(paths)
+    if FLAGS.dump_stablehlo:
+        _dump(recipes)
+        return
+    flops = {title: _flops(title, recipe) for title, recipe in recipes.items()} if FLAGS.flops else {}
     builds = {
         title: (_training_benchmark, recipe, _flags.data_place(), _flags.jit_compile(), _flags.resident())
         for title, recipe in recipes.items()
     }
-    if FLAGS.dump_stablehlo:
-        _dump(builds)
-        return
+    precisions = dict.fromkeys(recipe.mixed_precision for recipe in recipes.values()) if FLAGS.flops else {}
     with contextlib.ExitStack() as stack:
         workers = _workers(builds, stack)
-        products = {}
-        if FLAGS.flops:
-            flops = {title: worker.ask("flops") for title, worker in workers.items()}
-            precisions = dict.fromkeys(recipe.mixed_precision for recipe in recipes.values())
-            products = _workers({f"matrix product, {each}": (MatrixProduct, each) for each in precisions}, stack)
-        peers = {peer.name: peer for peer in (_prepared(command, Peer, command) for command in FLAGS.peer)}
+        products = _workers({f"matrix product, {each}": (MatrixProduct, each) for each in precisions}, stack)
+        peers = {command: _prepared(command, Peer, command) for command in dict.fromkeys(FLAGS.peer)}
         items = {title: recipe.batch_size for title, recipe in recipes.items()}
-        items |= {title: peer.images for title, peer in peers.items()}
+        items |= {command: peer.images for command, peer in peers.items()}
         items |= {title: worker.facts()["flops"] for title, worker in products.items()}
         timings = _timed(workers | peers | products, items)
         facts = {title: worker.facts() for title, worker in workers.items()}
         parts = {}
         if FLAGS.breakdown:
             parts = {title: worker.ask("breakdown", FLAGS.rounds * FLAGS.steps) for title, worker in workers.items()}
-    if FLAGS.flops:
-        for title, recipe in recipes.items():
-            step = dataclasses.replace(timings[title], items=flops[title])
-            product = timings[f"matrix product, {recipe.mixed_precision}"]
-            facts[title] |= {
-                "gigaflops_per_step": flops[title] / 1e9,
-                "gigaflops_per_second": step.items_per_second / 1e9,
-                "share_of_matrix_product": ratio(step, product),
-            }
-    costs = {title: Cost(timings[title], fact, describe_environment()) for title, fact in facts.items()}
-    records = {title: cost.record() for title, cost in costs.items()}
+    for title, found in flops.items():
+        product = timings[f"matrix product, {recipes[title].mixed_precision}"]
+        facts[title] |= _rate(dataclasses.replace(timings[title], items=found), product)
+    ours, theirs = ({title: timings[title] for title in group} for group in (recipes, peers))
+    records = {title: Cost(timings[title], facts[title], describe_environment(), theirs).record() for title in recipes}
     for title, found in parts.items():
         records[title]["breakdown_seconds"] = found
-    shown = {title: timings[title] for title in [*recipes, *peers]}
-    say(f"\n{timing_table(shown, records | {title: {} for title in peers})}")
+    say(f"\n{_tables(ours, theirs, records, {command: peer.name for command, peer in peers.items()})}")
     for title in products:
         say(f"{title}: {timings[title].items_per_second / 1e9:,.0f} GFLOP/s")
     if parts:
         say(f"\n{breakdown_table(parts)}")
     if FLAGS.output:
-        for title, record in records.items():
-            workdir = Workdir(pathlib.Path(FLAGS.output) / title)
-            _flags.write_flagfile(workdir.flags, recipes[title])
-            write_text(workdir.cost, json.dumps(record, indent=2) + "\n")
-        say(f"\nRecorded in {FLAGS.output}: python -m tools.report {FLAGS.output}/* --tables=4")
+        _write(records, recipes)
+
+
+def _recipes(paths):
+    """Returns title -> `Recipe` of all versions."""
+    overrides, recipes = _flags.given_recipe_flags(), {}
+    for path in paths:
+        for more in ("",) if FLAGS.compare is None else ("", FLAGS.compare):
+            title = _title(path, more)
+            if title in recipes:
+                raise InputError(f"{path} has the name of another recipe: {title}")
+            recipes[title] = _recipe(path, overrides, more)
+    return recipes
+
+
+def _flops(title, recipe):
+    # In a process that ends before the timing: its memory is not a step's.
+    with _prepared(f"operations of {title}", Worker, _step_program, recipe, _flags.data_place()) as worker:
+        return worker.ask("flops")
+
+
+def _rate(step, product):
+    """Returns a step's operations for JSON; `Timing`s of them and of a matrix product's."""
+    return {
+        "gigaflops_per_step": step.items / 1e9,
+        "gigaflops_per_second": step.items_per_second / 1e9,
+        "share_of_matrix_product": ratio(step, product),
+    }
+
+
+def _tables(ours, theirs, records, names):
+    """Returns the recipes' and peers' times as text, and below each recipe against each peer."""
+    numbers = {command: f"peer {number}" for number, command in enumerate(theirs, 1)}
+    shown = ours | {f"{number}: {names[command]}": theirs[command] for command, number in numbers.items()}
+    table = timing_table(shown, {title: records.get(title, {}) for title in shown})
+    if not theirs:
+        return table
+    return f"{table}\n\n{peers_table(ours, {number: theirs[command] for command, number in numbers.items()})}"
+
+
+def _write(records, recipes):
+    for title, record in records.items():
+        workdir = Workdir(pathlib.Path(FLAGS.output) / title)
+        _flags.write_flagfile(workdir.flags, recipes[title])
+        write_text(workdir.cost, json.dumps(record, indent=2) + "\n")
+    say(f"\nRecorded in {FLAGS.output}: python -m tools.report {FLAGS.output}/* --tables=4")
 
 
 def _recipe(path, overrides, more):
@@ -146,11 +174,11 @@ def _recipe(path, overrides, more):
         raise InputError(f"`compare` {more}: {error}") from error
 
 
-def _dump(builds):
-    if len(builds) != 1:
-        raise InputError(f"`dump_stablehlo` takes one recipe. Received: {len(builds)}")
-    ((_, (build, *arguments)),) = builds.items()
-    program = build(*arguments).program("stablehlo")
+def _dump(recipes):
+    if len(recipes) != 1:
+        raise InputError(f"`dump_stablehlo` takes one recipe. Received: {len(recipes)}")
+    (recipe,) = recipes.values()
+    program = _step_program(recipe, _flags.data_place()).text("stablehlo", with_optimizer=True)
     write_text(pathlib.Path(FLAGS.dump_stablehlo), program)
     say(f"{FLAGS.dump_stablehlo}: {len(program) / 2**20:.1f} MiB")
 
@@ -187,6 +215,10 @@ def _timed(contestants, items):
 
 def _training_benchmark(recipe, place, jit_compile, resident):
     return TrainingBenchmark(recipe, recipe.load_dataset(**place), jit_compile=jit_compile, resident=resident)
+
+
+def _step_program(recipe, place):
+    return StepProgram(recipe, recipe.load_dataset(**place))
 
 
 def _inference_benchmark(path, batch_size, jit_compile):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from agkd_tf.benchmark.timing import Timing
+from agkd_tf.benchmark.timing import Timing, ratio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,11 +13,13 @@ class Cost:
         timing: `Timing` of its steps.
         facts: what `Worker.facts` gave.
         environment: machine and versions (see `describe_environment`).
+        peers: command -> `Timing` of another implementation that took its turns in the same rounds.
     """
 
     timing: Timing
     facts: dict
     environment: dict
+    peers: dict = dataclasses.field(default_factory=dict)
 
     @property
     def seconds_per_epoch(self):
@@ -30,6 +32,12 @@ class Cost:
         return self.seconds_per_epoch * self.facts["epochs"] / 3600
 
     def record(self):
-        """Returns the cost for JSON."""
+        """Returns the cost for JSON; `times_the_peer` is the `ratio` to a peer, whose steps are its turns' medians."""
         totals = {"seconds_per_epoch": self.seconds_per_epoch, "hours": self.hours}
-        return {**self.facts, **self.timing.record(), **totals, "environment": self.environment}
+        record = {**self.facts, **self.timing.record(), **totals, "environment": self.environment}
+        if self.peers:
+            record["peers"] = {
+                command: {"times_the_peer": ratio(self.timing, peer), **peer.record()}
+                for command, peer in self.peers.items()
+            }
+        return record

@@ -5,6 +5,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.benchmark.peak_memory import reset_peak_memory
+
 
 class InferenceBenchmark:
     """A classifier in inference mode, ready to run on random images.
@@ -19,6 +21,7 @@ class InferenceBenchmark:
     def __init__(self, logits, image_shape, *, batch_size, jit_compile=False):
         self._images = tf.constant(np.random.default_rng(0).random((batch_size, *image_shape), np.float32))
         self._logits = tf.function(logits, jit_compile=jit_compile, autograph=False)
+        reset_peak_memory()
         (self._first,) = self.run(1)
         self.run(1)
 

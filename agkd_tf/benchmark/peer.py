@@ -39,10 +39,6 @@ class Peer:
         """The command, of each word like a path its last part."""
         return " ".join(pathlib.Path(word).name if "/" in word and " " not in word else word for word in self._command)
 
-    def facts(self):
-        """Returns for JSON what is known of it."""
-        return {"command": shlex.join(self._command)}
-
     def _measure(self):
         try:
             done = subprocess.run(self._command, capture_output=True, text=True, check=True)

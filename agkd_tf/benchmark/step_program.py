@@ -2,19 +2,58 @@
 
 import tensorflow as tf
 
+from agkd_tf.benchmark.floating_point import program_flops
+from agkd_tf.benchmark.untrained import untrained_defense
+from agkd_tf.data.batches import training_batches
+from agkd_tf.errors import InputError
 from agkd_tf.randomness import step_seed
 
 
-def step_program(defense, images, labels, *, stage="hlo"):
-    """Returns the XLA program of a step as text: attack, passes and gradients, without the optimizer.
+class StepProgram:
+    """A recipe's training step with XLA, as text: attack, passes and gradients. Nothing is run.
+
+    An attack of a few steps is unrolled in it.
 
     Args:
-        defense: a compiled `Defense`; with XLA its attack of a few steps is unrolled.
-        images: uint8 [B, H, W, C].
-        labels: int32 [B].
-        stage: "hlo" as TensorFlow gives it, "optimized_hlo" as XLA makes it, or "stablehlo".
+        recipe: `agkd_tf.training.Recipe`.
+        dataset: its `ImageDataset`.
+
+    Raises:
+        InputError: for a recipe that does not build, or synchronised BN, which has no such program.
     """
-    memory = {name: tf.gather(rows.value, tf.range(len(labels))) for name, rows in defense.memory.items()}
-    step = tf.function(defense.compute_gradients, jit_compile=True, autograph=False)
-    compiler_ir = step.experimental_get_compiler_ir(images, labels, step_seed(defense.seed, 0), memory)
-    return compiler_ir(stage=stage)
+
+    def __init__(self, recipe, dataset):
+        if recipe.synchronized_bn:
+            raise InputError("`synchronized_bn` has no XLA program, which operations are counted in and dumps are of")
+        self._defense = untrained_defense(recipe, dataset, jit_compile=True)
+        self._batch = next(iter(training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed)))
+
+    def text(self, stage="hlo", *, with_optimizer=False):
+        """Returns the program.
+
+        Args:
+            stage: "hlo" as TensorFlow gives it, "optimized_hlo" as XLA makes it, or "stablehlo".
+            with_optimizer: whether the optimizer's update follows the gradients in the same program. In training it is
+                compiled apart, and what it does to the weights is the same.
+        """
+        defense, batch = self._defense, self._batch
+
+        def step(images, labels, seed, memory):
+            gradients, scalars, kept = defense.compute_gradients(images, labels, seed, memory)
+            if not with_optimizer:
+                return gradients, scalars, kept
+            defense.optimizer.apply_gradients(zip(gradients, defense.student.trainable_variables, strict=True))
+            return scalars, kept
+
+        memory = {name: tf.gather(rows.value, batch["index"]) for name, rows in defense.memory.items()}
+        compiled = tf.function(step, jit_compile=True, autograph=False)
+        arguments = batch["image"], batch["label"], step_seed(defense.seed, 0), memory
+        return compiled.experimental_get_compiler_ir(*arguments)(stage=stage)
+
+    def flops(self):
+        """Returns the floating-point operations of a step; see `program_flops`.
+
+        Raises:
+            InputError: for an attack of so many steps that it is not unrolled.
+        """
+        return program_flops(self.text())

@@ -32,11 +32,12 @@ class Timing:
         return self.items / self.median
 
     def record(self):
-        """Returns for JSON: median, least and greatest seconds a step, steps, images a second (the items)."""
+        """Returns for JSON: seconds a step, of each round and summed up, steps, images a second (the items)."""
         return {
             "median_step_seconds": self.median,
             "min_step_seconds": min(self.seconds),
             "max_step_seconds": max(self.seconds),
+            "round_step_seconds": self.rounds,
             "steps_timed": len(self.seconds),
             "images_per_second": self.items_per_second,
         }

@@ -6,11 +6,10 @@ import time
 import keras
 
 from agkd_tf.benchmark.breakdown import Breakdown
-from agkd_tf.benchmark.floating_point import program_flops
-from agkd_tf.benchmark.step_program import step_program
+from agkd_tf.benchmark.peak_memory import reset_peak_memory
+from agkd_tf.benchmark.untrained import untrained_defense
 from agkd_tf.data.batches import training_batches
 from agkd_tf.data.device_images import resolve_resident
-from agkd_tf.errors import InputError
 
 WAITING_TURNS = 3
 WARM_UP = 2  # steps, the first of which traces and compiles
@@ -35,8 +34,10 @@ class TrainingBenchmark:
     def __init__(self, recipe, dataset, *, jit_compile="auto", resident="auto"):
         self._recipe, self._dataset = recipe, dataset
         self._resident = resolve_resident(resident, dataset.train.images)
-        self._defense = self._build(jit_compile, self._resident)
+        self._defense = untrained_defense(recipe, dataset, jit_compile=jit_compile, resident=self._resident)
         self._steps_per_epoch = recipe.steps_per_epoch(dataset)
+        self._batches = self._read(with_images=not self._resident)
+        reset_peak_memory()
         first, *_ = self._fit(WARM_UP)
         self._compile_seconds = first
 
@@ -61,49 +62,21 @@ class TrainingBenchmark:
 
         `waiting` is what steps that read their batches take longer than steps that get one batch again and again.
         """
-        same = self._batches().take(1).cache().repeat()
+        same = self._batches.take(1).cache().repeat()
         reading, repeating = ([], [])
         for _ in range(WAITING_TURNS):
-            for seconds, batches in ((reading, self._batches()), (repeating, same)):
+            for seconds, batches in ((reading, self._batches), (repeating, same)):
                 seconds += self._fit(1 + steps, batches)[1:]
         waiting = max(0.0, statistics.median(reading) - statistics.median(repeating))
-        return {"waiting": waiting} | Breakdown(self._defense, self._first_batch()).run(steps)
+        return {"waiting": waiting} | Breakdown(self._defense, next(iter(self._read(with_images=True)))).run(steps)
 
-    def program(self, stage):
-        """Returns the step's XLA program as text; see `step_program`.
-
-        Raises:
-            InputError: for synchronised BN, which has none.
-        """
-        if self._recipe.synchronized_bn:
-            raise InputError("`synchronized_bn` has no XLA program, which operations are counted in and dumps are of")
-        batch = self._first_batch()
-        return step_program(self._build(True), batch["image"], batch["label"], stage=stage)
-
-    def flops(self):
-        """Returns the floating-point operations of a step; see `program_flops`.
-
-        Raises:
-            InputError: for an attack of so many steps that it is not unrolled.
-        """
-        return program_flops(self.program("hlo"))
-
-    def _build(self, jit_compile, resident=False):
-        recipe, dataset = self._recipe, self._dataset
-        teacher = recipe.for_teacher().build_defense(dataset).student if recipe.needs_teacher else None
-        return recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile, resident=resident)
-
-    def _batches(self, *, with_images=None):
+    def _read(self, *, with_images):
         settings = {"batch_size": self._recipe.batch_size, "seed": self._recipe.seed}
-        with_images = not self._resident if with_images is None else with_images
         return training_batches(self._dataset.train, **settings, with_images=with_images)
-
-    def _first_batch(self):
-        return next(iter(self._batches(with_images=True)))
 
     def _fit(self, steps, batches=None):
         stopwatch = _Stopwatch()
-        batches = self._batches() if batches is None else batches
+        batches = self._batches if batches is None else batches
         self._defense.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=[stopwatch], shuffle=False, verbose=0)
         return stopwatch.seconds
 

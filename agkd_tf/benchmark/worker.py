@@ -3,11 +3,8 @@
 import contextlib
 import multiprocessing
 import os
-import pathlib
-import re
 
-import tensorflow as tf
-
+from agkd_tf.benchmark.peak_memory import peak_memory
 from agkd_tf.errors import InputError
 
 
@@ -44,7 +41,7 @@ class Worker:
         return self.ask("run", steps)
 
     def facts(self):
-        """Returns the benchmark's facts, and `peak_memory_mib` so far with `peak_memory_of`."""
+        """Returns the benchmark's facts, and its `peak_memory` until now."""
         return self.ask("facts")
 
     def ask(self, method, *arguments):
@@ -97,15 +94,4 @@ def _serve(pipe, build, arguments):
         except InputError as error:
             pipe.send((error, None))
         else:
-            pipe.send((None, answer | _peak_memory() if name == "facts" else answer))
-
-
-def _peak_memory():
-    accelerators = tf.config.list_physical_devices("GPU")
-    if accelerators:
-        peak, owner = tf.config.experimental.get_memory_info("GPU:0")["peak"], "accelerator"
-    else:
-        # Not getrusage's: that begins with the peak of the process that started this one.
-        status = pathlib.Path("/proc/self/status").read_text()
-        peak, owner = 1024 * int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE).group(1)), "process"
-    return {"peak_memory_mib": peak / 2**20, "peak_memory_of": owner}
+            pipe.send((None, answer | peak_memory() if name == "facts" else answer))

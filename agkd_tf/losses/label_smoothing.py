@@ -5,7 +5,7 @@ import tensorflow as tf
 from agkd_tf.errors import InputError
 
 
-def check_label_smoothing(smoothing, num_classes):
+def check_label_smoothing(smoothing, num_classes, *, name="label_smoothing"):
     """Returns `smoothing` if the true class stays the largest.
 
     Raises:
@@ -15,7 +15,7 @@ def check_label_smoothing(smoothing, num_classes):
     bound = (num_classes - 1) / num_classes
     if not 0 <= smoothing < bound:
         raise InputError(
-            f"`label_smoothing` must be in [0, {bound:g}) with {num_classes} classes, "
+            f"`{name}` must be in [0, {bound:g}) with {num_classes} classes, "
             f"or the true class is no longer the largest. Received: {smoothing}"
         )
     return smoothing

@@ -9,6 +9,7 @@ import keras
 from agkd_tf.data import ClassPool, DeviceImages, load_dataset
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.errors import InputError, check_choice, check_range
+from agkd_tf.losses import check_label_smoothing
 from agkd_tf.models import Classifier, build_model
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.models.synchronization import synchronize_batch_normalization
@@ -131,6 +132,7 @@ class Recipe:
             ("mart", "mart_beta"),
             ("random_start", "start_stddev"),
             ("label_adversary", "label_ratio"),
+            ("label_adversary", "label_gap"),
         ):
             if given.get(switch) is False and given.get(name) != defaults.get(name):
                 raise InputError(f"`{name}` has no effect without --{switch}")
@@ -199,6 +201,15 @@ class Recipe:
         elif teacher is not None and self.init_from_teacher:
             _copy_weights("teacher" if self.teacher else "init_from_teacher", teacher, student)
         return student
+
+    def build_teacher(self, dataset):
+        """Returns the clean teacher that would be trained first, untrained.
+
+        Raises:
+            InputError: for settings that do not fit the data.
+        """
+        check_label_smoothing(self.teacher_label_smoothing, dataset.num_classes, name="teacher_label_smoothing")
+        return self.for_teacher().build_defense(dataset).student
 
     def build_defense(self, dataset, *, teacher=None, jit_compile="auto", resident=False):
         """Returns the compiled defense.

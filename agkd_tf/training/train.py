@@ -119,7 +119,7 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
         if not recipe.teacher and not has_checkpoint(workdir.checkpoints):
             # What is wrong with the student shows before the hours of its teacher.
             try:
-                teacher = recipe.for_teacher().build_defense(dataset).student
+                teacher = recipe.build_teacher(dataset)
             except InputError as error:
                 raise InputError(f"the teacher, which would be trained first: {error}") from error
             recipe.build_defense(dataset, teacher=teacher)

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from agkd_tf.benchmark import TrainingBenchmark, forward_flops, minimum_flops, program_flops
+from agkd_tf.benchmark import StepProgram, TrainingBenchmark, forward_flops, minimum_flops, program_flops
 from agkd_tf.errors import InputError
 from agkd_tf.models import build_model
 from agkd_tf.training import Recipe
@@ -72,7 +72,7 @@ def test_a_step_of_agkd_bml_does_no_more_than_it_must(digits, steps):
     recipe = Recipe(
         model="wrn-10-1", defense="agkd_bml", batch_size=16, epochs=1, decay_epochs=(), hyperparameters=settings
     )
-    counted = TrainingBenchmark(recipe, digits, jit_compile=False).flops()
+    counted = StepProgram(recipe, digits).flops()
     student = recipe.build_student(digits)
     minimum = minimum_flops(student, attack_steps=steps, batch_size=16)
     forward = sum(flops for _, flops in forward_flops(student))
@@ -82,10 +82,10 @@ def test_a_step_of_agkd_bml_does_no_more_than_it_must(digits, steps):
 
 def test_the_counted_step_is_one_that_runs(digits):
     recipe = Recipe(model="wrn-10-1", defense="at", batch_size=16, epochs=1, decay_epochs=())
-    benchmark = TrainingBenchmark(recipe, digits, jit_compile=False)
-    text = benchmark.program("stablehlo")
+    text = StepProgram(recipe, digits).text("stablehlo")
     assert "stablehlo.convolution" in text
     assert "stablehlo.while" not in text
+    benchmark = TrainingBenchmark(recipe, digits, jit_compile=False)
     parts = benchmark.breakdown(2)
     assert set(parts) == {"waiting", "attack", "student", "optimizer"}
     parts.pop("waiting")  # zero, where batches are there in time

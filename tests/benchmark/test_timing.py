@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from agkd_tf.benchmark import Cost, Timing, ratio, take_turns
@@ -25,6 +27,7 @@ def test_contestants_take_turns_and_are_summed_up_by_medians():
         "median_step_seconds": 4.0,
         "min_step_seconds": 2.0,
         "max_step_seconds": 6.0,
+        "round_step_seconds": ((2.0, 2.0), (4.0, 4.0), (6.0, 6.0)),
         "steps_timed": 6,
         "images_per_second": 2.0,
     }
@@ -48,3 +51,16 @@ def test_a_cost_multiplies_the_median_step():
     assert record["images_per_second"] == 2.0
     assert record["environment"] == {"processor": "a chip"}
     assert pytest.approx(record["hours"]) == 2.0
+    assert "peers" not in record
+
+
+def test_a_cost_is_recorded_beside_each_peers_round_by_round():
+    timing, peer = Timing(((1.0, 1.0), (1.0, 3.0)), items=4), Timing(((2.0,), (1.0,)), items=2)
+    cost = Cost(timing, {"steps_per_epoch": 1, "epochs": 1}, {}, {"python its.py": peer})
+    record = json.loads(json.dumps(cost.record()))
+    assert record["round_step_seconds"] == [[1.0, 1.0], [1.0, 3.0]]
+    (its,) = record["peers"].values()
+    # Images a second: 4, then 2, against 1, then 2.
+    assert its["times_the_peer"] == [2.5, 1.0, 4.0]
+    assert its["round_step_seconds"] == [[2.0], [1.0]]
+    assert set(record["peers"]) == {"python its.py"}

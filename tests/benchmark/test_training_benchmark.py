@@ -1,5 +1,11 @@
-import numpy as np
+import time
 
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import agkd_tf.benchmark.inference
+import agkd_tf.benchmark.training
 from agkd_tf.benchmark import InferenceBenchmark, TrainingBenchmark
 from agkd_tf.models import Classifier
 from agkd_tf.training import Recipe
@@ -31,3 +37,44 @@ def test_inference_is_timed_on_whole_batches(tiny_model):
     assert len(benchmark.run(3)) == 3
     assert sizes == [(8, 16, 16, 1)]  # traced once
     assert benchmark.facts()["batch_size"] == 8
+
+
+@pytest.mark.parametrize("of", ["training", "inference"])
+def test_the_peak_of_memory_begins_before_the_first_step(of, digits, monkeypatch):
+    steps, begun_at = [], []
+    module = getattr(agkd_tf.benchmark, of)
+    monkeypatch.setattr(module, "reset_peak_memory", lambda: begun_at.append(len(steps)))
+
+    def logits(images):
+        tf.py_function(lambda: steps.append(1), [], [])
+        return images[:, 0, 0, :]
+
+    if of == "inference":
+        InferenceBenchmark(logits, (4, 4, 1), batch_size=2)
+    else:
+        fit = TrainingBenchmark._fit
+        monkeypatch.setattr(TrainingBenchmark, "_fit", lambda self, count: steps.append(count) or fit(self, count))
+        recipe = Recipe(model="wrn-10-1", defense="undefended", batch_size=16, epochs=1, decay_epochs=())
+        TrainingBenchmark(recipe, digits, jit_compile=False)
+    assert begun_at == [0]
+    assert steps
+
+
+def test_waiting_for_slow_batches_is_found(digits, monkeypatch):
+    pause = 0.3  # seconds a batch, far longer than a step
+
+    def slowly(batch):
+        def wait(number):
+            time.sleep(pause)
+            return number
+
+        waited = tf.numpy_function(wait, [tf.constant(0, tf.int32)], tf.int32)
+        return {**batch, "label": batch["label"] + tf.ensure_shape(waited, [])}
+
+    batches = agkd_tf.benchmark.training.training_batches
+    monkeypatch.setattr(
+        agkd_tf.benchmark.training, "training_batches", lambda *given, **named: batches(*given, **named).map(slowly)
+    )
+    recipe = Recipe(model="wrn-10-1", defense="undefended", batch_size=16, epochs=1, decay_epochs=())
+    waiting = TrainingBenchmark(recipe, digits, jit_compile=False).breakdown(1)["waiting"]
+    assert waiting > 0.6 * pause

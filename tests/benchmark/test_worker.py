@@ -1,10 +1,11 @@
 """Measurements in processes of their own. What a worker builds stands here at the top, where its process finds it."""
 
 import os
+import pathlib
 
 import pytest
 
-from agkd_tf.benchmark import CrashedWorkerError, Worker
+from agkd_tf.benchmark import CrashedWorkerError, Worker, reset_peak_memory
 from agkd_tf.errors import InputError
 
 
@@ -29,6 +30,16 @@ class Dying(Allocating):
         os._exit(3)
 
 
+class Loading(Allocating):
+    """Takes memory, and gives it back, while it is built."""
+
+    def __init__(self, mebibytes):
+        super().__init__(mebibytes)
+        self.run(1)
+        self._kept.clear()
+        reset_peak_memory()
+
+
 def refusing():
     raise InputError("`eps` is wrong")
 
@@ -44,6 +55,19 @@ def test_each_worker_has_a_process_and_a_peak_of_memory_of_its_own():
     assert facts[1]["peak_memory_mib"] - before == pytest.approx(300, rel=0.1)
     assert facts[1]["peak_memory_mib"] > facts[0]["peak_memory_mib"] + 200
     assert facts[0]["peak_memory_of"] == "process"
+
+
+@pytest.mark.slow
+def test_what_building_took_and_gave_back_is_not_in_the_peak():
+    try:
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        pytest.skip(f"the peak cannot be reset here: {error}")
+    with Worker(Allocating, 1) as small, Worker(Loading, 500) as large:
+        peaks = [worker.facts()["peak_memory_mib"] for worker in (small, large)]
+        large.run(1)
+        assert large.facts()["peak_memory_mib"] - peaks[1] == pytest.approx(500, rel=0.1)
+    assert peaks[1] < peaks[0] + 100
 
 
 @pytest.mark.slow

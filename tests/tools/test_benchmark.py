@@ -50,11 +50,22 @@ def test_operations_parts_and_a_peer_stand_beside_the_step(tmp_path, tool):
     assert set(cost["breakdown_seconds"]) == {"waiting", "attack", "teacher", "student", "optimizer"}
     (line,) = (line for line in measured.stdout.splitlines() if "print(" in line and "Preparing" not in line)
     assert " 32.0 " in line
+    assert line.startswith("peer 1: ")
+    lines = measured.stdout.splitlines()
+    (heading,) = (number for number, text in enumerate(lines) if text.startswith("images/s, times the peer's "))
+    times = cost["images_per_second"] / 32
+    assert lines[heading + 1].split() == ["agkd_bml", f"{times:.2f}", f"({times:.2f}-{times:.2f})"]
+    assert cost["round_step_seconds"] == [[cost["median_step_seconds"]]]
+    assert cost["peers"][peer]["times_the_peer"] == pytest.approx([times] * 3)
+    assert cost["peers"][peer]["round_step_seconds"] == [[0.5]]
     assert "matrix product, float32: " in measured.stdout
     program = tmp_path / "step.mlir"
     dumped = tool("benchmark", "training", *small, f"--dump_stablehlo={program}")
     assert dumped.returncode == 0, dumped.stderr
     assert "stablehlo.convolution" in program.read_text()
+    # The first kernel is there three times: the student's, its momentum for the optimizer, and the teacher's.
+    (main,) = (line for line in program.read_text().splitlines() if "func.func @main(" in line)
+    assert main.partition(") -> (")[0].count("tensor<3x3x1x16xf32>") == 3
 
 
 @pytest.mark.slow

@@ -1,0 +1,17 @@
+"""What a benchmark trains: nothing that was trained before."""
+
+
+def untrained_defense(recipe, dataset, *, jit_compile, resident=False):
+    """Returns a recipe's compiled defense, its weights random, and its teacher's too: they cost the same.
+
+    Args:
+        recipe: `agkd_tf.training.Recipe`.
+        dataset: its `ImageDataset`.
+        jit_compile: see `Defense.compile`.
+        resident: whether the training images stay on the device.
+
+    Raises:
+        InputError: for a recipe that does not build.
+    """
+    teacher = recipe.build_teacher(dataset) if recipe.needs_teacher else None
+    return recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile, resident=resident)
