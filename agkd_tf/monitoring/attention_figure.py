@@ -7,7 +7,7 @@ import tensorflow as tf
 from agkd_tf.attacks import pgd_attack
 from agkd_tf.attention import compared_maps
 from agkd_tf.data.pixels import as_float
-from agkd_tf.monitoring.figure import new_figure, pixels
+from agkd_tf.monitoring.figure import SMALL, new_figure, pixels
 from agkd_tf.randomness import step_seed
 
 PANEL_ATTACK_STEPS = 10
@@ -100,10 +100,10 @@ def most_attacked(labels, clean_predictions, adversarial_predictions, rows):
 
 def _grid(pictures, maps, titles):
     count = len(pictures) + len(maps)
-    figure = new_figure(1.2 * count + 0.9, 1.15 * len(titles) + 0.5)
+    figure = new_figure(1.05 * count + 1.3, 1.05 * len(titles) + 0.6)
     axes = figure.subplots(len(titles), count, squeeze=False)
     for place, (heading, images) in enumerate({**pictures, **maps}.items()):
-        axes[0, place].set_title(heading, fontsize=8)
+        axes[0, place].set_title(heading, fontsize=SMALL)
         is_map = heading in maps
         for axis, image in zip(axes[:, place], np.asarray(images), strict=True):
             axis.set(xticks=[], yticks=[])
@@ -114,8 +114,8 @@ def _grid(pictures, maps, titles):
                 vmax=1,
             )
     for axis, title in zip(axes[:, 0], titles, strict=True):
-        axis.set_ylabel(title, fontsize=7, rotation=0, ha="right", va="center")
+        axis.set_ylabel(title, fontsize=SMALL, rotation=0, ha="right", va="center")
     bar = figure.colorbar(shown, ax=axes[:, -1], fraction=0.08, pad=0.06, ticks=[0, 0.5, 1])
-    bar.set_label("attention, scaled to each image", fontsize=7)
-    bar.ax.tick_params(labelsize=7)
+    bar.set_label("attention, scaled to each image", fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
     return figure

@@ -21,6 +21,8 @@ CLASS_COLORS = (
     "#5a1a1a",
 )
 ADVERSARY_COLOR = "#e3000f"
+# Points. A figure of some 7 inches shrinks to half of that in a column, where these can still be read.
+LARGE, SMALL = 12, 10
 
 
 def new_figure(width, height):

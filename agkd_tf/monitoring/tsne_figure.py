@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.lines import Line2D
 
-from agkd_tf.monitoring.figure import ADVERSARY_COLOR, CLASS_COLORS, new_figure
+from agkd_tf.monitoring.figure import ADVERSARY_COLOR, CLASS_COLORS, LARGE, SMALL, new_figure
 
 
 class TSNEPanel(NamedTuple):
@@ -37,7 +37,7 @@ def tsne_figure(rows, *, class_names, attack):
     Source: AGKD-BML's supplement, Figures 1-4.
     """
     columns = list(next(iter(rows.values())))
-    figure = new_figure(1.75 * len(columns) + 0.2, 1.75 * len(rows) + 0.7)
+    figure = new_figure(1.6 * len(columns) + 0.3, 1.6 * len(rows) + 1.1)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     shown = sorted(
         {int(label) for panels in rows.values() for panel in panels.values() for label in panel.clean_labels}
@@ -53,12 +53,20 @@ def tsne_figure(rows, *, class_names, attack):
             )
             axis.set(xticks=[], yticks=[])
             axis.set_box_aspect(1)
-        line[0].set_ylabel(class_names[attacked], fontsize=9)
+        line[0].set_ylabel(class_names[attacked], fontsize=LARGE)
     for axis, title in zip(axes[0], columns, strict=True):
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title, fontsize=LARGE)
     handles = [_mark("^", colors[label], class_names[label]) for label in shown]
-    handles.append(_mark("o", ADVERSARY_COLOR, f"adversaries ({attack}) of the row's class"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)), fontsize=7, frameon=False)
+    handles.append(_mark("o", ADVERSARY_COLOR, f"attacked ({attack})"))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(columns) + 1,
+        fontsize=SMALL,
+        frameon=False,
+        columnspacing=1.0,
+        handletextpad=0.2,
+    )
     return figure
 
 

@@ -28,4 +28,4 @@ def test_every_point_is_drawn_where_it_is_and_in_its_class_color(classes):
     assert [axis.get_title() for axis in figure.axes] == ["AT", "BML", "", ""]
     assert [axis.get_ylabel() for axis in figure.axes] == ["name 2", "", "name 1", ""]
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.texts] == [*names, "adversaries (pgd-7) of the row's class"]
+    assert [text.get_text() for text in legend.texts] == [*names, "attacked (pgd-7)"]
