@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data import load_dataset
@@ -13,6 +14,7 @@ from agkd_tf.errors import InputError
 from agkd_tf.evaluation import Outcome, evaluate
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import load_classifier
+from agkd_tf.randomness import step_seed
 from agkd_tf.training import Recipe, train
 from agkd_tf.workdir import Workdir
 
@@ -21,6 +23,8 @@ SMALL = {"train_examples": 160, "validation_examples": 33, "model": "wrn-10-1", 
 # multiplies it: both are small here, and what two devices do otherwise than one shows in BN's statistics first.
 RATE = 1e-4
 ATTACK = {"eps": 0.09, "attack_steps": 2, "attack_step_size": 1e-6, "validation_attack_steps": 1}
+# The start shows in what is crafted: its ball is wider than both steps together.
+VISIBLE_ATTACK = {"eps": 38 / 255, "attack_steps": 2, "attack_step_size": 8 / 255}
 DEFENSES = {
     "undefended": {"validation_attack_steps": 1},
     "agkd_bml": ATTACK,
@@ -30,7 +34,12 @@ DEFENSES = {
 
 
 def recipe_of(defense, **fields):
-    return Recipe(defense=defense, hyperparameters=DEFENSES[defense], **SMALL | fields)
+    return Recipe(**SMALL | {"defense": defense, "hyperparameters": DEFENSES[defense]} | fields)
+
+
+def built(recipe, dataset, **settings):
+    teacher = recipe.build_teacher(dataset) if recipe.needs_teacher else None
+    return recipe.build_defense(dataset, teacher=teacher, **settings)
 
 
 def weights_after_five_steps(defense, distribution):
@@ -39,12 +48,29 @@ def weights_after_five_steps(defense, distribution):
     recipe = recipe_of(defense, synchronized_bn=True, augmentation="crop_flip", learning_rate=RATE)
     dataset = recipe.load_dataset()
     with strategy.scope():
-        teacher = recipe.for_teacher().build_defense(dataset).student if recipe.needs_teacher else None
-        trained = recipe.build_defense(dataset, teacher=teacher)
+        trained = built(recipe, dataset)
         batches = distributed(functools.partial(training_batches, dataset.train, batch_size=32, seed=0))
         trained.fit(batches, steps_per_epoch=5, verbose=0)
         arrays = trained.student.get_weights() + [rows.numpy() for rows in trained.memory.values()]
         return num_replicas(), arrays
+
+
+def crafted(distribution, jit_compile):
+    """Returns the replicas, and what they craft of one batch, in its order: images and adversaries by name."""
+    strategy = make_strategy(distribution)
+    recipe = recipe_of("agkd_bml", hyperparameters=VISIBLE_ATTACK, augmentation="crop_flip")
+    dataset = recipe.load_dataset()
+    with strategy.scope():
+        defense = built(recipe, dataset, jit_compile=jit_compile)
+        prepare = tf.function(defense.prepare, autograph=False, jit_compile=jit_compile)
+
+        def step(batch):
+            return prepare(batch["image"], batch["label"], step_seed(0, 3), {})
+
+        batches = distributed(functools.partial(training_batches, dataset.train, batch_size=32, seed=0))
+        found = tf.function(lambda batch: strategy.run(step, (batch,)), autograph=False)(next(iter(batches)))
+        names = ("clean", "forward", "other", "backward")
+        return num_replicas(), {name: strategy.gather(found[name], axis=0).numpy() for name in names}
 
 
 def validated(distribution):
@@ -100,6 +126,19 @@ def test_two_devices_with_synchronised_bn_train_as_one(defense, on_devices):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_two_devices_craft_what_one_does(on_devices, jit_compile):
+    replicas, both = on_devices(2, crafted, "mirrored", jit_compile)
+    alone, one = on_devices(1, crafted, "none", jit_compile)
+    assert (replicas, alone) == (2, 1)
+    for images, adversaries in (("clean", "forward"), ("other", "backward")):
+        np.testing.assert_array_equal(both[images], one[images])
+        # The sign of a gradient near zero may be another one.
+        assert np.mean(np.abs(both[adversaries] - one[adversaries]) < 1e-5) > 0.995
+        assert np.any(one[adversaries] != one[images], axis=(1, 2, 3)).all()
+
+
+@pytest.mark.slow
 def test_an_accuracy_counts_each_image_once_whatever_the_device(on_devices):
     replicas, accuracy, expected = on_devices(2, validated, "mirrored")
     assert replicas == 2
@@ -120,15 +159,32 @@ def test_two_devices_evaluate_as_one(tmp_path, digits, on_devices, jit_compile):
 
 
 @pytest.mark.slow
-def test_two_devices_train_and_resume_with_xla_and_float16(tmp_path, on_devices):
+@pytest.mark.parametrize("distribution", ["mirrored", "multi_worker"])
+def test_two_replicas_train_and_resume_with_xla_and_float16(tmp_path, on_devices, on_workers, distribution):
     recipe = functools.partial(recipe_of, "agkd_bml", mixed_precision="float16", train_examples=64)
-    replicas, steps, first = on_devices(2, run, tmp_path / "run", "mirrored", recipe(epochs=1), True)
-    assert (replicas, steps) == (2, 2)
-    _, steps, second = on_devices(2, run, tmp_path / "run", "mirrored", recipe(epochs=2), True)
-    assert steps == 4
+
+    def trained(epochs):
+        arguments = (run, tmp_path / "run", distribution, recipe(epochs=epochs), True)
+        results = on_workers(*arguments) if distribution == "multi_worker" else [on_devices(2, *arguments)]
+        for replicas, steps, weights in results:
+            assert (replicas, steps) == (2, 2 * epochs)
+            assert largest_difference(weights, results[0][2]) == 0
+        return weights
+
+    first, second = trained(1), trained(2)
     assert len(Workdir(tmp_path / "run").history.read_text().splitlines()) == 3  # a header, and each epoch once
     assert all(np.isfinite(weight).all() for weight in second)
     assert largest_difference(first, second) > 0
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_other_numbers_of_devices_as_with_one(tmp_path, on_devices):
+    recipe = functools.partial(recipe_of, "undefended", train_examples=64, synchronized_bn=True, learning_rate=RATE)
+    for epochs, devices, name in ((1, 2, "mirrored"), (2, 1, "none"), (3, 2, "mirrored")):
+        replicas, steps, weights = on_devices(devices, run, tmp_path / "run", name, recipe(epochs=epochs), False)
+        assert (replicas, steps) == (devices, 2 * epochs)
+    _, _, alone = on_devices(1, run, tmp_path / "alone", "none", recipe(epochs=3), False)
+    assert largest_difference(weights, alone) < 1e-5
 
 
 @pytest.mark.slow
