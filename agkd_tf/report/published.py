@@ -37,6 +37,7 @@ class PublishedTable:
         rows: `PublishedRow`s.
         also: settings of runs that are shown below the rows although they match none of them; {} for all runs
             that have something to show, None for none.
+        eps: radius of the l_inf ball of all its rows' attacks, whatever they were trained at; None for their own.
     """
 
     number: str
@@ -45,6 +46,7 @@ class PublishedTable:
     columns: dict
     rows: tuple[PublishedRow, ...]
     also: dict | None = None
+    eps: float | None = None
 
 
 UNDEFENDED = {"defense": "undefended"}
@@ -222,6 +224,7 @@ TABLES = (
             ],
         ),
         also=TWO_STEPS,
+        eps=8 / 255,
     ),
     _neighbors(
         "6a",

@@ -6,10 +6,11 @@ import re
 import statistics
 
 from agkd_tf.evaluation import wilson_interval
+from agkd_tf.perturbation_size import format_size
 
 # Settings that say where something is rather than what a run is.
 PLACES = ("seed", "teacher", "init_from")
-FIRST = re.compile(r"^(?P<attack>.*?)(?: \[first (?P<count>\d+)\])?$")
+KEY = re.compile(r"^(?P<attack>.*?)(?: \[(?P<settings>.*)\])?$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +64,17 @@ def grouped(runs):
     return list(groups.values())
 
 
-def measurement(group, column):
+def measurement(group, column, *, eps=None):
     """Returns the `Measurement` of a column (see `PublishedTable.columns`) over a group of runs, or None.
 
     The result on all images of the split counts; where there is none, the one on the most images.
+
+    Args:
+        group: `Run`s.
+        column: what is measured.
+        eps: radius of the l_inf ball of the attacks; None for the runs' own.
     """
-    found = [record for record in (_record(run, column) for run in group) if record is not None]
+    found = [record for record in (_record(run, column, eps) for run in group) if record is not None]
     if not found:
         return None
     accuracies = [record["accuracy"] for _, record in found]
@@ -96,20 +102,31 @@ def cost(group, name):
 
 def attack_names(runs):
     """Returns the attacks that any of the runs was evaluated under as it is, on all images or the first ones."""
-    names = (FIRST.match(key)["attack"] for run in runs for key in run.attacks)
-    return [name for name in dict.fromkeys(names) if "[" not in name]
+    found = (_parsed(key) for run in runs for key in run.attacks)
+    return list(dict.fromkeys(attack for attack, settings, _ in found if not settings))
 
 
-def _record(run, column):
+def _parsed(key):
+    """Returns (attack, its settings that differ from a run's own but the count, whether it is of all images)."""
+    match = KEY.match(key)
+    settings = set((match["settings"] or "").split(", ")) - {""}
+    first = {setting for setting in settings if setting.startswith("first ")}
+    return match["attack"], settings - first, not first
+
+
+def _record(run, column, eps):
     """Returns (whether it is of all images, the result), or None."""
     attack, _, detail = column.partition(" ")
+    # Without a perturbation the ball does not matter.
+    other_ball = set() if eps in (None, run.settings["eps"]) else {f"linf {format_size(eps)}"}
+    allowed = (set(), other_ball) if attack == "clean" else (other_ball,)
     candidates = []
     for key, record in run.attacks.items():
-        match = FIRST.match(key)
-        if _is_attack(match["attack"], attack, detail):
+        name, settings, whole = _parsed(key)
+        if settings in allowed and _is_attack(name, attack, detail):
             found = record.get(detail) if detail.startswith("knn-") else record
             if found is not None:
-                candidates.append((match["count"] is None, found["num_examples"], found))
+                candidates.append((whole, found["num_examples"], found))
     whole, _, found = max(candidates, key=lambda candidate: candidate[:2], default=(None,) * 3)
     return None if found is None else (whole, found)
 

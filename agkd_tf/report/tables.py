@@ -1,10 +1,12 @@
 """The supplement's tables, filled from runs: measured, published, difference."""
 
 import dataclasses
+import pathlib
 import shlex
 
 import pandas
 
+from agkd_tf.perturbation_size import format_size
 from agkd_tf.report.published import PublishedRow
 from agkd_tf.report.runs import Measurement, attack_names, cost, measurement
 
@@ -40,14 +42,14 @@ def filled_table(table, groups):
     shown = [group for _, matching in rows for group in matching]
     for title, group in zip(_titles(groups), groups, strict=True):
         wanted = table.also is not None and group not in shown and _matches(group[0].settings, table.also)
-        if wanted and any(_cell(group, column) is not None for column in table.columns):
+        if wanted and any(_cell(group, column, table.eps) is not None for column in table.columns):
             rows.append((PublishedRow(title, {}, "", {}), [group]))
     for row, matching in rows:
         for group in matching or [[]]:
             title = row.title if len(matching) < 2 else f"{row.title} ({group[0].path})"
-            cells = {column: _cell(group, column) for column in table.columns}
+            cells = {column: _cell(group, column, table.eps) for column in table.columns}
             empty = [column for column, cell in cells.items() if cell is None]
-            missing += [f"{title}: {command}" for command in _commands(group, row.recipe, empty)]
+            missing += [f"{title}: {command}" for command in _commands(table, group, row.recipe, empty)]
             if group:
                 notes.append(f"{title}: {measured_on(group)}")
             for source in _sources(row.figures):
@@ -107,9 +109,9 @@ def _matches(settings, match):
     return all(settings.get(name) == value for name, value in match.items())
 
 
-def _cell(group, column):
+def _cell(group, column, eps):
     """Returns a `Measurement`, a number for a column of costs, or None."""
-    return cost(group, column.partition(" ")[2]) if _is_cost(column) else measurement(group, column)
+    return cost(group, column.partition(" ")[2]) if _is_cost(column) else measurement(group, column, eps=eps)
 
 
 def _sources(figures):
@@ -126,23 +128,32 @@ def _is_cost(column):
     return column.startswith("cost ")
 
 
-def _commands(group, recipe, columns):
+def _commands(table, group, recipe, columns):
     """Returns the commands that would fill columns of a row: of its runs, or of its recipe where there are none."""
     origin = shlex.quote(group[0].path) if group else recipe
-    evaluated = next((shlex.quote(run.path) for run in group if run.attacks), None)
+    workdir = next((run.path for run in group if run.attacks), None)
     attacks, commands = {}, []
     for column in columns:
         kind, _, name = column.partition(" ")
         if not _is_cost(column):
-            attacks[f"transfer:runs/{name}" if kind == "transfer" else kind] = None
-    if attacks and evaluated is None:
-        commands.append(f"python -m tools.train --flagfile={recipe or origin + '/flags.txt'} --workdir=runs/...")
-    elif attacks:
-        knn = " --knn" if any(" knn-" in column for column in columns) else ""
-        commands.append(f"python -m tools.evaluate --workdir={evaluated} --attacks={','.join(attacks)}{knn}")
+            attacks[f"transfer:{_workdir(table, name)}" if kind == "transfer" else kind] = None
+    if attacks and workdir is None:
+        workdir = _workdir(table, pathlib.PurePath(recipe).stem if recipe else pathlib.PurePath(group[0].path).name)
+        commands.append(f"python -m tools.train --flagfile={recipe or origin + '/flags.txt'} --workdir={workdir}")
+    if attacks:
+        more = "" if table.eps is None else f" --eps={format_size(table.eps)}"
+        more += " --knn" if any(" knn-" in column for column in columns) else ""
+        listed = shlex.quote(",".join(attacks))
+        commands.append(f"python -m tools.evaluate --workdir={shlex.quote(workdir)} --attacks={listed}{more}")
     if any(map(_is_cost, columns)):
         commands.append(f"python -m tools.benchmark training {origin} --output=runs/cost")
     return commands
+
+
+def _workdir(table, name):
+    """Returns the folder of a run that one of the table's recipes has, or a neighbor of theirs."""
+    recipes = pathlib.PurePath(table.rows[0].recipe).parent.name
+    return f"runs/{recipes}/{name}"
 
 
 def _text(source, measured, published):

@@ -74,13 +74,17 @@ def test_cells_are_measured_published_and_their_difference():
         "90.00",
         "25.00",
     ]
-    assert filled.missing == ["ALP: python -m tools.train --flagfile=flags/cifar10/alp.flags --workdir=runs/..."]
+    assert filled.missing == [
+        "ALP: python -m tools.train --flagfile=flags/cifar10/alp.flags --workdir=runs/cifar10/alp",
+        "ALP: python -m tools.evaluate --workdir=runs/cifar10/alp "
+        "--attacks=clean,pgd-20,transfer:runs/cifar10/source_wrn --knn",
+    ]
     assert filled.notes == ["AT: wrn-28-10, cifar10, all training images, 200 epochs, batch 128, seed 0, a chip"]
 
 
 def test_an_empty_cell_names_the_command_that_fills_it():
     (line,) = (line for line in filled_table(TABLE, [[run()]]).missing if line.startswith("AT"))
-    assert line.endswith("--workdir=runs/at --attacks=pgd-20,clean,transfer:runs/source_wrn --knn")
+    assert line.endswith("--workdir=runs/at --attacks=pgd-20,clean,transfer:runs/cifar10/source_wrn --knn")
 
 
 def test_a_command_is_safe_to_paste():
@@ -118,6 +122,25 @@ def test_the_result_on_all_images_counts_else_the_one_on_most():
     assert frame.loc["at", "fgsm"].endswith("first 100)")
 
 
+def test_a_table_of_one_eps_takes_the_results_at_that_eps_and_asks_for_them():
+    (table,) = (table for table in TABLES if table.number == "5")
+    title, own = "AGKD-BML, eps 4/255", {"clean": result(0.5), "pgd-20": result(0.9), "cw-20 [linf 8/255]": result(0.6)}
+    at_8 = {"transfer:runs/cifar10/source_wrn [linf 8/255, first 400]": result(0.8), "pgd-20 [linf 8/255]": result(0.7)}
+    settings = {"mart": False, "attack_steps": 2, "eps": 4 / 255}
+    attacks = own | {"pgd-20 [linf 2/255]": result(0.95), "pgd-20 [validation, linf 8/255]": result(0.2)}
+    filled = filled_table(table, [[run("four", attacks, defense="agkd_bml", hyperparameters=settings)]])
+    assert [text[:5] for text in filled.frame.loc[(title, "measured")]] == ["50.00", "", "60.00", "", ""]
+    assert (
+        f"{title}: python -m tools.evaluate --workdir=runs/four --attacks=pgd-20,transfer:runs/cifar10/source_vgg16,"
+        "transfer:runs/cifar10/source_wrn --eps=8/255" in filled.missing
+    )
+    filled = filled_table(table, [[run("four", attacks | at_8, defense="agkd_bml", hyperparameters=settings)]])
+    assert [text[:5] for text in filled.frame.loc[(title, "measured")]] == ["50.00", "70.00", "60.00", "", "80.00"]
+    # A run that was trained at the table's eps has it in no name.
+    eight = run("eight", {"pgd-20": result(0.4)}, defense="agkd_bml", hyperparameters=settings | {"eps": 8 / 255})
+    assert filled_table(table, [[eight]]).frame.loc[("eight", "measured"), "PGD"].startswith("40.00")
+
+
 COST = {"seconds_per_epoch": 12.345, "epochs": 200, "environment": {"processor": "a clock", "cores": 2}}
 COSTS = {"cost attack_steps": "steps", "cost epochs": "epochs", "cost seconds_per_epoch": "s/epoch", "clean": "clean"}
 
@@ -140,12 +163,15 @@ def test_costs_stand_beside_published_ones_without_a_difference():
 
 def test_what_costs_are_missing_is_measured_and_what_was_never_trained_is_trained():
     table = dataclasses.replace(TABLE, columns=COSTS, rows=TABLE.rows[:1])
-    train = "AT: python -m tools.train --flagfile=flags/cifar10/at.flags --workdir=runs/..."
+    train = [
+        "AT: python -m tools.train --flagfile=flags/cifar10/at.flags --workdir=runs/cifar10/at",
+        "AT: python -m tools.evaluate --workdir=runs/cifar10/at --attacks=clean",
+    ]
     measure = "AT: python -m tools.benchmark training {} --output=runs/cost"
-    assert filled_table(table, []).missing == [train, measure.format("flags/cifar10/at.flags")]
+    assert filled_table(table, []).missing == [*train, measure.format("flags/cifar10/at.flags")]
     assert filled_table(table, [[run()]]).missing == [measure.format("runs/at")]
     timed = dataclasses.replace(run("cost/at"), attacks={}, cost=COST)
-    assert filled_table(table, [[timed]]).missing == [train]
+    assert filled_table(table, [[timed]]).missing == train
     row = dataclasses.replace(TABLE.rows[0], figures={"cost attack_steps": 7})
     costs_alone = dataclasses.replace(table, columns=dict(list(COSTS.items())[:3]), rows=(row,), also={})
     other = dataclasses.replace(run("cost/other", defense="undefended"), attacks={}, cost=COST)
