@@ -16,6 +16,7 @@ from agkd_tf.distribution import DISTRIBUTIONS
 from agkd_tf.errors import InputError, check_eps, check_range
 from agkd_tf.files import write_text
 from agkd_tf.models import MODEL_NAMES
+from agkd_tf.perturbation_size import format_size, parse_size
 from agkd_tf.training import Recipe, default_hyperparameters
 from agkd_tf.training.checkpoints import SELECT_BEST
 from agkd_tf.training.recipe import PRECISIONS
@@ -40,11 +41,7 @@ class PixelParser(flags.ArgumentParser):
     def parse(self, argument):
         if isinstance(argument, float):
             return argument
-        try:
-            numerator, _, denominator = str(argument).partition("/")
-            value = float(numerator) / float(denominator or 1)
-        except (ValueError, ZeroDivisionError):
-            raise ValueError(f"must be {self.syntactic_help}") from None
+        value = parse_size(str(argument))
         return check_eps("eps", value) if self._bounded else check_range("eps", value, 0.0, sys.float_info.max)
 
     def flag_type(self):
@@ -55,13 +52,7 @@ class PixelSerializer(flags.ArgumentSerializer):
     """Writes a perturbation size as a fraction of 255 where it is a whole one."""
 
     def serialize(self, value):
-        return pixels(value)
-
-
-def pixels(value):
-    """Returns a perturbation size as text: a fraction of 255 where it is a whole one."""
-    whole = round(value * 255)
-    return f"{whole}/255" if whole / 255 == value else repr(value)
+        return format_size(value)
 
 
 def define_pixels(name, default, text, flag_values, *, bounded=True):
@@ -211,6 +202,16 @@ def define_recipe(flag_values=flags.FLAGS):
     choice("target", TARGETS, "bilateral: class that is attacked towards")
     boolean("label_adversary", "bilateral: perturb the labels too")
     number("label_ratio", "bilateral: how many times the true class outweighs the largest other in the label.", 1.0)
+    number(
+        "label_gap",
+        f"bilateral: how far the class confused most stays from no mass in the label; {DEFAULT} if not given.",
+        1e-6,
+    )
+    number("transport_regularization", f"feature_scatter: Sinkhorn's entropy weight; {DEFAULT} if not given.", 1e-6)
+    integer("transport_iterations", f"feature_scatter: Sinkhorn's iterations at most; {DEFAULT} if not given.", 1)
+    number("transport_threshold", f"feature_scatter: where the iterations end; {DEFAULT} if not given.")
+    boolean("targeted", "bml, agkd, agkd_bml: attack towards the most confusing class, not only away from the true one")
+    boolean("backward_adversary", "bml, agkd, agkd_bml: attack a second image in the opposite direction, too")
     number("eps_increment", f"cat: by how much an image's eps grows; {DEFAULT} if not given.", high=1.0)
     number("smoothing_scale", f"cat: label smoothing per unit of an image's eps; {DEFAULT} if not given.")
     number("hinge_weight", f"cat_mix: weight of the hinge; {DEFAULT} if not given.")

@@ -17,6 +17,7 @@ import numpy as np
 from absl import flags
 
 from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
+from agkd_tf.analysis.nearest_neighbors import METRICS
 from agkd_tf.attacks import NORMS, Attack, TransferAttack, parse_attack, pgd_attack
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import load_dataset
@@ -36,6 +37,7 @@ from agkd_tf.evaluation import (
     wilson_interval,
 )
 from agkd_tf.monitoring import write_eps_curve
+from agkd_tf.perturbation_size import format_size
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import attack_progress, say
@@ -67,6 +69,7 @@ flags.DEFINE_bool("audit", False, "Look for the signs of masked gradients, too."
 flags.DEFINE_integer("audit_examples", 200, "First so many images of the split to audit on.", 20)
 flags.DEFINE_bool("knn", False, "Classify by nearest training images too; their adversaries are saved.")
 flags.DEFINE_integer("neighbors", NEIGHBORS, "Nearest training images that vote under --knn.", 1)
+flags.DEFINE_enum("neighbors_metric", METRICS[0], METRICS, "What makes neighbors of two embeddings.")
 flags.DEFINE_list("eps_sweep", [], "Sizes of the ball to draw a curve over, separated by commas: 0,2/255,4/255,...")
 flags.DEFINE_string("sweep_attack", "pgd-20", "Attack of the curve.")
 _flags.define_jit_compile()
@@ -124,7 +127,7 @@ def _run():
             record.forget(key)
     for key, attack in keys.items():
         _evaluate(subject, examples, record, key, attack)
-    title = f"{subject.path}: {data['dataset']} {FLAGS.split}, {FLAGS.norm} eps {_flags.pixels(eps)}, seed {FLAGS.seed}"
+    title = f"{subject.path}: {data['dataset']} {FLAGS.split}, {FLAGS.norm} eps {format_size(eps)}, seed {FLAGS.seed}"
     results = {attack.name: record.results[key] for key, attack in keys.items()}
     if keys:
         # Over all that is recorded of these images at this eps, not only over this command's attacks.
@@ -207,6 +210,7 @@ def _verify(subject, examples, record, key, eps):
 
 def _nearest_neighbors(subject, training, examples, record, keys):
     name, reference, results = f"knn-{FLAGS.neighbors}", None, {}
+    name += "" if FLAGS.neighbors_metric == "cosine" else f"-{FLAGS.neighbors_metric}"
     for key in keys:
         if name not in record.results[key]:
             if reference is None:
@@ -214,7 +218,8 @@ def _nearest_neighbors(subject, training, examples, record, keys):
                 reference = embed(subject.classifier, training.images, batch_size=FLAGS.batch_size)
             adversaries = open_adversaries(_adversaries_path(record, key), record.described(key))
             embeddings = embed(subject.classifier, adversaries, batch_size=FLAGS.batch_size)
-            classes = nearest_neighbor_classes(reference, training.labels, embeddings, neighbors=FLAGS.neighbors)
+            settings = {"neighbors": FLAGS.neighbors, "metric": FLAGS.neighbors_metric}
+            classes = nearest_neighbor_classes(reference, training.labels, embeddings, **settings)
             correct = np.count_nonzero(classes == examples.labels)
             found = {"accuracy": correct / len(examples), "num_examples": len(examples)}
             found |= {"confidence_interval_95": wilson_interval(correct, len(examples))}
@@ -236,7 +241,7 @@ def _sweep(subject, examples, record, attacks, suffix):
     picture = record.path.with_name(f"{record.path.stem}_{re.sub('[^a-zA-Z0-9.-]+', '_', name).strip('_')}")
     folder = Workdir(FLAGS.workdir).tensorboard / "evaluation" if FLAGS.workdir else None
     pictures = write_eps_curve(picture, points, attack=FLAGS.sweep_attack, norm=FLAGS.norm, folder=folder)
-    curve = ", ".join(f"{_flags.pixels(size)}: {100 * accuracy:.1f}" for size, accuracy, _ in points)
+    curve = ", ".join(f"{format_size(size)}: {100 * accuracy:.1f}" for size, accuracy, _ in points)
     say(f"\n{FLAGS.sweep_attack}, accuracy in % by {FLAGS.norm} eps: {curve}")
     say(f"Drawn in {' and '.join(map(str, pictures))}")
 
@@ -285,7 +290,7 @@ def _suffix(eps, count, whole):
     """Returns what tells results of one name apart: the settings that differ from the run's own."""
     settings = [] if FLAGS.split == "test" else [FLAGS.split]
     if eps is not None:
-        settings.append(f"{FLAGS.norm} {_flags.pixels(eps)}")
+        settings.append(f"{FLAGS.norm} {format_size(eps)}")
     if FLAGS.seed:
         settings.append(f"seed {FLAGS.seed}")
     if count != whole:

@@ -37,6 +37,7 @@ from agkd_tf.monitoring import (
     tsne_figure,
     write_projector,
 )
+from agkd_tf.perturbation_size import format_size
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import attack_progress, counting, say
@@ -109,7 +110,7 @@ def _attention():
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else workdir.figures
     name = f"attention_{FLAGS.attention}_{FLAGS.attack}"
     _write(figure, folder / name, workdir.tensorboard / "figures")
-    say(f"Images {', '.join(map(str, places))} of {dataset.name} {FLAGS.split}, l_inf eps {_flags.pixels(eps)}")
+    say(f"Images {', '.join(map(str, places))} of {dataset.name} {FLAGS.split}, l_inf eps {format_size(eps)}")
     shift = attention_shift(
         subject.classifier,
         looked_at,
@@ -167,7 +168,7 @@ def _tsne():
     settings = _settings(dataset, eps, len(examples)) | {"neighbors": FLAGS.neighbors}
     numbers = {title: separation._asdict() for title, separation in separations.items()}
     write_text(folder / f"tsne_{FLAGS.attack}.json", json.dumps(settings | {"models": numbers}, indent=2) + "\n")
-    say(f"\n{len(examples)} {FLAGS.split} images, l_inf eps {_flags.pixels(eps)}, mean and 95 % interval")
+    say(f"\n{len(examples)} {FLAGS.split} images, l_inf eps {format_size(eps)}, mean and 95 % interval")
     say(separation_table(separations, neighbors=FLAGS.neighbors, attack=FLAGS.attack))
     say(f"\nTo turn the embeddings: tensorboard --logdir={folder / 'tensorboard'}, Projector")
 

@@ -4,41 +4,45 @@ import numpy as np
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from agkd_tf.errors import check_range
+from agkd_tf.errors import check_choice, check_range
 
 NEIGHBORS = 50
+METRICS = ("cosine", "euclidean")
 
 
-def nearest_neighbor_classes(reference, reference_labels, embeddings, *, neighbors=NEIGHBORS):
+def nearest_neighbor_classes(reference, reference_labels, embeddings, *, neighbors=NEIGHBORS, metric="cosine"):
     """Returns the classes that the nearest clean training images vote for.
 
-    Embeddings are compared by cosine similarity. The majority wins; between classes with as many votes,
-    the greater sum of similarities does.
+    The majority wins; between classes with as many votes, the greater sum of similarities does.
 
     Args:
         reference: float32 [M, K], embeddings of clean training images without augmentation.
         reference_labels: int [M].
         embeddings: float32 [N, K], of the images to classify.
         neighbors: k, at most M.
+        metric: "cosine", with similarity 1 + cosine, or "euclidean", with similarity 1 / (1 + distance).
 
     Returns:
         int [N].
 
     Raises:
-        InputError: if k is not in [1, M].
+        InputError: if k is not in [1, M], or for an unknown metric.
 
     Source: AGKD-BML's supplement, Table 6, with k = 50; cosine similarity (as SML's t-SNE), the clean
     training set as the reference and the rule for ties are choices here.
     """
     check_range("neighbors", neighbors, 1, len(reference))
+    if check_choice("metric", metric, METRICS) == "cosine":
+        reference, embeddings = normalize(reference), normalize(embeddings)
 
     def votes(distances):
-        # 1 + cosine is 2 - d^2 / 2 for unit vectors; all of these together weigh at most half a vote.
-        return 1.0 + (2.0 - distances**2 / 2.0) / (4.0 * neighbors)
+        # For unit vectors 1 + cosine is 2 - d^2 / 2. All similarities together weigh at most half a vote.
+        similarities = 2.0 - distances**2 / 2.0 if metric == "cosine" else 2.0 / (1.0 + distances)
+        return 1.0 + similarities / (4.0 * neighbors)
 
     search = KNeighborsClassifier(neighbors, weights=votes, algorithm="brute")
-    search.fit(normalize(reference), reference_labels)
-    return search.predict(normalize(embeddings)).astype(np.int32)
+    search.fit(reference, reference_labels)
+    return search.predict(embeddings).astype(np.int32)
 
 
 def neighbor_purity(reference, reference_labels, embeddings, labels, *, own, neighbors=NEIGHBORS):

@@ -9,6 +9,7 @@ from agkd_tf.attacks import auto_attack
 from agkd_tf.attacks.gradient_attack import NORMS, TARGETS, GradientAttack
 from agkd_tf.attacks.part import Part
 from agkd_tf.errors import InputError, check_choice, check_eps, check_range
+from agkd_tf.perturbation_size import parse_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +47,12 @@ class Attack:
 
 
 # Name -> (objective, steps or None for `-K`, step size as a share of eps, random start, momentum).
-# 2/255 at eps 8/255, the published step of PGD and CW, is a quarter of eps.
+# 2/255 at eps 8/255, the published step of PGD and CW, is a quarter of eps. The step of BIM and MIM is not published,
+# nor whether FGSM starts at random: hence `~SIZE` and `fgsm-rs`.
 GRADIENT_ATTACKS = {
     "clean": ("cross_entropy", 0, 0.0, False, None),
     "fgsm": ("cross_entropy", 1, 1.0, False, None),
+    "fgsm-rs": ("cross_entropy", 1, 1.0, True, None),
     "bim": ("cross_entropy", None, 0.25, False, None),
     "pgd": ("cross_entropy", None, 0.25, True, None),
     "cw": ("margin", None, 0.25, True, None),
@@ -64,10 +67,10 @@ ENSEMBLES = {
     "fab-t": auto_attack.fab_t,
     "square": auto_attack.square,
 }
-ATTACK_NAMES = ("clean", "fgsm", "bim-K", "pgd-K", "cw-K", "mim-K", *ENSEMBLES)
+ATTACK_NAMES = ("clean", "fgsm", "fgsm-rs", "bim-K", "pgd-K", "cw-K", "mim-K", *ENSEMBLES)
 GRAMMAR = (
-    f"{', '.join(ATTACK_NAMES)}, with K steps; xR after a name for R restarts (pgd-20x5), "
-    f"@TARGET for a targeted form, of {', '.join(TARGETS)} (pgd-20@mc)"
+    f"{', '.join(ATTACK_NAMES)}, with K steps; ~SIZE after a name for steps of that size (pgd-20~1/255), "
+    f"xR for R restarts (pgd-20x5), @TARGET for a targeted form, of {', '.join(TARGETS)} (pgd-20@mc)"
 )
 
 
@@ -81,8 +84,8 @@ def parse_attack(name, *, eps, norm="linf", num_classes=None):
         num_classes: number of classes; needed by autoattack, apgd-dlr, apgd-t and fab-t.
 
     Raises:
-        InputError: for an unknown name, a missing or needless number of steps, restarts of an attack
-            without a random start, or an `eps` out of range.
+        InputError: for an unknown name, a missing or needless number of steps, a step of size 0, restarts of an
+            attack without a random start, or an `eps` out of range.
     """
     check_choice("norm", norm, list(NORMS))
     if norm == "linf":
@@ -93,19 +96,21 @@ def parse_attack(name, *, eps, norm="linf", num_classes=None):
         # What is misclassified without any perturbation is not attacked.
         (clean,) = parse_attack("clean", eps=eps, norm=norm).parts
         return Attack(name, (clean, *ENSEMBLES[name](eps, norm, num_classes=num_classes)))
-    match = re.fullmatch(r"([a-z]+)(?:-([1-9][0-9]*))?(?:x([1-9][0-9]*))?(?:@([a-z]+))?", name)
-    kind, given, restarts, target = match.groups() if match else (None,) * 4
+    match = re.fullmatch(r"(fgsm-rs|[a-z]+)(?:-([1-9][0-9]*))?(?:~([0-9./]+))?(?:x([1-9][0-9]*))?(?:@([a-z]+))?", name)
+    kind, given, size, restarts, target = match.groups() if match else (None,) * 5
     if kind in GRADIENT_ATTACKS and target in (None, *TARGETS):
         objective, steps, share, random_start, momentum = GRADIENT_ATTACKS[kind]
-        idle = (restarts and not random_start) or (target and kind == "clean")
+        idle = (restarts and not random_start) or ((target or size) and kind == "clean")
         if (steps is None) == (given is not None) and not idle:
             steps = int(given) if steps is None else steps
-            base = kind + (f"-{given}" if given else "") + (f"@{target}" if target else "")
+            step_size = share * eps if size is None else _step_size(name, size)
+            base = kind + (f"-{given}" if given else "") + (f"~{size}" if size else "")
+            base += f"@{target}" if target else ""
             part = GradientAttack(
                 base,
                 objective,
                 eps if steps else 0.0,
-                share * eps,
+                step_size,
                 steps,
                 random_start,
                 norm,
@@ -115,3 +120,13 @@ def parse_attack(name, *, eps, norm="linf", num_classes=None):
             )
             return Attack(name, (part,))
     raise InputError(f"`attacks` must be of {GRAMMAR}. Received: {name!r}")
+
+
+def _step_size(name, text):
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise InputError(f"`attacks`: the step's size in {name!r} {error}") from error
+    if size == 0:
+        raise InputError(f"`attacks`: the step's size in {name!r} must be greater than 0")
+    return size

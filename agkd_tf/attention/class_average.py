@@ -26,3 +26,9 @@ def class_average_map(features, kernel):
     batch = tf.shape(features)[0]
     each = normalize_map(tf.reshape(maps, [batch * classes, height, width]))
     return normalize_map(tf.reduce_mean(tf.reshape(each, [batch, classes, height, width]), axis=1))
+
+
+def mean_class_map(features, kernel):
+    """Returns N(sum_k mean_c W[k, c] F_k), the average of the classes' maps as they are; see `class_average_map`."""
+    weights = tf.stop_gradient(tf.reduce_mean(tf.cast(kernel, tf.float32), axis=1))
+    return normalize_map(tf.einsum("bhwk,k->bhw", tf.cast(features, tf.float32), weights))

@@ -3,11 +3,14 @@
 import dataclasses
 from collections.abc import Callable
 
+import tensorflow as tf
+
 from agkd_tf.attacks import most_confusing_class
-from agkd_tf.attention.class_average import class_average_map
+from agkd_tf.attention.class_average import class_average_map, mean_class_map
 from agkd_tf.attention.class_irrelevant import class_irrelevant_map
-from agkd_tf.attention.grad_cam import class_activation_map
+from agkd_tf.attention.grad_cam import grad_cam
 from agkd_tf.attention.normalization import normalize_map
+from agkd_tf.models import Classifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,25 +22,39 @@ class AttentionMap:
             [B, h, w] in [0, 1].
         choose: callable (student's logits of the adversaries [B, n], their true labels [B]) -> int32
             [B], the classes that `draw` is given for both networks.
-        class_relevant: whether `draw` reads the classifier's last dense layer.
+        check: callable (`Classifier`), which refuses one that `draw` cannot read.
     """
 
     draw: Callable
     choose: Callable = lambda logits, labels: labels
-    class_relevant: bool = True
+    check: Callable = lambda classifier: None
 
 
 def _grad_cam(features, classifier, classes):
-    return normalize_map(class_activation_map(features, classifier.head_kernel, classes))
+    return normalize_map(grad_cam(features, classifier.head, classes))
 
 
-# Class-relevant maps of the true class, or of the class that the student falsely sees in the adversary:
-# its top class but the true one. Source: AGKD-BML's supplement, section 3.
+def _top_class(logits, labels):
+    return tf.argmax(logits, axis=1, output_type=tf.int32)
+
+
+# Class-irrelevant maps: the paper's, and the average of all classes' maps, each normalised first or not. Class-relevant
+# ones: of the true class; of the class that the student falsely sees in the adversary, its top class but the true one;
+# and of its top class whatever that is. Source: AGKD-BML's supplement, section 3, which names four and leaves open what
+# is averaged and what the false class of an adversary is that does not fool: hence the two variants.
 ATTENTION_MAPS = {
-    "agkd": AttentionMap(lambda features, classifier, classes: class_irrelevant_map(features), class_relevant=False),
-    "cam_avg": AttentionMap(lambda features, classifier, classes: class_average_map(features, classifier.head_kernel)),
-    "gradcam_orig": AttentionMap(_grad_cam),
-    "gradcam_false": AttentionMap(_grad_cam, choose=most_confusing_class),
+    "agkd": AttentionMap(lambda features, classifier, classes: class_irrelevant_map(features)),
+    "cam_avg": AttentionMap(
+        lambda features, classifier, classes: class_average_map(features, classifier.head_kernel),
+        check=Classifier.check_pooled_dense,
+    ),
+    "cam_avg_raw": AttentionMap(
+        lambda features, classifier, classes: mean_class_map(features, classifier.head_kernel),
+        check=Classifier.check_pooled_dense,
+    ),
+    "gradcam_orig": AttentionMap(_grad_cam, check=Classifier.check_head),
+    "gradcam_false": AttentionMap(_grad_cam, choose=most_confusing_class, check=Classifier.check_head),
+    "gradcam_top": AttentionMap(_grad_cam, choose=_top_class, check=Classifier.check_head),
 }
 
 

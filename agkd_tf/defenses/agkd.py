@@ -21,7 +21,8 @@ class AGKD(Bidirectional):
     Args:
         student: as `Defense`.
         teacher: classifier trained on clean images, with a feature map of the student's height and
-            width; frozen. None for a frozen copy of the student as it is given.
+            width; frozen. None for a frozen copy of the student as it is given. Its layers, too, are found by
+            `layer_names` where it has layers of these names.
         attention_weight: of the formula.
         attention: the map that is distilled, a name of `agkd_tf.attention.ATTENTION_MAPS`.
         **kwargs: as `Bidirectional`.
@@ -30,8 +31,8 @@ class AGKD(Bidirectional):
         InputError: for values out of range, a teacher that does not fit or is the student itself, or a
             head that class-relevant maps cannot read.
 
-    Source: Wang et al., AGKD-BML, ICCV 2021; the variants: its supplement, Table 3. That the backward
-    adversary stays in the batch here is not settled by the sources.
+    Source: Wang et al., AGKD-BML, ICCV 2021; the variants: its supplement, Table 3. Whether the backward
+    adversary stays in the batch without the metric loss is not settled by the sources: `backward_adversary`.
     """
 
     starts_from_teacher = True
@@ -39,13 +40,14 @@ class AGKD(Bidirectional):
     def __init__(self, student, teacher=None, *, attention_weight=1.0, attention="agkd", **kwargs):
         super().__init__(student, **kwargs)
         self.teacher = _frozen(student if teacher is None else teacher, copy=teacher is None)
-        self.guide = Classifier(self.teacher)
+        here = {layer.name for layer in self.teacher.layers}
+        names = self.classifier.layer_names.items()
+        self.guide = Classifier(self.teacher, **{part: name for part, name in names if name in here})
         _check_pair(self.classifier, self.guide)
         self.attention_weight = check_range("attention_weight", attention_weight, 0.0)
         self.attention = check_choice("attention", attention, sorted(ATTENTION_MAPS))
-        if ATTENTION_MAPS[attention].class_relevant:
-            for network in (self.classifier, self.guide):
-                network.check_head()
+        for network in (self.classifier, self.guide):
+            ATTENTION_MAPS[attention].check(network)
 
     @property
     def term_weights(self):
@@ -53,21 +55,22 @@ class AGKD(Bidirectional):
 
     def craft(self, clean, labels, seed):
         crafted = super().craft(clean, labels, seed)
-        taught = self.guide(tf.concat([clean, crafted["other"]], 0)).features
+        taught = self.guide(tf.concat([clean, crafted["other"]], 0) if self.backward_adversary else clean).features
         return crafted | {"teacher_features": taught}
 
     def joint_terms(self, joint, crafted, labels):
-        logits, features = (
-            tf.concat([getattr(joint.forward, name), getattr(joint.backward, name)], 0)
-            for name in ("logits", "features")
-        )
-        true = tf.concat([labels, crafted["confusing"]], 0)
+        logits, features, true = joint.forward.logits, joint.forward.features, labels
+        if self.backward_adversary:
+            logits = tf.concat([logits, joint.backward.logits], 0)
+            features = tf.concat([features, joint.backward.features], 0)
+            true = tf.concat([true, crafted["confusing"]], 0)
         attention_map = ATTENTION_MAPS[self.attention]
         classes = attention_map.choose(logits, true)
         student_maps = attention_map.draw(features, self.classifier, classes)
         teacher_maps = attention_map.draw(crafted["teacher_features"], self.guide, classes)
         # The mean over both halves, times 2, is the sum of the two means.
-        attention = 2.0 * attention_distillation(student_maps, teacher_maps)
+        halves = 2.0 if self.backward_adversary else 1.0
+        attention = halves * attention_distillation(student_maps, teacher_maps)
         return super().joint_terms(joint, crafted, labels) | {"attention": attention}
 
     def get_config(self):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from agkd_tf.attacks import most_confusing_class
-from agkd_tf.attacks.objectives import targeted_cross_entropy
+from agkd_tf.attacks.objectives import cross_entropy, targeted_cross_entropy
 from agkd_tf.data.augmentation import augment
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
 from agkd_tf.errors import InputError, check_range
@@ -15,11 +15,11 @@ from agkd_tf.randomness import named_seed
 
 
 class Joint(NamedTuple):
-    """The three parts of the joint pass, each the student's `Outputs` in training mode."""
+    """The parts of the joint pass, each the student's `Outputs` in training mode; `backward` may be left out."""
 
     forward: Outputs
     clean: Outputs
-    backward: Outputs
+    backward: Outputs | None = None
 
 
 class Bidirectional(AdversarialDefense):
@@ -42,16 +42,31 @@ class Bidirectional(AdversarialDefense):
         label_smoothing: s.
         mart: whether the two MART terms are added.
         mart_beta: beta of the formula.
+        targeted: whether the forward adversary approaches c, as in the released code, or only leaves y.
+        backward_adversary: whether there is a backward adversary; without it one pass sees [x', x] alone.
         **kwargs: as `AdversarialDefense`.
     """
 
     training_images = 3
 
-    def __init__(self, student, *, pool=None, attack_steps=2, label_smoothing=0.5, mart=False, mart_beta=6.0, **kwargs):
+    def __init__(
+        self,
+        student,
+        *,
+        pool=None,
+        attack_steps=2,
+        label_smoothing=0.5,
+        mart=False,
+        mart_beta=6.0,
+        targeted=True,
+        backward_adversary=True,
+        **kwargs,
+    ):
         super().__init__(student, attack_steps=attack_steps, **kwargs)
         self.pool = pool
         self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
         self.mart, self.mart_beta = mart, check_range("mart_beta", mart_beta, 0.0)
+        self.targeted, self.backward_adversary = targeted, backward_adversary
 
     @property
     def term_weights(self):
@@ -72,17 +87,24 @@ class Bidirectional(AdversarialDefense):
         if self.pool is None:
             raise InputError(f"{type(self).__name__} needs `pool`, a ClassPool of the training images, to train")
         confusing = most_confusing_class(self.classifier.logits(clean), labels)
+        ascended, classes = (targeted_cross_entropy, confusing) if self.targeted else (cross_entropy, labels)
+        if not self.backward_adversary:
+            forward = self.perturb(clean, lambda logits: ascended(logits, classes), seed)
+            return {"forward": forward, "clean": clean, "confusing": confusing}
         other = self.pool.sample(confusing, named_seed(seed, "pool"))
         other = augment(self.augmentation, other, named_seed(seed, "pool_augmentation"))
-        both, targets = tf.concat([clean, other], 0), tf.concat([confusing, labels], 0)
-        adv = self.perturb(both, lambda logits: targeted_cross_entropy(logits, targets), seed, batches=2)
-        forward, backward = tf.split(adv, 2)
+
+        def objective(logits):
+            ahead, back = tf.split(logits, 2)
+            return tf.concat([ascended(ahead, classes), targeted_cross_entropy(back, labels)], 0)
+
+        forward, backward = tf.split(self.perturb(tf.concat([clean, other], 0), objective, seed, batches=2), 2)
         return {"forward": forward, "clean": clean, "backward": backward, "other": other, "confusing": confusing}
 
     def loss_terms(self, crafted, labels):
-        images = tf.concat([crafted["forward"], crafted["clean"], crafted["backward"]], 0)
-        outputs = self.classifier(images, training=True)
-        joint = Joint(*(Outputs(*parts) for parts in zip(*(tf.split(tensor, 3) for tensor in outputs), strict=True)))
+        parts = [crafted[name] for name in Joint._fields if name in crafted]
+        outputs = [tf.split(tensor, len(parts)) for tensor in self.classifier(tf.concat(parts, 0), training=True)]
+        joint = Joint(*(Outputs(*part) for part in zip(*outputs, strict=True)))
         logits = joint.forward.logits
         terms = {"cross_entropy": smoothed_cross_entropy(logits, labels, self.label_smoothing)}
         if self.mart:
@@ -96,4 +118,6 @@ class Bidirectional(AdversarialDefense):
             "label_smoothing": self.label_smoothing,
             "mart": self.mart,
             "mart_beta": self.mart_beta,
+            "targeted": self.targeted,
+            "backward_adversary": self.backward_adversary,
         }

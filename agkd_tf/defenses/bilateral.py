@@ -27,6 +27,7 @@ class Bilateral(AdversarialDefense):
             "random", any wrong one.
         label_adversary: whether labels are perturbed; otherwise q is the true class.
         label_ratio: how many times the true class outweighs the largest other in q.
+        label_gap: how far the class confused most stays from no mass in q.
         attack_steps: 1 in the paper, with a step of eps.
         **kwargs: as `AdversarialDefense`.
 
@@ -36,13 +37,24 @@ class Bilateral(AdversarialDefense):
     Source: Wang and Zhang, Bilateral Adversarial Training, ICCV 2019, and its released code.
     """
 
-    def __init__(self, student, *, target="mc", label_adversary=True, label_ratio=9.0, attack_steps=1, **kwargs):
+    def __init__(
+        self,
+        student,
+        *,
+        target="mc",
+        label_adversary=True,
+        label_ratio=9.0,
+        label_gap=0.01,
+        attack_steps=1,
+        **kwargs,
+    ):
         super().__init__(student, attack_steps=attack_steps, **kwargs)
         self.target = check_choice("target", target, TARGETS)
         if target in ("mosa", "mix"):
-            self.classifier.check_head()
+            self.classifier.check_pooled_dense()
         self.label_adversary = label_adversary
         self.label_ratio = check_range("label_ratio", label_ratio, 1.0)
+        self.label_gap = check_range("label_gap", label_gap, 1e-6)
 
     def choose_target(self, logits, labels, seed):
         """Returns the int32 [B] classes to attack towards, from logits [B, n] of the clean images."""
@@ -61,7 +73,7 @@ class Bilateral(AdversarialDefense):
         logits = self.classifier.logits(clean)
         targets = self.choose_target(logits, labels, seed)
         if self.label_adversary:
-            soft = adversarial_label(logits, labels, ratio=self.label_ratio)
+            soft = adversarial_label(logits, labels, ratio=self.label_ratio, gap=self.label_gap)
         else:
             soft = tf.one_hot(labels, self.classifier.num_classes)
         adv = self.perturb(clean, lambda scores: targeted_cross_entropy(scores, targets), seed)
@@ -77,4 +89,5 @@ class Bilateral(AdversarialDefense):
             "target": self.target,
             "label_adversary": self.label_adversary,
             "label_ratio": self.label_ratio,
+            "label_gap": self.label_gap,
         }

@@ -3,7 +3,7 @@
 import keras
 
 from agkd_tf.defenses.bidirectional import Bidirectional
-from agkd_tf.errors import check_range
+from agkd_tf.errors import InputError, check_range
 from agkd_tf.losses import angular_triplet, embedding_norm
 
 
@@ -23,6 +23,9 @@ class BML(Bidirectional):
         triplet_weight, margin, norm_weight: of the formula.
         **kwargs: as `Bidirectional`.
 
+    Raises:
+        InputError: for values out of range, or without the backward adversary.
+
     Source: Wang et al., AGKD-BML, ICCV 2021, and the constants of its released code.
     """
 
@@ -30,6 +33,8 @@ class BML(Bidirectional):
 
     def __init__(self, student, *, triplet_weight=2.0, margin=0.03, norm_weight=0.001, **kwargs):
         super().__init__(student, **kwargs)
+        if not self.backward_adversary:
+            raise InputError("`backward_adversary` of False would leave the metric loss without its negatives")
         self.triplet_weight = check_range("triplet_weight", triplet_weight, 0.0)
         self.margin = check_range("margin", margin, 0.0)
         self.norm_weight = check_range("norm_weight", norm_weight, 0.0)

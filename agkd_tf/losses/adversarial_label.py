@@ -2,11 +2,10 @@
 
 import tensorflow as tf
 
-GAP = 0.01  # gamma: how far the least likely class stays from no mass at all
 FLOOR = 1e-8
 
 
-def adversarial_label(clean_logits, labels, *, ratio=9.0):
+def adversarial_label(clean_logits, labels, *, ratio=9.0, gap=0.01):
     """Returns the label that hurts a network most, with the true class `ratio` times the largest other.
 
     With p the clean prediction, v_k = -log(p_k + 1e-8), and m, M the least and largest v_k over k != y:
@@ -21,6 +20,7 @@ def adversarial_label(clean_logits, labels, *, ratio=9.0):
         clean_logits: float32 [B, n], in inference mode.
         labels: int32 [B].
         ratio: beta; at least 1 keeps the true class the largest.
+        gap: gamma, greater than 0: how far the class confused most stays from no mass at all.
 
     Returns:
         float32 [B, n], without gradient.
@@ -32,7 +32,7 @@ def adversarial_label(clean_logits, labels, *, ratio=9.0):
     values = -tf.math.log(tf.nn.softmax(clean_logits) + FLOOR)
     least = tf.reduce_min(tf.where(own, values.dtype.max, values), axis=1, keepdims=True)
     largest = tf.reduce_max(tf.where(own, values.dtype.min, values), axis=1, keepdims=True)
-    shifted = tf.where(own, 0.0, values - least + GAP)
+    shifted = tf.where(own, 0.0, values - least + gap)
     total = tf.reduce_sum(shifted, axis=1, keepdims=True)
-    mass = 1.0 / (1.0 + ratio * (largest - least + GAP) / total)
+    mass = 1.0 / (1.0 + ratio * (largest - least + gap) / total)
     return tf.stop_gradient(tf.where(own, 1.0 - mass, mass * shifted / total))

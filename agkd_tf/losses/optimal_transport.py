@@ -4,7 +4,6 @@ import math
 
 import tensorflow as tf
 
-REGULARIZATION = 0.01
 FLOOR = 1e-6
 
 
@@ -18,7 +17,7 @@ def cosine_cost(a, b):
     return tf.nn.relu(1.0 - tf.matmul(a, b, transpose_b=True))
 
 
-def transport_plan(cost, *, iterations=100, threshold=0.1):
+def transport_plan(cost, *, regularization=0.01, iterations=100, threshold=0.1):
     """Returns the plan T of uniform marginals that Sinkhorn's iteration finds, float32 [B, B'].
 
     Gradients flow through the iterations. A batch-wide quantity: under several replicas, each
@@ -26,6 +25,7 @@ def transport_plan(cost, *, iterations=100, threshold=0.1):
 
     Args:
         cost: float32 [B, B'].
+        regularization: weight of the plan's entropy, greater than 0; the greater, the more evenly all is spread.
         iterations: at most so many.
         threshold: they end when the rows' potentials move by less, summed over the batch; the released
             value leaves the rows' marginals loose.
@@ -33,11 +33,11 @@ def transport_plan(cost, *, iterations=100, threshold=0.1):
     Source: Cuturi, Sinkhorn Distances, 2013; constants and the floor within the logarithm as in
     Feature Scattering's released code.
     """
-    u, v = _potentials(cost, iterations, threshold)
-    return tf.exp((u[:, None] + v[None, :] - cost) / REGULARIZATION)
+    u, v = _potentials(cost, regularization, iterations, threshold)
+    return tf.exp((u[:, None] + v[None, :] - cost) / regularization)
 
 
-def _potentials(cost, iterations, threshold):
+def _potentials(cost, regularization, iterations, threshold):
     """Returns the rows' and the columns' potentials, float32 [B] and [B']."""
 
     # With large networks on the CPU, Grappler turns sums of several tensors (AddN) into temporary variables, which then
@@ -48,7 +48,7 @@ def _potentials(cost, iterations, threshold):
 
         def iterate(number, u, v, all_u, all_v, moved):
             del moved
-            new_u, new_v, *_ = _iterate(cost, u, v)
+            new_u, new_v, *_ = _iterate(cost, u, v, regularization)
             all_u, all_v = all_u.write(number, u), all_v.write(number, v)
             return number + 1, new_u, new_v, all_u, all_v, tf.reduce_sum(tf.abs(new_u - u))
 
@@ -63,7 +63,7 @@ def _potentials(cost, iterations, threshold):
         def gradient(by_u, by_v):
             def back(number, by_u, by_v, minus_by_cost):
                 number -= 1
-                _, _, by_row, by_column = _iterate(cost, all_u.read(number), all_v.read(number))
+                _, _, by_row, by_column = _iterate(cost, all_u.read(number), all_v.read(number), regularization)
                 through_column = by_v[None, :] * by_column
                 by_u -= tf.reduce_sum(through_column, 1)
                 through_row = by_u[:, None] * by_row
@@ -83,35 +83,36 @@ def _potentials(cost, iterations, threshold):
     return find(cost)
 
 
-def _iterate(cost, u, v):
+def _iterate(cost, u, v, regularization):
     """Returns the next (u, v), and what an update of each takes away as (u + v - cost) grows: float32 [B, B'] each."""
     rows, columns = tf.shape(cost)[0], tf.shape(cost)[1]
-    new_u, by_row = _update(u, u, v, cost, rows, 1)
-    new_v, by_column = _update(v, new_u, v, cost, columns, 0)
+    new_u, by_row = _update(u, u, v, cost, regularization, rows, 1)
+    new_v, by_column = _update(v, new_u, v, cost, regularization, columns, 0)
     return new_u, new_v, by_row, by_column
 
 
-def _update(potential, u, v, cost, count, axis):
-    exponents = (u[:, None] + v[None, :] - cost) / REGULARIZATION
+def _update(potential, u, v, cost, regularization, count, axis):
+    exponents = (u[:, None] + v[None, :] - cost) / regularization
     log_sum = tf.reduce_logsumexp(exponents, axis=axis)
     # log(exp(log_sum) + FLOOR) without the underflow of a bare exponential.
     floored = tf.maximum(log_sum, math.log(FLOOR)) + tf.math.softplus(-tf.abs(log_sum - math.log(FLOOR)))
     log_marginal = -tf.math.log(tf.cast(count, tf.float32))
     # The slope of `floored` is exp(log_sum - floored) times the softmax of the exponents.
     slope = tf.exp(exponents - tf.expand_dims(floored, axis))
-    return potential + REGULARIZATION * (log_marginal - floored), slope
+    return potential + regularization * (log_marginal - floored), slope
 
 
-def optimal_transport(clean_logits, adv_logits):
+def optimal_transport(clean_logits, adv_logits, **settings):
     """Returns sum_ij T_ij C_ij between two batches of logits, a float32 scalar.
 
     The plan is not detached.
 
     Args:
         clean_logits, adv_logits: float32 [B, n].
+        **settings: of `transport_plan`.
 
     Source: Zhang and Wang, Defense Against Adversarial Attacks Using Feature Scattering-based
     Adversarial Training, NeurIPS 2019.
     """
     cost = cosine_cost(clean_logits, adv_logits)
-    return tf.reduce_sum(transport_plan(cost) * cost)
+    return tf.reduce_sum(transport_plan(cost, **settings) * cost)

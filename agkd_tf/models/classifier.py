@@ -61,7 +61,8 @@ class Classifier:
         embedding_tensor = _output(model, embedding) if embedding else inputs[0]
         features_tensor = _output(model, features) if features else _last_map(embedding_tensor)
         self._outputs = keras.Model(model.inputs[0], [features_tensor, embedding_tensor, logits_tensor])
-        self._head = logits_layer if _is_pooled_dense(logits_layer, inputs, features_tensor) else None
+        self._head = _submodel(features_tensor, logits_tensor)
+        self._pooled_dense = logits_layer if _is_pooled_dense(logits_layer, inputs, features_tensor) else None
         self.layer_names = {"features": features, "embedding": embedding, "logits": logits}
 
     @property
@@ -78,22 +79,38 @@ class Classifier:
         return tuple(self._outputs.outputs[0].shape[1:3])
 
     def check_head(self):
+        """Checks that the logits depend on the image through the feature map alone, as `head` needs it.
+
+        Raises:
+            InputError: if they do not.
+        """
+        if self._head is None:
+            raise InputError(
+                f"the logits of {self.model.name!r} do not come of its feature map alone: Grad-CAM cannot weigh it"
+            )
+
+    def head(self, features):
+        """Returns float32 logits [B, num_classes] of feature maps [B, h, w, K], in inference mode; see `check_head`."""
+        self.check_head()
+        return tf.cast(self._head(features, training=False), tf.float32)
+
+    def check_pooled_dense(self):
         """Checks that the head is mean pooling and one dense layer.
 
         Raises:
             InputError: if it is not, and `head_kernel` would mean nothing.
         """
-        if self._head is None:
+        if self._pooled_dense is None:
             raise InputError(
-                f"the head of {self.model.name!r} is not mean pooling and one dense layer: class-relevant attention "
-                "maps and nearest boundaries cannot read it"
+                f"the head of {self.model.name!r} is not mean pooling and one dense layer: averaged activation maps "
+                "and nearest boundaries cannot read it"
             )
 
     @property
     def head_kernel(self):
-        """The weights [K, num_classes] between the pooled feature map and the logits; see `check_head`."""
-        self.check_head()
-        return self._head.kernel
+        """The weights [K, num_classes] between the pooled feature map and the logits; see `check_pooled_dense`."""
+        self.check_pooled_dense()
+        return self._pooled_dense.kernel
 
     def __call__(self, images, *, training=False):
         """Returns float32 `Outputs` of float32 images [B, H, W, C] in [0, 1]."""
@@ -171,6 +188,14 @@ def _logits_tensor(model):
             "Name its layers: features=..., embedding=..., logits=..."
         )
     return tensor
+
+
+def _submodel(inputs, outputs):
+    """Returns the `keras.Model` between two symbolic tensors, or None where the outputs need other inputs too."""
+    try:
+        return keras.Model(inputs, outputs)
+    except ValueError:
+        return None
 
 
 def _is_pooled_dense(logits_layer, inputs, features):

@@ -2,34 +2,40 @@ import numpy as np
 import pytest
 
 from agkd_tf.analysis import nearest_neighbor_classes, neighbor_purity
+from agkd_tf.analysis.nearest_neighbors import METRICS
 from agkd_tf.errors import InputError
 
 
-def transcription(reference, labels, embeddings, k):
+def transcription(reference, labels, embeddings, k, metric):
     """The vote, image by image, in plain loops."""
-    unit = [vector / np.linalg.norm(vector) for vector in reference.astype(np.float64)]
-    chosen = []
+    reference, chosen = reference.astype(np.float64), []
     for vector in embeddings.astype(np.float64):
-        cosine = np.array([vector @ other / np.linalg.norm(vector) for other in unit])
-        nearest = sorted(range(len(unit)), key=lambda place: -cosine[place])[:k]
+        if metric == "cosine":
+            scale = np.linalg.norm(vector) * np.linalg.norm(reference, axis=1)
+            similarity = 1 + reference @ vector / scale
+        else:
+            similarity = np.array([1 / (1 + np.linalg.norm(vector - other)) for other in reference])
+        nearest = sorted(range(len(reference)), key=lambda place: -similarity[place])[:k]
         votes = {label: 0 for label in labels}
         sums = dict.fromkeys(labels, 0.0)
         for place in nearest:
             votes[labels[place]] += 1
-            sums[labels[place]] += 1 + cosine[place]
+            sums[labels[place]] += similarity[place]
         chosen.append(max(votes, key=lambda label: (votes[label], sums[label])))
     return np.array(chosen)
 
 
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("k", [1, 4, 15])
-def test_votes_are_those_of_a_plain_transcription(k):
+def test_votes_are_those_of_a_plain_transcription(k, metric):
     random = np.random.default_rng(k)
     labels = random.integers(0, 5, 80)
     # Few dimensions and little order: many votes are tied.
     reference = random.normal(size=(80, 6)).astype(np.float32)
-    embeddings = random.normal(size=(60, 6)).astype(np.float32) * 40
-    chosen = transcription(reference, labels.tolist(), embeddings, k)
-    np.testing.assert_array_equal(nearest_neighbor_classes(reference, labels, embeddings, neighbors=k), chosen)
+    embeddings = random.normal(size=(60, 6)).astype(np.float32) * 4
+    chosen = transcription(reference, labels.tolist(), embeddings, k, metric)
+    found = nearest_neighbor_classes(reference, labels, embeddings, neighbors=k, metric=metric)
+    np.testing.assert_array_equal(found, chosen)
 
 
 def test_a_tie_goes_to_the_more_similar_class_and_never_against_a_majority():

@@ -14,6 +14,9 @@ EPS = 8 / 255
     [
         ("clean", "cross_entropy", 0.0, 0, False, None),
         ("fgsm", "cross_entropy", EPS, 1, False, None),
+        ("fgsm-rs", "cross_entropy", EPS, 1, True, None),
+        ("bim-10~1/255", "cross_entropy", 1 / 255, 10, False, None),
+        ("pgd-20~0.01", "cross_entropy", 0.01, 20, True, None),
         ("bim-10", "cross_entropy", 2 / 255, 10, False, None),
         ("pgd-1", "cross_entropy", 2 / 255, 1, True, None),
         ("pgd-20", "cross_entropy", 2 / 255, 20, True, None),
@@ -33,6 +36,14 @@ def test_restarts_and_targets_are_read_from_the_name():
     (part,) = attack.parts
     assert (part.name, part.target, part.variants) == ("pgd-20@mc", "mc", 3)
     assert attack.stages == [(part, 0), (part, 1), (part, 2)]
+    (part,) = parse_attack("pgd-20~1/255x3@mc", eps=EPS).parts
+    assert (part.name, part.step_size, part.target, part.variants) == ("pgd-20~1/255@mc", 1 / 255, "mc", 3)
+
+
+@pytest.mark.parametrize("name", ["pgd-20~0", "pgd-20~0/255", "bim-10~1/0", "bim-10~.", "pgd-20~1/2/3", "mim-40~/"])
+def test_a_step_without_a_size_is_refused(name):
+    with pytest.raises(InputError, match="the step's size"):
+        parse_attack(name, eps=EPS)
 
 
 def test_standard_autoattack_is_its_four_parts_in_order():
@@ -82,6 +93,11 @@ def test_fewer_classes_have_fewer_targets():
         "fgsmx3",
         "bim-10x2",
         "clean@mc",
+        "clean~1/255",
+        "autoattack~1/255",
+        "pgd-20~",
+        "pgd-20~-1",
+        "fgsm-rs-2",
         "pgd-20@worst",
         "pgd-20x0",
         "autoattackx2",

@@ -14,13 +14,13 @@ from agkd_tf.training.recipe import constructor_arguments
 EPS, BATCH = 0.15, 8
 
 
-def small_network(seed=0, classes=10, shape=(16, 16, 1)):
-    """A network of two convolutions: seconds become tenths of them."""
+def small_network(seed=0, classes=10, shape=(16, 16, 1), dtype="float32"):
+    """A network of two convolutions: seconds become tenths of them. Its head is always float32."""
     he = [keras.initializers.HeNormal(seed=10 * seed + number) for number in range(3)]
     x = images = keras.Input(shape)
     for number, filters in enumerate((8, 16)):
-        x = layers.Conv2D(filters, 3, 2, "same", use_bias=False, kernel_initializer=he[number])(x)
-        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
+        x = layers.Conv2D(filters, 3, 2, "same", use_bias=False, kernel_initializer=he[number], dtype=dtype)(x)
+        x = layers.ReLU(dtype=dtype)(layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype)(x))
     return keras.Model(images, layers.Dense(classes, kernel_initializer=he[2])(layers.GlobalAveragePooling2D()(x)))
 
 
@@ -31,8 +31,8 @@ class Bench:
         self.data = data
         self.network = small_network
 
-    def defense(self, name, *, jit_compile=False, **settings):
-        """Returns the compiled defense called `name`, with random weights for student and teacher."""
+    def defense(self, name, *, jit_compile=False, dtype="float32", **settings):
+        """Returns the compiled defense called `name`, with random weights for student (of `dtype`) and teacher."""
         arguments = constructor_arguments(name)
         given = {"eps": EPS, "validation_attack_steps": 0}
         if "teacher" in arguments:
@@ -41,8 +41,11 @@ class Bench:
             given["pool"] = ClassPool(self.data.train.images, self.data.train.labels, num_classes=10)
         if "num_examples" in arguments:
             given |= {"num_examples": len(self.data.train), "smoothing_scale": 2.0}
-        defense = DEFENSES[name](small_network(), **{**given, **settings})
-        defense.compile(keras.optimizers.SGD(0.05, momentum=0.9), jit_compile=jit_compile)
+        defense = DEFENSES[name](small_network(dtype=dtype), **{**given, **settings})
+        optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+        if dtype == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        defense.compile(optimizer, jit_compile=jit_compile)
         return defense
 
     def batch(self, size=BATCH):
@@ -65,11 +68,14 @@ class Bench:
         memory = self.remembered(defense, size)
         return defense._compiled_gradients(images, labels, step_seed(defense.seed, 0), memory)
 
+    def losses(self, defense, crafted, labels):
+        """Returns the loss of a step, and its terms before weighting, as floats by name."""
+        _, scalars = defense.differentiate(crafted, labels)
+        return {name: float(scalars[name]) for name in ("loss", *defense.term_weights)}
+
     def total(self, defense, crafted, labels):
-        """Returns the weighted sum of the defense's terms."""
-        terms, _ = defense.loss_terms(crafted, labels)
-        assert set(terms) == set(defense.term_weights)
-        return sum(weight * float(terms[name]) for name, weight in defense.term_weights.items())
+        """Returns the loss of a step."""
+        return self.losses(defense, crafted, labels)["loss"]
 
 
 @pytest.fixture
@@ -110,6 +116,22 @@ class Numpy:
         z = z.copy()
         z[np.arange(len(y)), y] = -np.inf
         return z.max(1)
+
+    @staticmethod
+    def boosted_margin(z, y):
+        """MART's second term."""
+        return -np.log(1.0001 - Numpy.best_other(Numpy.softmax(z), y)).mean()
+
+    @staticmethod
+    def weighted_divergence(clean, adv, y):
+        """MART's third term."""
+        return ((1.0000001 - Numpy.softmax(clean)[np.arange(len(y)), y]) * Numpy.kl(clean, adv)).mean()
+
+    @staticmethod
+    def normalised(m):
+        """Maps [B, h, w], each scaled to [0, 1]."""
+        low, high = m.min((1, 2), keepdims=True), m.max((1, 2), keepdims=True)
+        return (m - low) / np.maximum(high - low, 1e-8)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from agkd_tf import ClassPool, InputError
 from agkd_tf.attacks import parse_attack
+from agkd_tf.attention import ATTENTION_MAPS
 from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.defenses import DEFENSES, Defense, Undefended
 from agkd_tf.evaluation import evaluate
@@ -21,7 +22,7 @@ FULL = {
     "alp": {"weight_decay": 0.01},
     "sml": {"weight_decay": 0.01, "pairing_weight": 0.5, "margin": 0.4},
     "bilateral": {"weight_decay": 0.01},
-    "feature_scatter": {"weight_decay": 0.01},
+    "feature_scatter": {"weight_decay": 0.01, "transport_threshold": 0.0},
     "trades": {"weight_decay": 0.01},
     "mart": {"weight_decay": 0.01},
     "cat_ce": {"weight_decay": 0.01, "random_start": True},
@@ -35,6 +36,7 @@ OTHER = {
     "attack_step_size": 0.01,
     "attention": "cam_avg",
     "attention_weight": 3.0,
+    "backward_adversary": False,
     "candidates_per_image": 3,
     "clean_noise": 0.2,
     "confidence": 3.0,
@@ -42,6 +44,7 @@ OTHER = {
     "eps_increment": 0.01,
     "hinge_weight": 2.0,
     "label_adversary": False,
+    "label_gap": 0.5,
     "label_ratio": 3.0,
     "label_smoothing": 0.2,
     "margin": 0.7,
@@ -54,10 +57,15 @@ OTHER = {
     "smoothing_scale": 4.0,
     "start_stddev": 0.05,
     "target": "random",
+    "targeted": False,
     "trades_beta": 2.0,
+    "transport_iterations": 1,
+    "transport_regularization": 0.1,
+    "transport_threshold": 0.5,
     "triplet_weight": 5.0,
     "weight_decay_on": "kernels",
 }
+REFUSED = {("trades", "random_start"), ("bml", "backward_adversary"), ("agkd_bml", "backward_adversary")}
 # They shape validation only.
 VALIDATION = {"validation_attack_steps"}
 
@@ -69,9 +77,9 @@ def settings_of(name):
 
 @pytest.mark.parametrize(("name", "setting"), [(name, setting) for name in DEFENSES for setting in settings_of(name)])
 def test_each_setting_changes_the_loss_or_is_refused(bench, name, setting):
-    if (name, setting) == ("trades", "random_start"):
-        with pytest.raises(InputError, match="random_start"):
-            bench.defense(name, random_start=False)
+    if (name, setting) in REFUSED:
+        with pytest.raises(InputError, match=setting):
+            bench.defense(name, **{setting: OTHER[setting]})
         return
     plain, changed = (bench.defense(name, **{**FULL[name], **other}) for other in ({}, {setting: OTHER[setting]}))
     losses = [float(bench.gradients(defense)[1]["loss"]) for defense in (plain, changed)]
@@ -84,20 +92,43 @@ def test_another_seed_gives_another_loss(bench, name):
     assert losses[0] != losses[1]
 
 
-def test_every_term_of_every_defense_reaches_the_student_and_nothing_else(bench):
-    for name in DEFENSES:
-        defense = bench.defense(name, **FULL[name])
+def maps_of(name):
+    return sorted(ATTENTION_MAPS) if "attention" in default_hyperparameters(name) else [None]
+
+
+@pytest.mark.parametrize(("name", "attention"), [(name, kind) for name in DEFENSES for kind in maps_of(name)])
+def test_every_term_reaches_the_student_and_nothing_else(bench, name, attention):
+    defense = bench.defense(name, **FULL[name], **({"attention": attention} if attention else {}))
+    teacher = getattr(defense, "teacher", None)
+    frozen = [weight.value for weight in teacher.weights] if teacher else []
+    with tf.GradientTape(persistent=True) as tape:
+        # From the crafting on, where the teacher is asked; no tape watches its moving statistics of itself.
+        tape.watch(frozen)
         crafted, labels = bench.craft(defense)
-        teacher = getattr(defense, "teacher", None)
-        frozen = [weight.value for weight in teacher.weights] if teacher else []
-        with tf.GradientTape(persistent=True) as tape:
-            terms, logits = defense.loss_terms(crafted, labels)
-        assert set(terms) == set(defense.term_weights), name
-        assert logits.shape == (8, 10), name
-        for term, value in terms.items():
-            assert value.shape == (), (name, term)
-            assert float(tf.norm(tape.gradient(value, defense.student.trainable_weights[0].value))) > 0, (name, term)
-            assert all(gradient is None for gradient in tape.gradient(value, frozen)), (name, term)
+        terms, logits = defense.loss_terms(crafted, labels)
+    assert set(terms) == set(defense.term_weights)
+    assert logits.shape == (8, 10)
+    first = defense.student.trainable_weights[0].value
+    for term, value in terms.items():
+        assert value.shape == (), term
+        assert float(tf.norm(tape.gradient(value, first))) > 0, term
+        for gradient in tape.gradient(value, frozen, unconnected_gradients="zero"):
+            assert not np.any(gradient), term
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_moving_statistics_are_updated_once_a_training_pass_however_many_steps_attack(bench, name):
+    updates = {"sml": 4, "trades": 2, "mart": 2}.get(name, 1)
+    steps = {"attack_steps": 2} if "attack_steps" in default_hyperparameters(name) else {}
+    defense = bench.defense(name, **FULL[name], **steps)
+    layers = [layer for layer in defense.student.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    # Next to so much variance a batch's own is nothing, so that all an update does is to leave 0.9 of it.
+    for layer in layers:
+        layer.moving_variance.assign(tf.fill(layer.moving_variance.shape, 1e4))
+    bench.gradients(defense)
+    for layer in layers:
+        found = np.log(layer.moving_variance.numpy() / 1e4) / np.log(0.9)
+        np.testing.assert_allclose(found, updates, atol=0.1)
 
 
 @pytest.mark.parametrize("name", sorted(set(DEFENSES) - {"undefended"}))

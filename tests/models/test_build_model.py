@@ -60,7 +60,7 @@ def test_every_network_has_an_attention_map_and_starts_alike_from_one_seed(name)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
     classifier = Classifier(models[0])
-    classifier.check_head()
+    classifier.check_pooled_dense()
     outputs = classifier(np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32))
     assert outputs.logits.shape == (2, 5)
     assert outputs.features.shape[1:3] == classifier.map_shape
