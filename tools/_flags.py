@@ -10,6 +10,7 @@ from agkd_tf.attention import ATTENTION_MAPS
 from agkd_tf.data import DATASET_NAMES
 from agkd_tf.data.augmentation import AUGMENTATIONS
 from agkd_tf.defenses import DEFENSES
+from agkd_tf.defenses.alp import PAIRINGS
 from agkd_tf.defenses.bilateral import TARGETS
 from agkd_tf.defenses.defense import DECAYED
 from agkd_tf.distribution import DISTRIBUTIONS
@@ -194,6 +195,7 @@ def define_recipe(flag_values=flags.FLAGS):
     number("same_image_margin", "sml: margin where the positive is the clean image itself; --margin if not given.")
     number("norm_weight", f"Weight of the embeddings' size within the metric loss; {DEFAULT} if not given.")
     number("pairing_weight", f"Weight of alp's logit pairing, of sml's embedding pairing; {DEFAULT} if not given.")
+    choice("pairing", list(PAIRINGS), "alp: what of an image and its adversary is paired")
     integer("candidates_per_image", "sml: clean images to mine a negative from, for each image of a batch.", 1)
     define_pixels("clean_noise", None, "sml: noise on the clean image.", flag_values)
     boolean("mart", "Add the MART terms to bml, agkd, agkd_bml")

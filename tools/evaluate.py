@@ -18,7 +18,7 @@ from absl import flags
 
 from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
 from agkd_tf.analysis.nearest_neighbors import METRICS
-from agkd_tf.attacks import NORMS, Attack, TransferAttack, parse_attack, pgd_attack
+from agkd_tf.attacks import NORMS, Attack, TransferAttack, parse_attack
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import load_dataset
 from agkd_tf.distribution import ONE_MACHINE, make_strategy
@@ -45,7 +45,7 @@ from tools._subject import data_and_eps, subject_at, subject_from_flags
 from tools._table import audit_table, comparison_table, results_table
 
 FLAGS = flags.FLAGS
-TRANSFER, TRANSFER_STEPS = "transfer:", 20
+TRANSFER = "transfer:"
 SQUARE_SUSPICIOUS = 0.002
 SWEEP_COLUMNS = ("eps", "accuracy", "confidence_interval_95")
 
@@ -58,6 +58,7 @@ flags.DEFINE_string("record", None, "JSON file of the results; the run's evaluat
 _flags.define_data()
 _flags.define_data_place()
 _flags.define_evaluation()
+flags.DEFINE_string("transfer_attack", "pgd-20", "Attack on SOURCE whose adversaries transfer:SOURCE shows the model.")
 _flags.define_pixels("eps", None, "Radius of the ball; the run's own if not given.", FLAGS, bounded=False)
 flags.DEFINE_enum("norm", "linf", list(NORMS), "Norm of the ball.")
 flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
@@ -160,8 +161,15 @@ def _attack(name, eps, subject):
     taken = [(network.image_shape or subject.image_shape, network.num_classes) for network in (source, subject)]
     if taken[0] != taken[1]:
         raise InputError(f"`attacks`: {name} takes images and has classes {taken[0]}, the model {taken[1]}")
-    crafted = pgd_attack(TRANSFER_STEPS, eps=eps, norm=FLAGS.norm)
-    return Attack(name, (TransferAttack(name, crafted, source.logits, source.digest),))
+    try:
+        crafted = parse_attack(FLAGS.transfer_attack, eps=eps, norm=FLAGS.norm, num_classes=source.num_classes)
+    except InputError as error:
+        raise InputError(f"`transfer_attack`: {error}") from error
+    if len(crafted.parts) > 1:
+        raise InputError(f"`transfer_attack` must be one attack, not several. Received: {crafted.name}")
+    if crafted.name != FLAGS["transfer_attack"].default:
+        name += f" by {crafted.name}"
+    return Attack(name, (TransferAttack(name, crafted.parts[0], source.logits, source.digest),))
 
 
 def _evaluate(subject, examples, record, key, attack):

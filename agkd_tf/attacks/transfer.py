@@ -12,7 +12,8 @@ class TransferAttack(Part):
 
     Attributes:
         name: keys the random numbers.
-        part: the attack on the source, for example `agkd_tf.attacks.pgd_attack(20, eps=8 / 255)`.
+        part: the attack on the source, for example `agkd_tf.attacks.pgd_attack(20, eps=8 / 255)`. Which one and which
+            sources the published black-box accuracies are of is not said.
         source: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
         source_digest: what identifies the source in a record.
     """

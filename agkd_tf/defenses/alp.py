@@ -4,8 +4,11 @@ import keras
 import tensorflow as tf
 
 from agkd_tf.defenses.adversarial_training import AdversarialTraining
-from agkd_tf.errors import check_range
-from agkd_tf.losses import logit_pairing, smoothed_cross_entropy
+from agkd_tf.errors import check_choice, check_range
+from agkd_tf.losses import embedding_pairing, logit_pairing, smoothed_cross_entropy
+
+# What is paired -> the term of the loss, of a field of `agkd_tf.models.Outputs`.
+PAIRINGS = {"logits": logit_pairing, "embedding": embedding_pairing}
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
@@ -14,11 +17,14 @@ class ALP(AdversarialTraining):
 
         L = CE_s over x and x' + pairing_weight * mean (z(x) - z(x'))^2
 
-    The gradient flows through both sides. The attack is that of adversarial training.
+    with z the logits, float32 [B, n]. The gradient flows through both sides. The attack is that of adversarial
+    training.
 
     Args:
         student: as `Defense`.
         pairing_weight: 0.5 in the released code; that of the CIFAR-10 rows is not published.
+        pairing: "logits", or "embedding" for mean ||h(x) - h(x')||^2 instead, as SML's released code pairs, from whose
+            paper the published rows come.
         **kwargs: as `AdversarialTraining`.
 
     Source: Kannan et al., Adversarial Logit Pairing, 2018.
@@ -26,24 +32,25 @@ class ALP(AdversarialTraining):
 
     training_images = 2
 
-    def __init__(self, student, *, pairing_weight=0.5, **kwargs):
+    def __init__(self, student, *, pairing_weight=0.5, pairing="logits", **kwargs):
         super().__init__(student, **kwargs)
+        self.pairing = check_choice("pairing", pairing, list(PAIRINGS))
         self.pairing_weight = check_range("pairing_weight", pairing_weight, 0.0)
 
     @property
     def term_weights(self):
-        return super().term_weights | {"logit_pairing": self.pairing_weight}
+        return super().term_weights | {"pairing": self.pairing_weight}
 
     def craft(self, clean, labels, seed):
         return super().craft(clean, labels, seed) | {"clean": clean}
 
     def loss_terms(self, crafted, labels):
-        logits = self.classifier(tf.concat([crafted["clean"], crafted["adv"]], 0), training=True).logits
-        clean_logits, adv_logits = tf.split(logits, 2)
+        both = self.classifier(tf.concat([crafted["clean"], crafted["adv"]], 0), training=True)
+        pair = tf.split(getattr(both, self.pairing), 2)
         return {
-            "cross_entropy": smoothed_cross_entropy(logits, tf.concat([labels, labels], 0), self.label_smoothing),
-            "logit_pairing": logit_pairing(clean_logits, adv_logits),
-        }, adv_logits
+            "cross_entropy": smoothed_cross_entropy(both.logits, tf.concat([labels, labels], 0), self.label_smoothing),
+            "pairing": PAIRINGS[self.pairing](*pair),
+        }, tf.split(both.logits, 2)[1]
 
     def get_config(self):
-        return {**super().get_config(), "pairing_weight": self.pairing_weight}
+        return {**super().get_config(), "pairing_weight": self.pairing_weight, "pairing": self.pairing}

@@ -20,17 +20,22 @@ def test_cifar10_has_its_published_sizes(cifar10_dir):
 
 # SVHN and CIFAR-100 cannot be had without a network: their stock builders write mocked images, which are
 # read back as real ones would be.
-MOCKED = {"svhn_cropped": (10, "none"), "cifar100": (100, "crop_flip")}
+# So does that of a set that has no name of its own here.
+MOCKED = {
+    "svhn_cropped": ((32, 32, 3), 10, "none"),
+    "cifar100": ((32, 32, 3), 100, "crop_flip"),
+    "fashion_mnist": ((28, 28, 1), 10, "none"),
+}
 
 
 def prepare_mocked(name, folder, monkeypatch, *, splits=("train", "test")):
     """Prepares the stock builder of a data set with 24 and 12 images whose pixels are their numbers."""
     builder = tensorflow_datasets.builder(name, data_dir=folder)
-    classes = builder.info.features["label"].num_classes
+    classes, shape = builder.info.features["label"].num_classes, builder.info.features["image"].shape
 
     def examples(count):
         for number in range(count):
-            example = {"image": np.full((32, 32, 3), number, np.uint8), "label": number % classes}
+            example = {"image": np.full(shape, number, np.uint8), "label": number % classes}
             if "coarse_label" in builder.info.features:
                 example["coarse_label"] = 0
             if "id" in builder.info.features:
@@ -49,10 +54,10 @@ def prepare_mocked(name, folder, monkeypatch, *, splits=("train", "test")):
 @pytest.mark.parametrize("name", MOCKED)
 def test_a_stock_builders_images_are_read_whole_and_with_their_labels(name, tmp_path, monkeypatch):
     prepare_mocked(name, tmp_path, monkeypatch)
-    classes, augmentation = MOCKED[name]
+    shape, classes, augmentation = MOCKED[name]
     dataset = load_dataset(name, data_dir=str(tmp_path), validation_examples=4)
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (20, 4, 12)
-    assert (dataset.image_shape, dataset.num_classes) == ((32, 32, 3), classes)
+    assert (dataset.image_shape, dataset.num_classes) == (shape, classes)
     assert dataset.augmentation == augmentation
     for split in (dataset.train, dataset.validation, dataset.test):
         np.testing.assert_array_equal(split.images[:, 0, 0, 0] % classes, split.labels)

@@ -33,6 +33,23 @@ def test_a_label_keeps_what_its_eps_leaves_and_spreads_the_rest(bench):
     assert np.delete(soft[2], 1).sum() <= 0.3 + 1e-6
 
 
+def test_the_attack_and_the_loss_have_draws_of_their_own(bench, monkeypatch):
+    defense, attacked = bench.defense("cat_ce", smoothing_scale=2.0, eps_increment=0.0), []
+    objective = defense.attack_objective
+
+    def recorded(logits, labels, soft_labels):
+        attacked.append(soft_labels)
+        return objective(logits, labels, soft_labels)
+
+    monkeypatch.setattr(defense, "attack_objective", recorded)
+    clean, labels = bench.batch()
+    learned = defense.craft(clean, labels, tf.constant([0, 0]), example_eps=tf.fill([8], 0.1))["soft_labels"].numpy()
+    # eps does not grow, so that the two labels are of one distribution.
+    for soft in (attacked[0].numpy(), learned):
+        np.testing.assert_allclose(soft.sum(1), 1, rtol=1e-6)
+    assert np.all(np.abs(attacked[0] - learned).max(1) > 1e-3)
+
+
 def grow(bench, defense, size=32, start=0.05):
     clean, labels = bench.batch(size)
     before = tf.fill([size], np.float32(start))

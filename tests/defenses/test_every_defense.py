@@ -51,6 +51,7 @@ OTHER = {
     "mart": False,
     "mart_beta": 2.0,
     "norm_weight": 0.5,
+    "pairing": "embedding",
     "pairing_weight": 2.0,
     "random_start": False,
     "same_image_margin": 0.9,

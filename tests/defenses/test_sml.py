@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from agkd_tf import SML, InputError
+from agkd_tf.models import Outputs
 
 
 def test_the_loss_equals_its_formula_in_numpy(bench, formulas):
@@ -44,6 +45,25 @@ def test_a_batch_of_one_class_still_finds_negatives(bench):
     labels = tf.fill([8], 3)
     negatives = defense.mine_negatives(clean, labels, tf.constant([0, 0]))
     assert 3 not in member_labels(bench, negatives)
+
+
+def test_a_negative_is_of_another_class_where_all_others_point_away(bench, monkeypatch):
+    """Where cosines may be negative, a candidate of the same class must not win by being masked with zero."""
+    defense = bench.defense("sml", candidates_per_image=10)
+    clean, labels = bench.batch(32)
+
+    class Opposite:
+        """Embeds the adversaries, which it sees first, one way, and all candidates the other."""
+
+        num_classes, sign = 10, -1.0
+
+        def __call__(self, images):
+            self.sign = -self.sign
+            return Outputs(None, self.sign * tf.ones([len(images), 4]), None)
+
+    monkeypatch.setattr(defense, "classifier", Opposite())
+    negatives = defense.mine_negatives(clean, labels, tf.constant([0, 0]))
+    assert not np.any(np.array(member_labels(bench, negatives)) == labels.numpy())
 
 
 def test_more_candidates_find_closer_negatives(bench, formulas):

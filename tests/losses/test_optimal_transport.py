@@ -34,6 +34,13 @@ def test_the_plan_equals_its_numpy_transcription(size):
     np.testing.assert_allclose(transport_plan(tf.constant(cost, tf.float32)), transcription(cost), atol=2e-5)
 
 
+def test_the_distance_is_what_the_plan_costs():
+    rng = np.random.default_rng(0)
+    a, b = (tf.constant(rng.normal(size=(8, 5)), tf.float32) for _ in range(2))
+    cost = cosine_cost(a, b).numpy().astype(np.float64)
+    assert float(optimal_transport(a, b)) == pytest.approx((transcription(cost) * cost).sum(), rel=1e-3)
+
+
 def test_the_plans_columns_have_the_uniform_marginal_and_its_rows_nearly():
     rng = np.random.default_rng(0)
     plan = transport_plan(tf.constant(rng.uniform(0, 0.05, (16, 16)), tf.float32)).numpy()

@@ -83,11 +83,14 @@ def test_results_that_are_there_are_not_computed_again_and_settings_have_results
     assert first.returncode == 0, first.stderr
     assert "worst case" in first.stdout
     seconds = json.loads((run / "evaluation.json").read_text())["attacks"]["fgsm [first 12]"]["seconds"]
-    for more in ((), ("--eps=4/255",), ("--norm=l2", "--eps=1.5"), ("--seed=3",)):
+    transferred = (f"--attacks=transfer:{run}", "--transfer_attack=fgsm")
+    for more in ((), ("--eps=4/255",), ("--norm=l2", "--eps=1.5"), ("--seed=3",), transferred):
         again = tool("evaluate", *common, *more)
         assert again.returncode == 0, again.stderr
     results = json.loads((run / "evaluation.json").read_text())["attacks"]
     assert results["fgsm [first 12]"]["seconds"] == seconds
+    # What is crafted on a network itself is the white-box attack.
+    assert results[f"transfer:{run} by fgsm [first 12]"]["accuracy"] == results["fgsm [first 12]"]["accuracy"]
     assert {"fgsm [linf 4/255, first 12]", "fgsm [l2 1.5, first 12]", "fgsm [seed 3, first 12]"} <= set(results)
     more = tool(
         "evaluate",
