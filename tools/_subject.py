@@ -4,7 +4,7 @@ import pathlib
 from typing import NamedTuple
 
 from agkd_tf.errors import InputError
-from agkd_tf.evaluation import file_digest, logits_of_probabilities, saved_model_logits
+from agkd_tf.evaluation import file_digest, logits_of_probabilities, saved_model_digest, saved_model_logits
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import classifier_path, load_classifier
 from agkd_tf.workdir import Workdir
@@ -22,7 +22,7 @@ class Subject(NamedTuple):
         logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
         num_classes: number of logits.
         image_shape: (H, W, C), or None where it is not known.
-        digest: SHA-256 of its file.
+        digest: SHA-256 of its files.
         classifier: `agkd_tf.models.Classifier`, or None for a SavedModel.
     """
 
@@ -62,7 +62,7 @@ def _saved_model(path, *, output=None, probabilities=False):
     logits, classes, shape = saved_model_logits(path, output=output)
     if probabilities:
         logits = logits_of_probabilities(logits)
-    return Subject(path, logits, classes, shape, file_digest(pathlib.Path(path) / "saved_model.pb"))
+    return Subject(path, logits, classes, shape, saved_model_digest(path))
 
 
 def _keras(argument, path):

@@ -31,6 +31,7 @@ from agkd_tf.evaluation import (
     check_images,
     create_adversaries,
     evaluate,
+    examples_digest,
     open_adversaries,
     unwritten,
     verify_adversaries,
@@ -110,9 +111,12 @@ def _run():
         )
     check_images(examples.images, examples.labels, subject.num_classes)
     described = {"model_sha256": subject.digest} | {name: value for name, value in data.items() if value is not None}
-    record = EvaluationRecord(FLAGS.record or Workdir(FLAGS.workdir).evaluation, described)
+    described |= {name: FLAGS[name].value for name in ("output", "probabilities") if FLAGS[name].value}
+    chosen = FLAGS.split if len(examples) == whole else f"{FLAGS.split}, first {len(examples)}"
+    looked_at = {"name": chosen, "sha256": examples_digest(examples)}
+    record = EvaluationRecord(FLAGS.record or Workdir(FLAGS.workdir).evaluation, described, looked_at)
     if record.moves_to and not FLAGS.verify:
-        say(f"note: {record.path} is of another model or data; it is kept as {record.moves_to.name}")
+        say(f"note: {record.path} is of another model or other images; it is kept as {record.moves_to.name}")
 
     def suffix(size=None):
         return _suffix(None if FLAGS.norm == "linf" and size == own_eps else size, len(examples), whole)

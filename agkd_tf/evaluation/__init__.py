@@ -11,9 +11,10 @@ from agkd_tf.evaluation.adversaries import (
 )
 from agkd_tf.evaluation.audit import SIGNS, Sign, audit
 from agkd_tf.evaluation.checks import check_images, check_logits
+from agkd_tf.evaluation.digests import examples_digest, file_digest, saved_model_digest
 from agkd_tf.evaluation.interval import mean_interval, wilson_interval
 from agkd_tf.evaluation.outcome import Outcome, Outcomes
-from agkd_tf.evaluation.record import EvaluationRecord, file_digest, read_evaluation
+from agkd_tf.evaluation.record import EvaluationRecord, read_evaluation
 from agkd_tf.evaluation.worst_case import worst_case
 
 __all__ = [
@@ -29,11 +30,13 @@ __all__ = [
     "check_logits",
     "create_adversaries",
     "evaluate",
+    "examples_digest",
     "file_digest",
     "logits_of_probabilities",
     "mean_interval",
     "open_adversaries",
     "read_evaluation",
+    "saved_model_digest",
     "saved_model_logits",
     "unwritten",
     "verify_adversaries",

@@ -1,6 +1,5 @@
 """The evaluation of a model, as files that grow while it runs."""
 
-import hashlib
 import json
 import pathlib
 
@@ -17,11 +16,14 @@ class EvaluationRecord:
     Beside it, `evaluation.npz` holds what each attack did to each image (see `Outcomes`), from which an
     evaluation that was broken off continues. Results belong to one model and data set: where the files on
     disk are of another, they are moved to `<name>.previous-1` and so on by the first write, rather than
-    mixed or lost.
+    mixed or lost. So are files that hold results of other examples under the name of these, and files of an
+    earlier version, which do not say what examples they are of.
 
     Args:
         path: the JSON file.
         subject: dict that says what is evaluated (model's digest, data set).
+        examples: dict that says what it is evaluated on: `name`, such as `test, first 24`, and `sha256` (see
+            `examples_digest`).
 
     Attributes:
         results: dict of key -> what `Result.record` returns, and details of it (see `add_detail`).
@@ -32,8 +34,8 @@ class EvaluationRecord:
         InputError: if the path does not end in `.json`, or the files on disk are not an evaluation.
     """
 
-    def __init__(self, path, subject):
-        self.path, self.subject = pathlib.Path(path), subject
+    def __init__(self, path, subject, examples):
+        self.path, self.subject, self.examples = pathlib.Path(path), subject, examples
         if self.path.suffix != ".json":
             raise InputError(f"an evaluation's record must end in .json. Received: {str(path)!r}")
         self.results, self.sections, self._begun = {}, {}, {}
@@ -41,12 +43,16 @@ class EvaluationRecord:
         self.moves_to = None
         if self.path.exists():
             content = read_evaluation(self.path)
-            if content.pop("subject") == subject:
+            if content.pop("subject") == subject and self._of_these_examples(content["begun"].values()):
                 self.results, self._begun = content.pop("attacks"), content.pop("begun")
                 self.sections = content
             else:
                 _, self.moves_to = aside(self._arrays, self.path)
         self._outcomes = Outcomes(self._arrays, read=self.moves_to is None)
+
+    def _of_these_examples(self, begun):
+        known = [each.get("examples") for each in begun]
+        return all(each and (each["name"] != self.examples["name"] or each == self.examples) for each in known)
 
     def begin(self, key, attack, labels, *, seed):
         """Returns the `Outcome` to continue, or a fresh one where nothing fits.
@@ -58,7 +64,7 @@ class EvaluationRecord:
             seed: integer.
         """
         # As it will be read back: JSON writes numbers exactly, and tuples as lists.
-        described = json.loads(json.dumps({"attack": attack.settings(), "seed": seed}))
+        described = json.loads(json.dumps({"attack": attack.settings(), "seed": seed, "examples": self.examples}))
         if described != self._begun.get(key):
             self.forget(key)
             self._begun[key] = described
@@ -75,7 +81,7 @@ class EvaluationRecord:
             self.save_outcomes()
 
     def described(self, key):
-        """Returns for JSON whose outcomes those of the attack called `key` are: model, data, attack, seed."""
+        """Returns for JSON whose outcomes those of the attack called `key` are: model, data, attack, seed, examples."""
         return {"subject": self.subject, **self._begun[key]}
 
     def save_outcomes(self):
@@ -133,9 +139,3 @@ def read_evaluation(path):
     if not isinstance(content, dict) or not {"subject", "attacks", "begun"} <= set(content):
         raise InputError(f"{path} is not an evaluation, or an earlier version's; move it away")
     return content
-
-
-def file_digest(path):
-    """Returns the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,7 @@ from agkd_tf.evaluation import EvaluationRecord, evaluate
 
 FGSM = parse_attack("fgsm", eps=0.01)
 CLEAN = parse_attack("clean", eps=0.01)
+OF = {"name": "test, first 12", "sha256": "0"}
 
 
 def run(record, network, examples, attack):
@@ -32,8 +33,8 @@ def some(fragile):
 
 def test_a_record_grows_and_keeps_another_models_results_aside(some, network, tmp_path):
     path = tmp_path / "evaluation.json"
-    run(EvaluationRecord(path, {"model": "a"}), network, some, CLEAN)
-    record = EvaluationRecord(path, {"model": "a"})
+    run(EvaluationRecord(path, {"model": "a"}, OF), network, some, CLEAN)
+    record = EvaluationRecord(path, {"model": "a"}, OF)
     result = run(record, network, some, FGSM)
     record.add_section("worst_case", record.worst_case(["clean", "fgsm"]))
     content = json.loads(path.read_text())
@@ -46,11 +47,11 @@ def test_a_record_grows_and_keeps_another_models_results_aside(some, network, tm
     np.testing.assert_array_equal(arrays["fgsm/label"], some.labels)
     np.testing.assert_array_equal(arrays["fgsm/state"] >= 0, arrays["fgsm/prediction"] == some.labels)
     for number in (1, 2):
-        other = EvaluationRecord(path, {"model": f"b{number}"})
+        other = EvaluationRecord(path, {"model": f"b{number}"}, OF)
         assert not other.results
         assert other.moves_to.name == f"evaluation.previous-{number}.json"
         before = path.read_bytes()
-        other = EvaluationRecord(path, {"model": f"b{number}"})  # looking moves nothing
+        other = EvaluationRecord(path, {"model": f"b{number}"}, OF)  # looking moves nothing
         assert path.read_bytes() == before
         run(other, network, some, CLEAN)
     assert json.loads((tmp_path / "evaluation.previous-1.json").read_text()) == content
@@ -70,13 +71,13 @@ def test_a_broken_off_evaluation_continues_from_disk(some, network, tmp_path, af
 
         return stop
 
-    record = EvaluationRecord(path, {"model": "a"})
+    record = EvaluationRecord(path, {"model": "a"}, OF)
     if after_another:
         run(record, network, some, CLEAN)
     outcome = record.begin("fgsm", FGSM, some.labels, seed=0)
     with pytest.raises(KeyboardInterrupt):
         evaluate(network, some, FGSM, batch_size=4, outcome=outcome, checkpoint=stop_at(2))
-    record = EvaluationRecord(path, {"model": "a"})
+    record = EvaluationRecord(path, {"model": "a"}, OF)
     outcome = record.begin("fgsm", FGSM, some.labels, seed=0)
     assert len(outcome.waiting(0)) == 4
     assert outcome.seconds > 0
@@ -88,23 +89,23 @@ def test_a_broken_off_evaluation_continues_from_disk(some, network, tmp_path, af
 @pytest.mark.parametrize("change", ["eps", "seed", "labels"])
 def test_what_was_done_with_other_settings_is_not_continued(some, network, tmp_path, change):
     path = tmp_path / "evaluation.json"
-    run(EvaluationRecord(path, {"model": "a"}), network, some, FGSM)
-    record = EvaluationRecord(path, {"model": "a"})
+    run(EvaluationRecord(path, {"model": "a"}, OF), network, some, FGSM)
+    record = EvaluationRecord(path, {"model": "a"}, OF)
     attack = parse_attack("fgsm", eps=0.02) if change == "eps" else FGSM
     labels = some.labels[:5] if change == "labels" else some.labels
     outcome = record.begin("fgsm", attack, labels, seed=int(change == "seed"))
     assert not outcome.state.any()
     if change != "labels":
         # Nor is what is on disk by now taken for the first settings' again.
-        same = EvaluationRecord(path, {"model": "a"})
+        same = EvaluationRecord(path, {"model": "a"}, OF)
         assert not same.begin("fgsm", FGSM, some.labels, seed=0).state.any()
         assert "fgsm" not in same.results
 
 
 def test_a_half_done_attack_of_other_settings_never_mixes_with_a_finished_one(some, network, tmp_path):
     path = tmp_path / "evaluation.json"
-    first = run(EvaluationRecord(path, {"model": "a"}), network, some, FGSM)
-    record = EvaluationRecord(path, {"model": "a"})
+    first = run(EvaluationRecord(path, {"model": "a"}, OF), network, some, FGSM)
+    record = EvaluationRecord(path, {"model": "a"}, OF)
     stronger = parse_attack("fgsm", eps=0.05)
     outcome = record.begin("fgsm", stronger, some.labels, seed=0)
 
@@ -114,16 +115,16 @@ def test_a_half_done_attack_of_other_settings_never_mixes_with_a_finished_one(so
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(network, some, stronger, batch_size=6, outcome=outcome, checkpoint=stop)
-    again = run(EvaluationRecord(path, {"model": "a"}), network, some, FGSM)
+    again = run(EvaluationRecord(path, {"model": "a"}, OF), network, some, FGSM)
     np.testing.assert_array_equal(again.correct, first.correct)
 
 
 def test_details_stay_with_their_attack_and_go_with_it(some, network, tmp_path):
     path = tmp_path / "evaluation.json"
-    record = EvaluationRecord(path, {"model": "a"})
+    record = EvaluationRecord(path, {"model": "a"}, OF)
     run(record, network, some, FGSM)
     record.add_detail("fgsm", "knn-50", {"accuracy": 0.5})
-    record = EvaluationRecord(path, {"model": "a"})
+    record = EvaluationRecord(path, {"model": "a"}, OF)
     assert record.results["fgsm"]["knn-50"] == {"accuracy": 0.5}
     record.forget("fgsm")
     assert not record.has_outcome("fgsm")
@@ -133,14 +134,38 @@ def test_details_stay_with_their_attack_and_go_with_it(some, network, tmp_path):
 
 def test_a_record_that_is_not_json_by_name_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"must end in .json"):
-        EvaluationRecord(tmp_path / "results.txt", {})
+        EvaluationRecord(tmp_path / "results.txt", {}, OF)
 
 
 @pytest.mark.parametrize("suffix", [".json", ".npz"])
 def test_damaged_files_are_refused(some, network, tmp_path, suffix):
     path = tmp_path / "evaluation.json"
-    run(EvaluationRecord(path, {"model": "a"}), network, some, FGSM)
+    run(EvaluationRecord(path, {"model": "a"}, OF), network, some, FGSM)
     damaged = path.with_suffix(suffix)
     damaged.write_bytes(damaged.read_bytes()[:40])
     with pytest.raises(InputError, match="damaged"):
-        EvaluationRecord(path, {"model": "a"})
+        EvaluationRecord(path, {"model": "a"}, OF)
+
+
+def test_results_of_other_images_are_kept_aside_and_more_or_fewer_of_the_images_are_not(some, network, tmp_path):
+    path = tmp_path / "evaluation.json"
+    run(EvaluationRecord(path, {"model": "a"}, OF), network, some, CLEAN)
+    more = EvaluationRecord(path, {"model": "a"}, {"name": "test", "sha256": "1"})
+    assert more.moves_to is None
+    assert "clean" in more.results
+    other = EvaluationRecord(path, {"model": "a"}, {**OF, "sha256": "1"})
+    assert not other.results
+    run(other, network, some, CLEAN)
+    assert other.described("clean")["examples"] == {**OF, "sha256": "1"}
+    assert (tmp_path / "evaluation.previous-1.json").exists()
+
+
+def test_results_that_do_not_say_of_which_images_are_kept_aside(some, network, tmp_path):
+    path = tmp_path / "evaluation.json"
+    run(EvaluationRecord(path, {"model": "a"}, OF), network, some, CLEAN)
+    content = json.loads(path.read_text())
+    del content["begun"]["clean"]["examples"]
+    path.write_text(json.dumps(content))
+    record = EvaluationRecord(path, {"model": "a"}, OF)
+    assert not record.results
+    assert record.moves_to.name == "evaluation.previous-1.json"
