@@ -1,5 +1,6 @@
 """What all figures share: canvas, colors, files."""
 
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -7,17 +8,18 @@ from matplotlib.figure import Figure
 
 from agkd_tf.files import replacing
 
-# Six of Okabe and Ito's colors and four darker ones: color-blind people tell them, and the adversaries' red, apart.
+# Five of Okabe and Ito's colors (their pink is red to a tritanope) and five others: people without any one of the cones
+# tell them, and the adversaries' red, apart.
 CLASS_COLORS = (
     "#0072b2",
     "#e69f00",
     "#009e73",
     "#56b4e9",
-    "#cc79a7",
+    "#a55aff",
     "#f0e442",
     "#332288",
     "#000000",
-    "#4040ff",
+    "#2020ff",
     "#5a1a1a",
 )
 ADVERSARY_COLOR = "#e3000f"
@@ -40,12 +42,14 @@ def pixels(figure):
 def save_figure(figure, path):
     """Writes a figure as PNG and as PDF; returns both paths.
 
+    The PDF embeds its letters as TrueType: publishers refuse Matplotlib's default, Type 3.
+
     Args:
         figure: `matplotlib.figure.Figure`.
         path: `pathlib.Path` without its suffix.
     """
     paths = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "pdf")]
     for canvas, target in zip((FigureCanvasAgg(figure), FigureCanvasPdf(figure)), paths, strict=True):
-        with replacing(target) as temporary:
+        with replacing(target) as temporary, matplotlib.rc_context({"pdf.fonttype": 42}):
             canvas.print_figure(str(temporary), dpi=200)
     return paths

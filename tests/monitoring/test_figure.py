@@ -15,17 +15,21 @@ def test_a_figure_is_written_as_pixels_and_as_vectors(tmp_path):
     assert png.read_bytes().startswith(b"\x89PNG")
     assert pdf.read_bytes().startswith(b"%PDF")
     assert b"/Subtype /Image" not in pdf.read_bytes()  # nothing was turned into pixels
+    assert b"/FontFile2" in pdf.read_bytes()  # letters as TrueType
+    assert b"/Type3" not in pdf.read_bytes()
     picture = pixels(figure)
     assert picture.shape == (200, 400, 3)
     assert (picture == [255, 0, 0]).all(-1).any()
 
 
-# Vienot, Brettel and Mollon, 1999: sRGB primaries to cones, and what a missing cone leaves.
+# Vienot, Brettel and Mollon, 1999: sRGB primaries to cones, and what a missing cone leaves; for the tritanope, whom
+# they leave out, what keeps blue and white.
 CONES = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
 EYES = {
     "normal": np.eye(3),
     "deuteranope": np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]]),
     "protanope": np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]]),
+    "tritanope": np.array([[1, 0, 0], [0, 1, 0], [-0.395913, 0.801109, 0]]),
 }
 
 
