@@ -6,7 +6,6 @@ import time
 
 import tensorflow as tf
 
-from agkd_tf.data.pixels import as_float
 from agkd_tf.randomness import step_seed
 
 
@@ -27,27 +26,24 @@ class Breakdown:
         memory = {name: tf.gather(rows.value, batch["index"]) for name, rows in defense.memory.items()}
         variables = defense.student.trainable_variables
 
-        def compiled(function, jit_compile=defense.use_xla):
-            return tf.function(function, jit_compile=jit_compile, autograph=False)
-
-        prepare, differentiate = compiled(defense.prepare), compiled(defense.differentiate)
-        crafted = prepare(images, labels, seed, memory)
-        gradients, _ = differentiate(crafted, labels)
+        prepare, differentiate = (_compiled(each, defense.use_xla) for each in (defense.prepare, defense.differentiate))
+        crafted, _ = prepare(images, labels, seed, memory)
+        (gradients, _), _ = differentiate(crafted, labels)
 
         def update():
             defense.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-            return [tf.reshape(variable.value, [-1])[0] for variable in variables]  # to wait for
+            return [_first(variable.value) for variable in variables]
 
+        update = _compiled(update, False)
+        # Each gives the number to wait for.
         self._parts = {
-            "attack": lambda: prepare(images, labels, seed, memory),
-            "student": lambda: differentiate(crafted, labels),
-            "optimizer": compiled(update, False),
+            "attack": lambda: prepare(images, labels, seed, memory)[1],
+            "student": lambda: differentiate(crafted, labels)[1],
+            "optimizer": lambda: update()[1],
         }
-        guide = getattr(defense, "guide", None)
-        if guide is not None:
-            teach = compiled(lambda images: guide(images).features)
-            both = tf.concat([as_float(images)] * 2, 0)
-            self._parts["teacher"] = lambda: teach(both)
+        if hasattr(defense, "teach"):
+            teach = _compiled(defense.teach, defense.use_xla)
+            self._parts["teacher"] = lambda: teach(crafted)[1]
         self.run(1)
 
     def run(self, steps):
@@ -55,11 +51,27 @@ class Breakdown:
         taken = {name: [] for name in self._parts}
         for _, (name, part) in itertools.product(range(steps), self._parts.items()):
             begin = time.perf_counter()
-            for tensor in tf.nest.flatten(part()):
-                if tf.is_tensor(tensor):
-                    tf.reshape(tensor, [-1])[:1].numpy()  # waits until it is there
+            part().numpy()  # waits until it is there
             taken[name].append(time.perf_counter() - begin)
         medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
         if "teacher" in medians:
             medians["attack"] = max(0.0, medians["attack"] - medians["teacher"])
         return medians
+
+
+def _compiled(function, jit_compile):
+    """Returns a function that gives what `function` does, and one number that is not there before all of it is.
+
+    All results are given, so that none is left out or computed in part; to read one number takes less time than to
+    read one of each.
+    """
+
+    def with_number(*arguments):
+        results = function(*arguments)
+        return results, tf.add_n([tf.cast(_first(tensor), tf.float32) for tensor in tf.nest.flatten(results)])
+
+    return tf.function(with_number, jit_compile=jit_compile, autograph=False)
+
+
+def _first(tensor):
+    return tf.reshape(tensor, [-1])[0]

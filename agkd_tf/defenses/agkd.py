@@ -55,8 +55,15 @@ class AGKD(Bidirectional):
 
     def craft(self, clean, labels, seed):
         crafted = super().craft(clean, labels, seed)
-        taught = self.guide(tf.concat([clean, crafted["other"]], 0) if self.backward_adversary else clean).features
-        return crafted | {"teacher_features": taught}
+        return crafted | {"teacher_features": self.teach(crafted)}
+
+    def teach(self, crafted):
+        """Returns the teacher's features [B, h, w, K] of the clean images, those of the second images behind them.
+
+        Args:
+            crafted: what `Bidirectional.craft` returned.
+        """
+        return self.guide(tf.concat([crafted[name] for name in ("clean", "other") if name in crafted], 0)).features
 
     def joint_terms(self, joint, crafted, labels):
         logits, features, true = joint.forward.logits, joint.forward.features, labels

@@ -47,8 +47,6 @@ class Bidirectional(AdversarialDefense):
         **kwargs: as `AdversarialDefense`.
     """
 
-    training_images = 3
-
     def __init__(
         self,
         student,
@@ -67,6 +65,10 @@ class Bidirectional(AdversarialDefense):
         self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
         self.mart, self.mart_beta = mart, check_range("mart_beta", mart_beta, 0.0)
         self.targeted, self.backward_adversary = targeted, backward_adversary
+
+    @property
+    def training_images(self):
+        return 3 if self.backward_adversary else 2
 
     @property
     def term_weights(self):
