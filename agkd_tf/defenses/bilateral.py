@@ -26,8 +26,8 @@ class Bilateral(AdversarialDefense):
             boundary is nearest; "mix", "mosa" where x is classified correctly and "mc" elsewhere;
             "random", any wrong one.
         label_adversary: whether labels are perturbed; otherwise q is the true class.
-        label_ratio: how many times the true class outweighs the largest other in q.
-        label_gap: how far the class confused most stays from no mass in q.
+        label_ratio: how many times the true class outweighs the largest other in q; 9 in the released code.
+        label_gap: how far the class confused most stays from no mass in q; 0.01 in the released code.
         attack_steps: 1 in the paper, with a step of eps.
         **kwargs: as `AdversarialDefense`.
 

@@ -19,16 +19,17 @@ class CATCE(AdversarialDefense):
         eps_i <- e where x' is classified correctly, and stays where it is not;
         L = CE(f(x'), q_i),  q_i = (1 - c eps_i) onehot(y) + c eps_i Dirichlet(1, ..., 1)
 
-    with c = `smoothing_scale` and a fresh Dirichlet draw for the attack and for the loss. (The released
-    code, in the version shipped, takes the step back from images that stay correct; the rule here is the
-    paper's.)
+    with q_i float32 [B, n], c = `smoothing_scale`, and a fresh Dirichlet draw for the attack and for the loss. (The
+    released code, in the version shipped, takes the step back from images that stay correct; the rule here is the
+    paper's.) The eps_i, float32 [N], are global: under several replicas each grows those of its own part of the batch,
+    and all have them in the next step.
 
     Args:
         student: as `Defense`.
         num_examples: number of training images; needed to train, on batches that are dicts with `index`.
         eps: as `Defense`: the largest eps_i.
-        eps_increment: eta.
-        smoothing_scale: c; c * eps must be below 1, so that the true class keeps mass.
+        eps_increment: eta, 0.005 in the released code.
+        smoothing_scale: c, 10 in the released code; c * eps must be below 1, so that the true class keeps mass.
         attack_steps, random_start: 10, from the image itself.
         **kwargs: as `AdversarialDefense`.
 

@@ -27,6 +27,10 @@ class Defense(keras.Model, abc.ABC):
     (adversaries, teacher's maps); `loss_terms`, the terms of its loss as scalars; and `term_weights`,
     their weights. Everything else is here.
 
+    In the formulas of defenses, f(x) are logits, float32 [B, n], p(x) their softmax, and CE_s the cross-entropy that
+    puts 1 - s on the true class and s / (n - 1) on each other; means are over the batch. Under several replicas each
+    takes its means, and BN its statistics, over its own part of the batch, unless BN is synchronised.
+
     Batches are `(images, labels)`, as for any Keras model, or dicts with `image`, `label`, `index` (the
     example's place in its split) and, in evaluation, `valid` (see `agkd_tf.data.batches`). Images are
     uint8, or float in [0, 1].

@@ -20,8 +20,11 @@ def cosine_cost(a, b):
 def transport_plan(cost, *, regularization=0.01, iterations=100, threshold=0.1):
     """Returns the plan T of uniform marginals that Sinkhorn's iteration finds, float32 [B, B'].
 
-    Gradients flow through the iterations. A batch-wide quantity: under several replicas, each
-    transports its own part of the batch.
+        T_ij = exp((u_i + v_j - C_ij) / r), from u = v = 0 by, in turn,
+        u_i <- u_i + r (log(1 / B) - log(sum_j exp((u_i + v_j - C_ij) / r) + 1e-6)), and likewise v_j over i
+
+    with r the regularization. Gradients flow through the iterations. A batch-wide quantity: under several replicas,
+    each transports its own part of the batch.
 
     Args:
         cost: float32 [B, B'].
