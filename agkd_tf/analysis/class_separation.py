@@ -7,6 +7,7 @@ from sklearn.metrics import silhouette_samples
 from sklearn.preprocessing import normalize
 
 from agkd_tf.analysis.nearest_neighbors import NEIGHBORS, neighbor_purity
+from agkd_tf.errors import InputError, check_range
 from agkd_tf.evaluation import mean_interval
 
 
@@ -26,20 +27,41 @@ class ClassSeparation(NamedTuple):
     silhouette_interval: tuple[float, float]
 
 
+def check_separable(labels, *, neighbors, name="labels"):
+    """Refuses images that `class_separation` cannot be measured on.
+
+    Args:
+        labels: int [N].
+        neighbors: as `class_separation`.
+        name: of the argument that chose the images.
+
+    Raises:
+        InputError: if all images are of one class or no two are, or if `neighbors` is not in [1, N - 1].
+    """
+    count, classes = len(labels), len(np.unique(labels))
+    if not 2 <= classes < count:
+        raise InputError(
+            f"`{name}` must be images of at least two classes, two of them of one. "
+            f"Received: {count} images, {classes} classes"
+        )
+    check_range("neighbors", neighbors, 1, count - 1)
+
+
 def class_separation(clean, adversarial, labels, *, neighbors=NEIGHBORS):
     """Returns the `ClassSeparation` of embeddings.
 
     Args:
         clean: float32 [N, K], embeddings of images.
         adversarial: float32 [N, K], embeddings of their adversaries.
-        labels: int [N], of at least two classes.
+        labels: int [N], of at least two classes, two images of one among them.
         neighbors: clean images looked at for each adversary, its own not among them.
 
     Raises:
-        InputError: if `neighbors` is not in [1, N - 1].
+        InputError: see `check_separable`.
 
     Source: Rousseeuw, Silhouettes, 1987, for the second.
     """
+    check_separable(labels, neighbors=neighbors)
     own = np.arange(len(labels))
     purity = neighbor_purity(clean, labels, adversarial, labels, own=own, neighbors=neighbors)
     silhouette = silhouette_samples(normalize(clean), labels, metric="cosine")

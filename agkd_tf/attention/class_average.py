@@ -29,6 +29,18 @@ def class_average_map(features, kernel):
 
 
 def mean_class_map(features, kernel):
-    """Returns N(sum_k mean_c W[k, c] F_k), the average of the classes' maps as they are; see `class_average_map`."""
+    """Returns N(sum_k mean_c W[k, c] F_k), the average of the classes' maps as they are.
+
+    The weights carry no gradient.
+
+    Args:
+        features: float32 [B, h, w, K].
+        kernel: float32 [K, num_classes], the dense layer's.
+
+    Returns:
+        float32 [B, h, w] in [0, 1].
+
+    Source: AGKD-BML's supplement, Table 3, read the other way than `class_average_map`.
+    """
     weights = tf.stop_gradient(tf.reduce_mean(tf.cast(kernel, tf.float32), axis=1))
     return normalize_map(tf.einsum("bhwk,k->bhw", tf.cast(features, tf.float32), weights))

@@ -19,17 +19,20 @@ def wilson_interval(successes, trials, *, confidence=0.95):
 
 
 def mean_interval(values, *, confidence=0.95, seed=0):
-    """Returns (low, high), the percentile bootstrap's interval of a mean.
+    """Returns (low, high), the percentile bootstrap's interval of a mean; of a single value, that value twice.
 
     Args:
-        values: float [N], one an image.
+        values: float [N], one an image, at least 1.
         confidence: of the interval.
         seed: of the 1000 resamples.
 
     Source: Efron, Bootstrap Methods: Another Look at the Jackknife, 1979.
     """
+    values = np.asarray(values, np.float64)
+    if len(values) == 1:  # all resamples of it are itself, which SciPy refuses to draw
+        return float(values[0]), float(values[0])
     found = bootstrap(
-        (np.asarray(values, np.float64),),
+        (values,),
         np.mean,
         n_resamples=1000,
         batch=50,

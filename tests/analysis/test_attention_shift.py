@@ -36,3 +36,10 @@ def test_nothing_moves_without_an_attack_and_without_a_teacher_there_is_no_dista
     found = attention_shift(networks[0], examples, examples.images / np.float32(255))
     assert list(found) == ["student, clean"]
     assert found["student, clean"][0] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_interval_of_one_image_is_its_distance(networks, digits):
+    examples = digits.test.take(slice(0, 1))
+    found = attention_shift(networks[0], examples, np.zeros((1, 16, 16, 1), np.float32))
+    mean, interval = found["student, clean"]
+    assert interval == (mean, mean)

@@ -3,6 +3,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from agkd_tf.analysis import class_separation
+from agkd_tf.errors import InputError
 
 
 def images(spread, attack):
@@ -43,3 +44,12 @@ def test_classes_farther_apart_have_better_numbers():
     near, far = (class_separation(*images(spread, 0.6)) for spread in (1.0, 0.2))
     assert near.silhouette < far.silhouette
     assert near.purity < far.purity
+
+
+@pytest.mark.parametrize(
+    ("labels", "received"), [([4, 4, 4], "3 images, 1 classes"), ([0, 1, 2], "3 images, 3 classes")]
+)
+def test_images_without_a_class_to_be_apart_from_or_to_be_in_are_refused(labels, received):
+    embeddings = np.eye(3, dtype=np.float32)
+    with pytest.raises(InputError, match=f"`labels` must be images of at least two classes.* Received: {received}"):
+        class_separation(embeddings, embeddings, np.array(labels), neighbors=1)
