@@ -1,5 +1,7 @@
 """Training images by class, resident on the device, to draw from inside a compiled step."""
 
+import concurrent.futures
+
 import numpy as np
 import tensorflow as tf
 
@@ -50,7 +52,9 @@ class ClassPool:
         self._labels = tf.constant(np.repeat(np.arange(num_classes), counts), tf.int32)
         self._starts = tf.constant(np.concatenate([[0], np.cumsum(counts)[:-1]]), tf.int32)
         self._images = DeviceImages(self._select(0))
-        if not self.bounded:
+        if self.bounded:
+            self._reader, self._ahead = concurrent.futures.ThreadPoolExecutor(1), {}
+        else:
             self._place_of = tf.constant(np.argsort(np.concatenate(self._members)), tf.int32)
 
     def _select(self, epoch):
@@ -73,9 +77,15 @@ class ClassPool:
         return selected
 
     def refresh(self, epoch):
-        """Replaces a bounded pool's images by the sample of `epoch`; does nothing otherwise."""
-        if self.bounded:
-            self._images.replace(self._select(epoch))
+        """Replaces a bounded pool's images by the sample of `epoch`; does nothing otherwise.
+
+        The next epoch's is then read ahead while that one trains, for which host memory holds it.
+        """
+        if not self.bounded:
+            return
+        read = self._ahead.pop(epoch, None)
+        self._images.replace(self._select(epoch) if read is None else read.result())
+        self._ahead = {epoch + 1: self._reader.submit(self._select, epoch + 1)}
 
     def sample(self, classes, seed):
         """Returns one image of each given class, drawn independently and with replacement.

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -95,6 +97,27 @@ def test_a_bounded_pool_is_a_function_of_seed_and_epoch(images, labels):
     assert contents(pool) == contents(other)
     assert contents(pool) != passing
     assert contents(pool) != contents(reseeded)
+
+
+def test_the_next_epochs_sample_is_read_ahead_in_another_thread(images, labels):
+    readers = []
+
+    class Source:
+        def __getitem__(self, rows):
+            readers.append(threading.current_thread())
+            return images[rows]
+
+        def __len__(self):
+            return len(images)
+
+    pool = ClassPool(Source(), labels, num_classes=CLASSES, capacity_per_class=4)
+    for epoch in range(2, 5):
+        pool.refresh(epoch)
+        expected = ClassPool(images, labels, num_classes=CLASSES, capacity_per_class=4)
+        expected.refresh(epoch)
+        assert contents(pool) == contents(expected)
+    here = [reader is threading.current_thread() for reader in readers]
+    assert here[:4] == [True, True, False, False]  # when it is made, epoch 2, and ahead, epochs 3 and 4
 
 
 def test_over_the_epochs_a_bounded_pool_holds_every_image(images, labels):
