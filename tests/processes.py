@@ -2,11 +2,15 @@
 
 import concurrent.futures
 import contextlib
+import importlib
+import io
 import json
 import multiprocessing
 import os
 import socket
 import time
+
+from absl.testing import flagsaver
 
 
 @contextlib.contextmanager
@@ -37,6 +41,25 @@ def _begin(devices, worker):
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, devices * [tf.config.LogicalDeviceConfiguration()])
+
+
+def call_tool(name, *arguments):
+    """Returns (exit code, what it printed, its errors) of a command line.
+
+    To be called in a `fresh_process` again and again, but there for one tool only: two of them define flags of the
+    same names.
+    """
+    from tools import _app
+
+    tool = importlib.import_module(f"tools.{name}")
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), flagsaver.flagsaver():
+        tool.FLAGS([name, *arguments])
+        try:
+            _app.call(tool.main, [])
+        except SystemExit as end:
+            return end.code, out.getvalue(), errors.getvalue()
+    return 0, out.getvalue(), errors.getvalue()
 
 
 def free_ports(count):

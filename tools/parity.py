@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from agkd_tf.attacks import parse_attack
+from agkd_tf.attacks import NORMS, parse_attack
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import evaluate
 from agkd_tf.files import write_text
@@ -34,7 +34,8 @@ PARTS = ("apgd-ce", "apgd-t", "fab-t", "square")
 flags.DEFINE_string("workdir", None, "Folder of the run, of a wide residual network.")
 flags.DEFINE_string("peer_python", None, "Python of an environment with torch and torchattacks.")
 flags.DEFINE_string("output", None, "Folder to write the comparison into.")
-_flags.define_pixels("eps", None, "Radius of the ball; the run's own if not given.", FLAGS)
+_flags.define_pixels("eps", None, "Radius of the ball; the run's own if not given.", FLAGS, bounded=False)
+flags.DEFINE_enum("norm", "linf", list(NORMS), "Norm of the ball.")
 flags.DEFINE_integer("num_examples", 500, "First so many test images.", 1)
 flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
 flags.DEFINE_list("seeds", ["0", "1"], "Seeds, separated by commas.")
@@ -50,9 +51,12 @@ def main(argv):
     for name in ("workdir", "peer_python", "output"):
         if not FLAGS[name].value:
             raise InputError(f"`{name}` is needed: --{name}=...")
-    for name in FLAGS.attacks:
-        if name not in (*PARTS, "autoattack"):
-            raise InputError(f"`attacks` must be of {', '.join(PARTS)}, autoattack. Received: {name!r}")
+    if not FLAGS.attacks or set(FLAGS.attacks) - {*PARTS, "autoattack"}:
+        raise InputError(f"`attacks` must be of {', '.join(PARTS)}, autoattack. Received: {','.join(FLAGS.attacks)!r}")
+    if not FLAGS.seeds or not all(re.fullmatch("[0-9]+", seed) for seed in FLAGS.seeds):
+        raise InputError(f"`seeds` must be whole numbers from 0 on. Received: {','.join(FLAGS.seeds)!r}")
+    if FLAGS.norm != "linf" and FLAGS.eps is None:
+        raise InputError(f"`norm` {FLAGS.norm} needs --eps, the radius in that norm: a run's own is of linf")
     tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
     recipe = _flags.read_flagfile(Workdir(FLAGS.workdir).flags)
     network = re.fullmatch(r"wrn-(\d+)-(\d+)", recipe.model)
@@ -73,13 +77,13 @@ def main(argv):
         logits=classifier.logits(tf.constant(images)),
         **_arrays(model),
     )
-    problem = {"eps": eps, "threads": FLAGS.threads, "batch_size": FLAGS.batch_size}
+    problem = {"eps": eps, "norm": FLAGS.norm, "threads": FLAGS.threads, "batch_size": FLAGS.batch_size}
     problem |= {"depth": int(network[1]), "width": int(network[2])}
     write_text(folder / "problem.json", json.dumps(problem))
 
     rows = []
     for name in FLAGS.attacks:
-        attack = parse_attack(name, eps=eps, num_classes=classifier.num_classes)
+        attack = parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=classifier.num_classes)
         for seed in seeds:
             result = evaluate(classifier.logits, examples, attack, batch_size=FLAGS.batch_size, seed=seed)
             print(f"{name}, seed {seed}: agkd_tf {result.accuracy:.2%} in {result.seconds:.0f} s", flush=True)
@@ -87,7 +91,8 @@ def main(argv):
             rows.append(Row(name, seed, result.correct, np.array(peer["robust"]), result.seconds, peer["seconds"]))
             versions = f"{peer['versions']}, TensorFlow {tf.__version__}"
             table = (
-                f"{len(examples)} images, eps {eps:.5f}, CPU threads {FLAGS.threads}; {versions}\n\n{_table(rows)}\n"
+                f"{len(examples)} images, {FLAGS.norm} eps {eps:.5f}, CPU threads {FLAGS.threads}; {versions}\n\n"
+                f"{_table(rows)}\n"
             )
             write_text(folder / "parity.md", table)
     print(f"\n{table}\nRecorded in {folder / 'parity.md'}")

@@ -12,6 +12,8 @@ import torch
 import torchattacks
 from wide_resnet import WideResNet
 
+NORMS = {"linf": "Linf", "l2": "L2"}  # as torchattacks spells them
+
 
 def network(arrays, problem):
     """Returns the network with given weights, as a function from images in [0, 1] to logits.
@@ -49,9 +51,9 @@ class Logits(torch.nn.Module):
         return outputs[2]
 
 
-def attacks(model, eps, seed, classes):
+def attacks(model, eps, norm, seed, classes):
     """Returns name -> attack, set as AutoAttack's standard version has them."""
-    settings = {"eps": eps, "seed": seed, "n_restarts": 1}
+    settings = {"norm": NORMS[norm], "eps": eps, "seed": seed, "n_restarts": 1}
     parts = {
         "apgd-ce": torchattacks.APGD(model, steps=100, loss="ce", **settings),
         "apgd-t": torchattacks.APGDT(model, steps=100, n_classes=classes, **settings),
@@ -76,7 +78,8 @@ def main(folder, name, seed):
         found = model(images).numpy()
     if np.abs(found - logits).max() > 1e-3:
         raise SystemExit(f"error: the rebuilt network differs by {np.abs(found - logits).max():g} in its logits")
-    attack, start, robust = attacks(model, problem["eps"], seed, logits.shape[1])[name], time.perf_counter(), []
+    attack = attacks(model, problem["eps"], problem["norm"], seed, logits.shape[1])[name]
+    start, robust = time.perf_counter(), []
     for begin in range(0, len(images), problem["batch_size"]):
         part = slice(begin, begin + problem["batch_size"])
         adv = attack(images[part], labels[part])

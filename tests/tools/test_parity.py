@@ -1,0 +1,85 @@
+"""The comparison with another implementation, which is a program that leaves `peer.json`."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from agkd_tf.models import build_model
+from agkd_tf.training import Recipe
+from agkd_tf.workdir import Workdir
+from tests.processes import call_tool, fresh_process
+from tools import _flags
+
+# Finds every other image robust, after as many seconds as the seed says.
+PEER = """#!{python}
+import json, pathlib, sys
+
+program, folder, attack, seed = sys.argv[1:]
+assert program.endswith("auto_attack.py"), program
+problem = json.loads((pathlib.Path(folder) / "problem.json").read_text())
+found = {{"robust": [True, False] * 2, "seconds": 1 + int(seed), "versions": f"peer, {{attack}} {{problem['norm']}}"}}
+(pathlib.Path(folder) / "peer.json").write_text(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def process():
+    with fresh_process() as executor:
+        yield executor
+
+
+@pytest.fixture
+def parity(process, tmp_path):
+    """Returns parity(*flags): as `call_tool`, on four digits, with a network that was never trained."""
+    workdir = Workdir(tmp_path / "run")
+    recipe = Recipe(dataset="digits", model="wrn-10-1", defense="at")
+    _flags.write_flagfile(workdir.flags, recipe)
+    build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10).save(workdir.student)
+    peer = tmp_path / "a peer"
+    peer.write_text(PEER.format(python=sys.executable))
+    peer.chmod(0o755)
+    places = (f"--workdir={workdir.path}", f"--peer_python={peer}", f"--output={tmp_path}/parity")
+
+    def call(*arguments):
+        common = (*places, "--num_examples=4", "--attacks=apgd-ce")
+        return process.submit(call_tool, "parity", *common, *arguments).result()
+
+    return call
+
+
+@pytest.mark.slow
+def test_both_sides_stand_beside_each_other(parity, tmp_path):
+    code, _, errors = parity("--seeds=0,4", "--norm=l2", "--eps=0.5")
+    assert code == 0, errors
+    folder = tmp_path / "parity"
+    problem = json.loads((folder / "problem.json").read_text())
+    assert {"eps": 0.5, "norm": "l2", "depth": 10, "width": 1}.items() <= problem.items()
+    arrays = np.load(folder / "problem.npz")
+    assert arrays["images"].shape == (4, 16, 16, 1)
+    assert arrays["logits"].shape == (4, 10)
+    table = (folder / "parity.md").read_text()
+    assert "4 images, l2 eps 0.50000" in table
+    assert "peer, apgd-ce l2" in table
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if "apgd-ce |" in line]
+    assert [row[:2] for row in rows] == [["apgd-ce", "0"], ["apgd-ce", "4"], ["apgd-ce", "median"]]
+    assert [row[3] for row in rows[:2]] == ["50.0", "50.0"]
+    assert [row[6] for row in rows] == ["1", "5", "3.0"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("--seeds=x", "`seeds` must be whole numbers from 0 on. Received: 'x'"),
+        ("--seeds=", "`seeds` must be whole numbers from 0 on. Received: ''"),
+        ("--attacks=", "`attacks` must be of apgd-ce, apgd-t, fab-t, square, autoattack. Received: ''"),
+        ("--norm=l2", "`norm` l2 needs --eps"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(parity, flag, expected):
+    code, _, errors = parity(flag)
+    assert code == 2, errors
+    (line,) = errors.strip().splitlines()
+    assert expected in line
