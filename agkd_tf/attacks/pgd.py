@@ -82,6 +82,10 @@ def steepest(gradient, length, norm=float("inf")):
 def project(adv, clean, *, eps, norm=float("inf"), bounds=(0.0, 1.0)):
     """Returns the images within the eps-ball around `clean` and within the bounds.
 
+    Bounds, ball, bounds. The last one only moves pixels towards `clean`, which lies within them, so that the image
+    stays in the ball. AutoAttack's authors clip an l_2 step to the ball before the bounds, which cost part of its
+    length; clipped before it, the step keeps more of it.
+
     Args:
         adv, clean: float32 [B, H, W, C]; `clean` lies within the bounds.
         eps: radius; a float, or a tensor that broadcasts against the images.
