@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their place, then moved into it."""
 
 import contextlib
+import glob
 import os
 import pathlib
 
@@ -23,7 +24,7 @@ def replacing(path):
 
 def remove_leftovers(path):
     """Removes what processes that were killed while `replacing` a file left beside it."""
-    for left in path.parent.glob(f".*.{path.name}"):
+    for left in path.parent.glob(f".*.{glob.escape(path.name)}"):
         left.unlink(missing_ok=True)
 
 

@@ -3,6 +3,8 @@
 import pathlib
 from typing import NamedTuple
 
+import tensorflow as tf
+
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import file_digest, logits_of_probabilities, saved_model_digest, saved_model_logits
 from agkd_tf.models import Classifier
@@ -23,7 +25,7 @@ class Subject(NamedTuple):
         num_classes: number of logits.
         image_shape: (H, W, C), or None where it is not known.
         digest: SHA-256 of its files.
-        classifier: `agkd_tf.models.Classifier`, or None for a SavedModel.
+        classifier: `agkd_tf.models.Classifier`, or None for a SavedModel and a network that it cannot read.
     """
 
     path: str
@@ -38,7 +40,7 @@ def subject_from_flags(flag_values):
     """Returns the `Subject` that the flags name.
 
     Raises:
-        InputError: for none or several, or one that cannot be read.
+        InputError: for none or several, or one that cannot be read; for flags of a SavedModel without one.
     """
     named = {kind: flag_values[kind].value for kind in KINDS if flag_values[kind].value}
     if len(named) != 1:
@@ -46,6 +48,9 @@ def subject_from_flags(flag_values):
     ((kind, path),) = named.items()
     if kind == "saved_model":
         return _saved_model(path, output=flag_values.output, probabilities=flag_values.probabilities)
+    for name in ("output", "probabilities"):
+        if flag_values[name].value:
+            raise InputError(f"`{name}` is for a `saved_model`. Received: --{kind}={path}")
     return _keras(kind, path)
 
 
@@ -66,9 +71,32 @@ def _saved_model(path, *, output=None, probabilities=False):
 
 
 def _keras(argument, path):
-    classifier = Classifier(load_classifier(argument, path))
-    digest = file_digest(classifier_path(argument, path))
+    model, digest = load_classifier(argument, path), file_digest(classifier_path(argument, path))
+    try:
+        classifier = Classifier(model)
+    except InputError:
+        # Attacks need no more than the logits, whatever lies before them: dense layers alone, or several networks.
+        if not _maps_images_to_scores(model):
+            raise
+        shape, classes = model.inputs[0].shape[1:], model.outputs[0].shape[1]
+        return Subject(path, _logits_of(model), classes, None if None in shape else tuple(shape), digest)
     return Subject(path, classifier.logits, classifier.num_classes, classifier.image_shape, digest, classifier)
+
+
+def _maps_images_to_scores(model):
+    tensors = [getattr(model, name, None) or () for name in ("inputs", "outputs")]
+    shapes = [[tuple(tensor.shape) for tensor in each] for each in tensors]
+    if [len(each) for each in shapes] != [1, 1]:
+        return False
+    (images,), (scores,) = shapes
+    return len(images) == 4 and len(scores) == 2 and scores[1] is not None
+
+
+def _logits_of(model):
+    def logits(images):
+        return tf.cast(model(images, training=False), tf.float32)
+
+    return logits
 
 
 def data_and_eps(flag_values):

@@ -117,6 +117,8 @@ _FACTS = {
     "s/epoch": ("seconds_per_epoch", ",.0f"),
     "epochs": ("epochs", "d"),
     "hours": ("hours", ",.2f"),
+    "GFLOP/step": ("gigaflops_per_step", ",.1f"),
+    "times the minimum": ("times_the_minimum", ".5f"),
     "GFLOP/s": ("gigaflops_per_second", ",.0f"),
 }
 
@@ -125,7 +127,7 @@ def breakdown_table(parts):
     """Returns a plain-text table of where a step's time goes.
 
     Args:
-        parts: dict of title -> dict of part -> seconds.
+        parts: dict of title -> dict of part, or kind of operation -> seconds.
     """
     rows = []
     for title, seconds in parts.items():
@@ -141,13 +143,24 @@ def _filled_table(rows):
     return _aligned([headings, *([row.get(heading, "") for heading in headings] for row in rows)])
 
 
-def audit_table(signs):
-    """Returns a plain-text list of `agkd_tf.evaluation.Sign`s: raised or not, why, and what to do."""
+def audit_table(signs, *, autoattack):
+    """Returns a plain-text list of `agkd_tf.evaluation.Sign`s: raised or not, why, and what to do.
+
+    Args:
+        signs: the `Sign`s.
+        autoattack: whether AutoAttack's accuracy is recorded too.
+    """
     lines = []
     for sign in signs:
         lines.append(f"  {'RAISED' if sign.raised else 'ok':<6}  {sign.name}: {sign.evidence}")
         if sign.raised:
-            lines += [f"          means: {sign.meaning}", f"          do:    {sign.remedy}"]
+            details = {"raised if": sign.raised_if, "means": sign.meaning, "do": sign.remedy}
+            lines += [f"          {f'{heading}:':<10} {text}" for heading, text in details.items()]
     raised = sum(sign.raised for sign in signs)
-    lines.append(f"  {raised} of {len(signs)} raised" + ("" if raised else ": nothing speaks against the accuracies"))
+    end = f"  {raised} of {len(signs)} raised"
+    if not raised:
+        # An attack may be too weak without any of them.
+        end += ": none of these signs; the accuracy to believe is the worst case with AutoAttack in it"
+        end += "" if autoattack else ", which is not recorded: --attacks=autoattack"
+    lines.append(end)
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from absl import flags
 from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
 from agkd_tf.analysis.nearest_neighbors import METRICS
 from agkd_tf.attacks import NORMS, Attack, TransferAttack, parse_attack
+from agkd_tf.attacks.auto_attack import AutoPGD
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import load_dataset
 from agkd_tf.distribution import ONE_MACHINE, make_strategy
@@ -28,7 +29,7 @@ from agkd_tf.evaluation import (
     Sign,
     VerificationError,
     audit,
-    check_images,
+    check_classifier,
     create_adversaries,
     evaluate,
     examples_digest,
@@ -47,6 +48,7 @@ from tools._table import audit_table, comparison_table, results_table
 
 FLAGS = flags.FLAGS
 TRANSFER = "transfer:"
+COMPUTING = ("audit", "eps_sweep", "knn", "recompute")  # what a verification does none of
 SQUARE_SUSPICIOUS = 0.002
 SWEEP_COLUMNS = ("eps", "accuracy", "confidence_interval_95")
 
@@ -88,8 +90,14 @@ def main(argv):
 
 
 def _run():
-    if FLAGS.verify and not FLAGS.adversaries:
-        raise InputError("`verify` needs --adversaries, the folder of the saved images")
+    if FLAGS.verify:
+        if not FLAGS.adversaries:
+            raise InputError("`verify` needs --adversaries, the folder of the saved images")
+        for name in COMPUTING:
+            if FLAGS[name].value:
+                raise InputError(f"`{name}` computes anew, which `verify` does not: leave one of them out")
+    if FLAGS.norm != "linf" and FLAGS.eps is None:
+        raise InputError(f"`norm` {FLAGS.norm} needs --eps, the radius in that norm: a run's own is of linf")
     data, own_eps = data_and_eps(FLAGS)
     eps = own_eps if FLAGS.eps is None else FLAGS.eps
     sweep = _sizes("eps_sweep", FLAGS.eps_sweep)
@@ -97,7 +105,12 @@ def _run():
     attacks = [_attack(name, eps, subject) for name in dict.fromkeys(FLAGS.attacks)]
     swept = [(size, _attack(FLAGS.sweep_attack, size, subject)) for size in sorted(set(sweep))]
     if FLAGS.knn and subject.classifier is None:
-        raise InputError("`knn` needs the embedding, which a SavedModel does not show: --workdir or --model_file")
+        raise InputError(
+            f"`knn` needs the embedding, which {subject.path} does not show: --workdir, or a --model_file that ends in "
+            "a feature map, its embedding and one dense layer"
+        )
+    every = [*attacks, *(attack for _, attack in swept)]
+    _tell_of_margins(subject, every + ([_attack("apgd-dlr", eps, subject)] if FLAGS.audit else []))
     dataset = load_dataset(**data, **_flags.data_place())
     examples = dataset.split(FLAGS.split)
     whole = len(examples)
@@ -109,7 +122,7 @@ def _run():
         raise InputError(
             f"`dataset` {data['dataset']} has images {examples.images.shape[1:]}, the model takes {subject.image_shape}"
         )
-    check_images(examples.images, examples.labels, subject.num_classes)
+    _check_classifiers(subject, every, examples)
     described = {"model_sha256": subject.digest} | {name: value for name, value in data.items() if value is not None}
     described |= {name: FLAGS[name].value for name in ("output", "probabilities") if FLAGS[name].value}
     chosen = FLAGS.split if len(examples) == whole else f"{FLAGS.split}, first {len(examples)}"
@@ -127,6 +140,7 @@ def _run():
         for key in keys:
             _verify(subject, examples, record, key, eps)
         return
+    record.remove_leftovers()
     if FLAGS.recompute:
         for key in {*keys, *(key for key, _ in sweep_keys.values())}:
             record.forget(key)
@@ -149,6 +163,25 @@ def _run():
     if FLAGS.audit:
         _audit(subject, examples, record, eps, attacks, suffix)
     say(f"\nRecorded in {record.path}")
+
+
+def _tell_of_margins(subject, attacks):
+    parts = [part for attack in attacks for part in attack.parts]
+    names = [part.name for part in parts if isinstance(part, AutoPGD) and part.objective == "margin"]
+    if names:
+        few = f"{subject.num_classes} classes are too few for AutoAttack's ratio"
+        say(f"note: {few}; {', '.join(dict.fromkeys(names))} ascends the margin instead")
+
+
+def _check_classifiers(subject, attacks, examples):
+    """Checks the subject and the sources of transfer, before anything is recorded."""
+    check_classifier(subject.logits, examples)
+    for attack in attacks:
+        if attack.name.startswith(TRANSFER):
+            try:
+                check_classifier(attack.parts[0].source, examples)
+            except InputError as error:
+                raise InputError(f"`attacks`: {attack.name}: {error}") from error
 
 
 def _sizes(name, texts):
@@ -211,6 +244,7 @@ def _verify(subject, examples, record, key, eps):
     if key not in record.results:
         raise InputError(f"`verify`: {key} is not recorded; evaluate it first, with the same flags")
     settings = {"eps": eps, "norm": FLAGS.norm, "accuracy": record.results[key]["accuracy"]}
+    settings["predictions"] = record.predictions(key)
     adversaries = open_adversaries(_adversaries_path(record, key), record.described(key))
     try:
         found = verify_adversaries(subject.logits, examples, adversaries, batch_size=FLAGS.batch_size, **settings)
@@ -267,7 +301,18 @@ def _audit(subject, examples, record, eps, attacks, suffix):
     count = min(FLAGS.audit_examples, len(examples))
     sources = [attack.parts[0] for attack in attacks if attack.name.startswith(TRANSFER)]
     name = f"audit{suffix(eps)} on {count}" + (f", {sources[0].name}" if sources else "")
-    if FLAGS.recompute or name not in record.sections:
+    content = {"num_examples": count, "eps": eps, "norm": FLAGS.norm, "seed": FLAGS.seed, "examples": record.examples}
+    if sources:
+        content["source_sha256"] = sources[0].source_digest
+    known = record.sections.get(name, {})
+
+    def begin(attack, labels):
+        key = f"{name}: {attack.name}"
+        if FLAGS.recompute:
+            record.forget(key)
+        return record.begin(key, attack, labels, seed=FLAGS.seed)
+
+    if FLAGS.recompute or any(known.get(key) != value for key, value in content.items()):
         bars = {}
 
         def progress(title, *news):
@@ -279,13 +324,16 @@ def _audit(subject, examples, record, eps, attacks, suffix):
             eps=eps,
             norm=FLAGS.norm,
             source=sources[0].source if sources else None,
+            source_digest=sources[0].source_digest if sources else "",
+            begin=begin,
+            checkpoint=record.save_outcomes,
             progress=None if FLAGS.progress == "off" else progress,
             **_computation(),
         )
-        content = {"num_examples": count, "eps": eps, "norm": FLAGS.norm, "seed": FLAGS.seed}
         record.add_section(name, {**content, "signs": [dataclasses.asdict(sign) for sign in signs]})
     signs = [Sign(**sign) for sign in record.sections[name]["signs"]]
-    say(f"\nSigns of masked gradients, on {count} images:\n{audit_table(signs)}")
+    table = audit_table(signs, autoattack=f"autoattack{suffix(eps)}" in record.results)
+    say(f"\nSigns of masked gradients, on {count} images:\n{table}")
 
 
 def _computation():

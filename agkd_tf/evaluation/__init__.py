@@ -10,7 +10,7 @@ from agkd_tf.evaluation.adversaries import (
     verify_adversaries,
 )
 from agkd_tf.evaluation.audit import SIGNS, Sign, audit
-from agkd_tf.evaluation.checks import check_images, check_logits
+from agkd_tf.evaluation.checks import check_classifier, check_images, check_logits, check_probabilities
 from agkd_tf.evaluation.digests import examples_digest, file_digest, saved_model_digest
 from agkd_tf.evaluation.interval import mean_interval, wilson_interval
 from agkd_tf.evaluation.outcome import Outcome, Outcomes
@@ -26,8 +26,10 @@ __all__ = [
     "Sign",
     "VerificationError",
     "audit",
+    "check_classifier",
     "check_images",
     "check_logits",
+    "check_probabilities",
     "create_adversaries",
     "evaluate",
     "examples_digest",

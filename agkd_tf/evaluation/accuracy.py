@@ -10,14 +10,13 @@ from agkd_tf.data.pixels import as_float
 from agkd_tf.distribution import by_all_replicas, num_replicas
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
-from agkd_tf.evaluation.checks import check_logits
+from agkd_tf.evaluation.checks import check_classifier
 from agkd_tf.evaluation.interval import wilson_interval
 from agkd_tf.evaluation.outcome import Outcome
 from agkd_tf.randomness import step_seed
 
 # Under XLA a shape is a compilation: fewer images than a batch are filled up to one of these shares of it.
 STATIC_SHARES = (16, 4, 1)
-CHECKED = 8  # images whose logits are looked at before anything else
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +92,13 @@ def evaluate(
             after each batch.
 
     Raises:
-        InputError: if the logits are not finite, or are probabilities.
+        InputError: if the logits are not finite, or are probabilities; if float images lie outside [0, 1], or labels
+            beyond the logits.
     """
     if outcome is None:
         outcome = Outcome.fresh(len(examples))
     seed_pair, steps = step_seed(seed, 0), {}
-    check_logits(logits(as_float(tf.constant(examples.images[:CHECKED]))))
+    check_classifier(logits, examples)
     for number, (part, variant) in enumerate(attack.stages):
         places = outcome.waiting(number)
         if part not in steps:

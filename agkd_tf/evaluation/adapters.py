@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from agkd_tf.errors import InputError
+from agkd_tf.evaluation.checks import check_probabilities
 
 FLOOR = 1e-30
 
@@ -15,10 +16,17 @@ def logits_of_probabilities(predict):
 
     Args:
         predict: callable, float32 images [B, H, W, C] in [0, 1] -> probabilities [B, n].
+
+    Raises:
+        InputError: by the callable where TensorFlow is eager, if the outputs are no probabilities.
     """
 
     def logits(images):
-        return tf.math.log(tf.maximum(tf.cast(predict(images), tf.float32), FLOOR))
+        probabilities = tf.cast(predict(images), tf.float32)
+        # A graph cannot raise; `evaluate` looks at the first images eagerly before it builds one.
+        if tf.executing_eagerly():
+            check_probabilities(probabilities)
+        return tf.math.log(tf.maximum(probabilities, FLOOR))
 
     return logits
 
@@ -36,8 +44,8 @@ def saved_model_logits(folder, *, signature="serving_default", output=None):
     The image shape is (H, W, C), or None where the signature leaves any of it open.
 
     Raises:
-        InputError: if the folder is not a SavedModel, has no such signature or output, or does not say its
-            number of classes.
+        InputError: if the folder is not a SavedModel, has no such signature or output, takes something else than
+            float32 images, or does not say its number of classes.
     """
     try:
         loaded = tf.saved_model.load(str(folder))
@@ -54,6 +62,11 @@ def saved_model_logits(folder, *, signature="serving_default", output=None):
     if name not in outputs:
         raise InputError(f"`saved_model`: which output are the logits? It has: {', '.join(outputs)}")
     ((argument, images),) = inputs.items()
+    if images.dtype != tf.float32 or images.shape.rank not in (None, 4):
+        raise InputError(
+            f"`saved_model`: {signature!r} must take float32 images [B, H, W, C]. "
+            f"It takes: {images.dtype.name} {images.shape}"
+        )
     if outputs[name].shape.rank != 2 or outputs[name].shape[-1] is None:
         raise InputError(f"`saved_model`: output {name!r} must be [B, n] with a known n. It is: {outputs[name].shape}")
     shape = images.shape[1:] if images.shape.rank == 4 else tf.TensorShape(None)

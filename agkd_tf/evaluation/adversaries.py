@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from agkd_tf.data.pixels import as_float
 from agkd_tf.errors import InputError
-from agkd_tf.files import replacing, set_aside, write_text
+from agkd_tf.files import remove_leftovers, replacing, set_aside, write_text
 
 SLACK = 1e-5  # of float32, relative to eps
 
@@ -21,7 +21,7 @@ def create_adversaries(path, shape, described):
     """Returns a float32 array [N, H, W, C] on disk, in a `.npy` file, to write adversaries into.
 
     A file of the same shape and description is continued; any other is moved to `<name>.previous-1` and so on.
-    Images that were not written yet are NaN; see `unwritten`.
+    Images that were not written yet are NaN; see `unwritten`. What a killed process left half-written is removed.
 
     Args:
         path: the file; its description is kept beside it, as `.json`.
@@ -29,6 +29,8 @@ def create_adversaries(path, shape, described):
         described: what the adversaries are of, for JSON (see `EvaluationRecord.described`).
     """
     path = pathlib.Path(path)
+    for each in (path, path.with_suffix(".json")):
+        remove_leftovers(each)
     if _description(path) == described:
         found = open_adversaries(path, described, writable=True)
         if found.shape == tuple(shape):
@@ -72,8 +74,11 @@ def _description(path):
         return None
 
 
-def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, batch_size=100):
+def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, predictions=None, batch_size=100):
     """Recomputes an accuracy from saved adversarial images alone.
+
+    Nothing is tolerated: what rounds otherwise, such as another machine or XLA, may see an adversary at the very
+    boundary otherwise, and is told of it.
 
     Args:
         logits: callable, float32 images [B, H, W, C] -> float32 logits [B, n].
@@ -81,18 +86,21 @@ def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, ba
         adversaries: float32 [N, H, W, C].
         eps, norm: of the attack.
         accuracy: the recorded one.
+        predictions: int [N], the classes that were seen in the adversaries (see `Outcome`); None where these were
+            not recorded.
         batch_size: images a step.
 
     Returns:
         The recomputed accuracy.
 
     Raises:
-        VerificationError: if an image lies outside the ball or the box, or the accuracy is another.
+        VerificationError: if an image lies outside the ball or the box, is seen as another class than recorded, or
+            the accuracy is another.
     """
     if len(adversaries) != len(examples):
         raise VerificationError(f"{len(adversaries)} adversaries of {len(examples)} images")
     predict = tf.function(logits, autograph=False, reduce_retracing=True)
-    correct = 0
+    seen = np.empty(len(examples), np.int64)
     for start in range(0, len(examples), batch_size):
         part = slice(start, start + batch_size)
         adv, clean = np.asarray(adversaries[part]), as_float(tf.constant(examples.images[part])).numpy()
@@ -106,8 +114,16 @@ def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, ba
                 f"adversary {start + outside[0]} is not within {norm} {eps:g} of its image and [0, 1]: "
                 f"distance {length[outside[0]]:g}"
             )
-        correct += int(np.count_nonzero(np.argmax(predict(tf.constant(adv)), 1) == examples.labels[part]))
-    found = correct / len(examples)
+        seen[part] = np.argmax(predict(tf.constant(adv)), 1)
+    found = float(np.mean(seen == examples.labels))
+    differing = [] if predictions is None else np.flatnonzero(seen != predictions)
+    if len(differing):
+        first = differing[0]
+        raise VerificationError(
+            f"{len(differing)} of {len(examples)} adversaries are seen as other classes than recorded, which leaves "
+            f"{found:.2%} correct, recorded are {accuracy:.2%}; the first is {first}, seen as class {seen[first]}, "
+            f"recorded is {predictions[first]}"
+        )
     if abs(found - accuracy) > 0.5 / len(examples):
         raise VerificationError(f"the saved adversaries leave {found:.2%} correct, recorded are {accuracy:.2%}")
     return found

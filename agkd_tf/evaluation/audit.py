@@ -17,6 +17,7 @@ from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.attacks.pgd import input_gradient
 from agkd_tf.data.pixels import as_float
 from agkd_tf.evaluation.accuracy import evaluate
+from agkd_tf.perturbation_size import format_size
 
 STEPS = 20
 SQUARE_QUERIES = 1000
@@ -98,9 +99,12 @@ def audit(
     eps,
     norm="linf",
     source=None,
+    source_digest="",
     batch_size=100,
     seed=0,
     jit_compile=False,
+    begin=None,
+    checkpoint=None,
     progress=None,
 ):
     """Returns a `Sign` for each of `SIGNS`, raised or not, of a classifier.
@@ -111,7 +115,11 @@ def audit(
         eps: radius of the ball.
         norm: linf or l2.
         source: callable to the logits of another network, for transfer; None to leave that sign out.
+        source_digest: what identifies the source in a record.
         batch_size, seed, jit_compile: as `evaluate`.
+        begin: callable (`Attack`, labels of the images that it is run on) -> `Outcome` to continue and fill, as
+            `EvaluationRecord.begin`; None for fresh ones. The attacks' names differ.
+        checkpoint: callable without arguments, called after each batch of an attack.
         progress: callable (attack's name, stage's part, variant, images done, images in all).
     """
     num_classes = logits(as_float(tf.constant(examples.images[:1]))).shape[1]
@@ -119,10 +127,14 @@ def audit(
     def result(attack, examples=examples):
         shown = progress and (lambda *news: progress(attack.name, *news))
         settings = {"batch_size": batch_size, "seed": seed, "jit_compile": jit_compile, "progress": shown}
-        return evaluate(logits, examples, attack, **settings)
+        outcome = begin and begin(attack, examples.labels)
+        return evaluate(logits, examples, attack, outcome=outcome, checkpoint=checkpoint, **settings)
 
     def named(name, radius=eps):
-        return result(parse_attack(name, eps=radius, norm=norm, num_classes=num_classes))
+        attack = parse_attack(name, eps=radius, norm=norm, num_classes=num_classes)
+        if radius != eps:
+            attack = dataclasses.replace(attack, name=f"{name} at {format_size(radius)}")
+        return result(attack)
 
     clean, fgsm, pgd = (named(name).accuracy for name in ("clean", "fgsm", f"pgd-{STEPS}"))
     white = [named(name) for name in ("apgd-ce", "apgd-dlr")]
@@ -170,7 +182,7 @@ def audit(
         sign("random outputs", unequal > 0, f"largest difference {unequal:g}"),
     ]
     if source is not None:
-        transfer = TransferAttack("transfer", pgd_attack(STEPS, eps=eps, norm=norm), source, "")
+        transfer = TransferAttack("transfer", pgd_attack(STEPS, eps=eps, norm=norm), source, source_digest)
         crafted = result(Attack("transfer", (transfer,))).accuracy
         signs.append(
             sign(

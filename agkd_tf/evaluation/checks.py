@@ -1,11 +1,29 @@
 """What is asked of images, labels and outputs before any number is believed."""
 
 import numpy as np
+import tensorflow as tf
 
-from agkd_tf.data.pixels import check_pixels
+from agkd_tf.data.pixels import as_float, check_pixels
 from agkd_tf.errors import InputError
 
+CHECKED = 8  # images whose logits are looked at before anything else
 SUM_TOLERANCE = 1e-3
+PROBABILITIES_TOLERANCE = 1e-2  # wider, for those of half precision
+
+
+def check_classifier(logits, examples):
+    """Checks a classifier's outputs of the first images, and all images and labels.
+
+    Args:
+        logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
+        examples: `Examples`.
+
+    Raises:
+        InputError: as `check_logits` and `check_images`.
+    """
+    first = logits(as_float(tf.constant(examples.images[:CHECKED])))
+    check_logits(first)
+    check_images(examples.images, examples.labels, first.shape[1])
 
 
 def check_logits(logits):
@@ -30,6 +48,26 @@ def check_logits(logits):
         raise InputError(
             "the classifier returns probabilities, which hide gradients; attacks need logits: remove the softmax "
             "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model)"
+        )
+
+
+def check_probabilities(probabilities):
+    """Checks a first batch of outputs that are said to be probabilities.
+
+    Args:
+        probabilities: float [B, n].
+
+    Raises:
+        InputError: if any lies outside [0, 1], or an image's do not sum to 1.
+    """
+    probabilities = np.asarray(probabilities, np.float32)
+    low, high, sums = probabilities.min(), probabilities.max(), probabilities.sum(axis=-1)
+    # NaN fails all three.
+    fit = low >= -PROBABILITIES_TOLERANCE and high <= 1 + PROBABILITIES_TOLERANCE
+    if not (fit and np.all(np.abs(sums - 1) <= PROBABILITIES_TOLERANCE)):
+        raise InputError(
+            "`probabilities` must be in [0, 1] and sum to 1 for each image; are these logits? "
+            f"Received: {low:g} to {high:g}, sums {sums.min():g} to {sums.max():g}"
         )
 
 

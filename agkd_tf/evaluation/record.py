@@ -7,7 +7,7 @@ from agkd_tf.errors import InputError
 from agkd_tf.evaluation.accuracy import result_of
 from agkd_tf.evaluation.outcome import Outcomes
 from agkd_tf.evaluation.worst_case import worst_case
-from agkd_tf.files import aside, set_aside, write_text
+from agkd_tf.files import aside, remove_leftovers, set_aside, write_text
 
 
 class EvaluationRecord:
@@ -72,6 +72,11 @@ class EvaluationRecord:
             self._write()
         return self._outcomes.get(key, labels)
 
+    def remove_leftovers(self):
+        """Removes what killed evaluations left half-written beside the files."""
+        for path in (self.path, self._arrays):
+            remove_leftovers(path)
+
     def forget(self, key):
         """Drops all that is known of the attack called `key`."""
         self.results.pop(key, None)
@@ -105,6 +110,10 @@ class EvaluationRecord:
     def has_outcome(self, key):
         """Returns whether the images' own outcomes of the attack called `key` are known."""
         return key in self._outcomes
+
+    def predictions(self, key):
+        """Returns int16 [N], the classes seen in the last adversaries of the attack called `key`; None if not known."""
+        return self._outcomes.known(key).prediction if key in self._outcomes else None
 
     def worst_case(self, keys):
         """Returns the worst case over the finished results called `keys`, which are of the same images."""

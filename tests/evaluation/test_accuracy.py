@@ -144,6 +144,19 @@ def test_probabilities_nan_and_single_outputs_are_refused(dark):
         evaluate(lambda images: brightness(images)[:, :1], dark, attack)
 
 
+def test_images_that_are_not_pixels_and_labels_beyond_the_logits_are_refused(dark):
+    attack = parse_attack("clean", eps=0.1)
+    with pytest.raises(InputError, match=r"divide by 255.*0 to 255"):
+        evaluate(
+            brightness,
+            type(dark)(np.linspace(0, 255, dark.images.size).reshape(dark.images.shape), dark.labels),
+            attack,
+        )
+    dark.labels[7] = 2
+    with pytest.raises(InputError, match=r"labels must be in \[0, 1\], for 2 logits. Received: 0 to 2"):
+        evaluate(brightness, dark, attack)
+
+
 def test_the_worst_case_is_what_no_attack_broke():
     outcomes = {"a": np.array([1, 1, 0, 0], bool), "b": np.array([1, 0, 1, 0], bool)}
     assert worst_case(outcomes)["accuracy"] == 0.25

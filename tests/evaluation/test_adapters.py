@@ -67,6 +67,27 @@ def test_logarithms_of_probabilities_are_the_logits_but_for_a_constant(digits, t
     assert np.all(np.isfinite(logits_of_probabilities(lambda x: tf.one_hot([0, 1], 3))(images)))
 
 
+@pytest.mark.parametrize("outputs", [[[3.0, -1.0, 4.0]], [[0.2, 0.2, 0.2]], [[2.0, -1.0, 0.0]], [[np.nan, 0.5, 0.5]]])
+def test_outputs_that_are_no_probabilities_are_refused(fragile, outputs):
+    logits = logits_of_probabilities(lambda images: tf.repeat(outputs, len(images), axis=0))
+    with pytest.raises(InputError, match=r"`probabilities` must be in \[0, 1\] and sum to 1.*Received"):
+        evaluate(logits, fragile[1], parse_attack("clean", eps=0.1))
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [([None, 16, 16, 1], tf.uint8), ([None, 256], tf.float32)])
+def test_a_saved_model_that_takes_something_else_is_refused_when_it_is_loaded(tmp_path, shape, dtype):
+    module = tf.Module()
+    module.weight = tf.Variable(tf.ones([256, 3]))
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, dtype)])
+    def predict(pictures):
+        return {"logits": tf.cast(tf.reshape(pictures, [-1, 256]), tf.float32) @ module.weight}
+
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": predict})
+    with pytest.raises(InputError, match=rf"must take float32 images \[B, H, W, C\]. It takes: {dtype.name} \(None"):
+        saved_model_logits(tmp_path / "saved")
+
+
 def test_images_out_of_range_and_labels_beyond_the_logits_are_refused():
     images, labels = np.full((2, 4, 4, 1), 0.5, np.float32), np.array([0, 2])
     check_images(images, labels, 3)

@@ -54,6 +54,29 @@ def test_a_mismatch_is_found(saved):
         verify_adversaries(logits, examples, images[:29], accuracy=accuracy, **settings)
 
 
+def test_two_images_that_change_places_are_found_though_the_accuracy_is_the_same(saved):
+    logits, examples, path, accuracy = saved
+    adversaries = open_adversaries(path, OF)
+    predictions = logits.predict(adversaries, verbose=0).argmax(1)
+    settings = {"eps": EPS, "norm": "linf", "accuracy": accuracy}
+    verify_adversaries(logits, examples, adversaries, predictions=predictions, **settings)
+    robust = predictions == examples.labels
+    fallen, standing = np.flatnonzero(~robust)[0], np.flatnonzero(robust)[0]
+    predictions[standing], predictions[fallen] = (predictions[standing] + 1) % 10, examples.labels[fallen]
+    with pytest.raises(
+        VerificationError, match=r"2 of 30 adversaries are seen as other classes.*the first is [0-9]+, seen"
+    ):
+        verify_adversaries(logits, examples, adversaries, predictions=predictions, **settings)
+
+
+def test_what_a_killed_evaluation_left_half_written_is_removed(tmp_path):
+    path = tmp_path / "pgd-20 [first 24].npy"
+    for name in (path.name, path.with_suffix(".json").name):
+        (tmp_path / f".4711.{name}").write_bytes(b"half")
+    create_adversaries(path, (2, 2, 2, 1), OF)
+    assert {each.name for each in tmp_path.iterdir()} == {path.name, path.with_suffix(".json").name}
+
+
 def test_a_damaged_or_missing_file_is_refused(saved, tmp_path):
     path = saved[2]
     path.write_bytes(path.read_bytes()[:50])

@@ -9,21 +9,25 @@ import tensorflow as tf
 from agkd_tf import AdversarialTraining
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data.batches import training_batches
-from agkd_tf.evaluation import SIGNS, audit, evaluate
+from agkd_tf.evaluation import SIGNS, Outcome, audit, evaluate
 from agkd_tf.models import Classifier, build_model
 
 EPS = 0.1
 
 
-@pytest.fixture(scope="module")
-def trained(digits):
-    """Logits of a small adversarially trained network."""
-    student = build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10)
+def train(digits, seed):
+    """Returns the logits of a small adversarially trained network; its weights and batches are the seed's."""
+    student = build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10, seed=seed)
     defense = AdversarialTraining(student, eps=EPS, attack_steps=3, validation_attack_steps=0)
     defense.compile(keras.optimizers.SGD(0.1, momentum=0.9))
-    batches = training_batches(digits.train, batch_size=64, seed=0)
+    batches = training_batches(digits.train, batch_size=64, seed=seed)
     defense.fit(batches, steps_per_epoch=100, verbose=0, shuffle=False)
     return Classifier(student).logits
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    return train(digits, seed=0)
 
 
 def raised(digits, logits, count=60, **settings):
@@ -46,9 +50,40 @@ def test_a_boundless_l2_ball_reaches_from_any_image_to_any_other(fragile, monkey
     assert max(radii) == 16.0  # the square root of 16 * 16 * 1
 
 
+def test_an_audit_that_is_broken_off_goes_on_where_it_was(fragile, monkeypatch):
+    # By its name: the package has the function under that of its module.
+    monkeypatch.setattr(sys.modules[audit.__module__], "SQUARE_QUERIES", 20)
+    network, examples = fragile
+
+    def audited(outcomes, stop_after=None):
+        """Returns (the signs, or None where the audit was broken off, the batches that it took)."""
+        batches = []
+
+        def checkpoint():
+            batches.append(1)
+            if len(batches) == stop_after:
+                raise KeyboardInterrupt
+
+        def begin(attack, labels):
+            return outcomes.setdefault(attack.name, Outcome.fresh(len(labels)))
+
+        try:
+            signs = audit(network, examples, eps=0.01, batch_size=10, begin=begin, checkpoint=checkpoint)
+        except KeyboardInterrupt:
+            signs = None
+        return signs, len(batches)
+
+    signs, batches = audited({})
+    outcomes = {}
+    stopped, before = audited(outcomes, stop_after=batches // 2)
+    assert stopped is None
+    assert audited(outcomes) == (signs, batches - before)
+
+
 @pytest.mark.slow
 def test_an_adversarially_trained_network_raises_none(digits, trained):
-    assert raised(digits, trained, count=200, source=trained) == set()
+    # Adversaries of another network: the network's own would be the white-box attack once more.
+    assert raised(digits, trained, count=200, source=train(digits, seed=1)) == set()
 
 
 @pytest.mark.slow

@@ -169,3 +169,20 @@ def test_results_that_do_not_say_of_which_images_are_kept_aside(some, network, t
     record = EvaluationRecord(path, {"model": "a"}, OF)
     assert not record.results
     assert record.moves_to.name == "evaluation.previous-1.json"
+
+
+def test_what_a_killed_evaluation_left_half_written_is_removed(some, network, tmp_path):
+    path = tmp_path / "evaluation.json"
+    for name in ("evaluation.json", "evaluation.npz"):
+        (tmp_path / f".4711.{name}").write_bytes(b"half")
+    record = EvaluationRecord(path, {"model": "a"}, OF)
+    record.remove_leftovers()
+    run(record, network, some, CLEAN)
+    assert {each.name for each in tmp_path.iterdir()} == {"evaluation.json", "evaluation.npz"}
+
+
+def test_the_classes_that_were_seen_are_those_of_the_outcome(some, network, tmp_path):
+    record = EvaluationRecord(tmp_path / "evaluation.json", {"model": "a"}, OF)
+    assert record.predictions("clean") is None
+    run(record, network, some, CLEAN)
+    np.testing.assert_array_equal(record.predictions("clean"), some.labels)

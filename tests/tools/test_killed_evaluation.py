@@ -1,0 +1,71 @@
+"""An evaluation that is killed again and again ends with the numbers of one that never was."""
+
+import json
+import random
+import signal
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.processes import wait_for
+
+KEYS = [f"{name} [linf 0.1, first 60]" for name in ("pgd-10x3", "apgd-ce")]
+
+
+@pytest.fixture
+def classifier(digits, tmp_path):
+    """A .keras file of a linear classifier that sees most digits right."""
+    model = keras.Sequential([keras.Input((16, 16, 1)), layers.Flatten(), layers.Dense(10)])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(digits.train.images / np.float32(255), digits.train.labels, epochs=10, verbose=0)
+    model.save(tmp_path / "linear.keras")
+    return tmp_path / "linear.keras"
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_is_killed_again_and_again_ends_with_the_same_outcome_of_each_image(
+    classifier, tmp_path, start, tool
+):
+    def command(name):
+        record = tmp_path / name / "evaluation.json"
+        flags = (
+            f"--model_file={classifier}",
+            "--dataset=digits",
+            "--num_examples=60",
+            "--eps=0.1",
+            f"--record={record}",
+        )
+        return (*flags, "--attacks=pgd-10x3,apgd-ce", "--batch_size=1", f"--adversaries={tmp_path / name}")
+
+    arrays, written = tmp_path / "killed" / "evaluation.npz", 0
+    for _ in range(3):
+        process = start(sys.executable, "-m", "tools.evaluate", *command("killed"), "--progress=off")
+        wait_for(lambda since=written: arrays.exists() and arrays.stat().st_mtime_ns > since, process)
+        time.sleep(random.uniform(0.0, 1.0))
+        process.kill()
+        assert process.wait(timeout=60) == -signal.SIGKILL
+        written = arrays.stat().st_mtime_ns
+        assert KEYS[1] not in json.loads(arrays.with_suffix(".json").read_text())["attacks"], "killed too late"
+        (arrays.parent / ".4711.evaluation.npz").write_bytes(b"half")  # as a kill leaves it that comes during a write
+    for name in ("killed", "unbroken"):
+        found = tool("evaluate", *command(name))
+        assert found.returncode == 0, found.stderr
+    assert not list(arrays.parent.glob(".*"))
+    ours, its = (np.load(tmp_path / name / "evaluation.npz") for name in ("killed", "unbroken"))
+    assert set(ours.files) == set(its.files)
+    for key in KEYS:
+        assert len(np.unique(its[f"{key}/state"])) > 1
+        for part in ("label", "state", "prediction"):
+            np.testing.assert_array_equal(ours[f"{key}/{part}"], its[f"{key}/{part}"])
+    results = [
+        json.loads((tmp_path / name / "evaluation.json").read_text())["attacks"] for name in ("killed", "unbroken")
+    ]
+    for key in KEYS:
+        for part in ("accuracy", "broken_by", "num_examples"):
+            assert results[0][key][part] == results[1][key][part]
+    verified = tool("evaluate", *command("killed"), "--verify")
+    assert verified.returncode == 0, verified.stderr
