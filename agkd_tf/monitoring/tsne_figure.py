@@ -1,5 +1,6 @@
 """Embeddings in the plane: clean images of all classes, and the adversaries of one."""
 
+import math
 from typing import NamedTuple
 
 import matplotlib
@@ -37,11 +38,12 @@ def tsne_figure(rows, *, class_names, attack):
     Source: AGKD-BML's supplement, Figures 1-4.
     """
     columns = list(next(iter(rows.values())))
-    figure = new_figure(1.6 * len(columns) + 0.3, 1.6 * len(rows) + 1.1)
-    axes = figure.subplots(len(rows), len(columns), squeeze=False)
     shown = sorted(
         {int(label) for panels in rows.values() for panel in panels.values() for label in panel.clean_labels}
     )
+    lines = math.ceil((len(shown) + 1) / len(columns))  # of the legend, whose columns are as wide as the panels
+    figure = new_figure(1.6 * len(columns) + 0.3, 1.6 * len(rows) + 0.4 + 0.22 * lines)
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
     colors = dict(zip(shown, _colors(len(shown)), strict=True))
     for line, (attacked, panels) in zip(axes, rows.items(), strict=True):
         for axis, panel in zip(line, panels.values(), strict=True):
@@ -61,7 +63,7 @@ def tsne_figure(rows, *, class_names, attack):
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=len(columns) + 1,
+        ncols=len(columns),
         fontsize=SMALL,
         frameon=False,
         columnspacing=1.0,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agkd_tf.monitoring import TSNEPanel, tsne_figure
+from agkd_tf.monitoring import TSNEPanel, pixels, tsne_figure
 
 
 def panel(seed, classes):
@@ -29,3 +29,16 @@ def test_every_point_is_drawn_where_it_is_and_in_its_class_color(classes):
     assert [axis.get_ylabel() for axis in figure.axes] == ["name 2", "", "name 1", ""]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.texts] == [*names, "attacked (pgd-7)"]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_nothing_is_cut_and_panels_keep_their_size(columns):
+    rows = {attacked: {f"model {number}": panel(number, 10) for number in range(columns)} for attacked in (0, 1)}
+    names = ["airplane", "automobile", *(f"name {number}" for number in range(8))]
+    figure = tsne_figure(rows, class_names=names, attack="pgd-100")
+    pixels(figure)
+    (legend,) = figure.legends
+    for box in (legend.get_window_extent(), *(axis.get_tightbbox() for axis in figure.axes)):
+        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1
+    assert all(axis.get_window_extent().width > 1.2 * figure.dpi for axis in figure.axes)
