@@ -1,15 +1,18 @@
 """Runs as a report sees them: what defined them, what was measured, which differ in the seed alone."""
 
+import collections
 import dataclasses
 import math
 import re
 import statistics
 
+from scipy.stats import t
+
 from agkd_tf.evaluation import wilson_interval
 from agkd_tf.perturbation_size import format_size
 
-# Settings that say where something is rather than what a run is.
-PLACES = ("seed", "teacher", "init_from")
+# Settings that say where something is; what a run is, is only whether they are given.
+PLACES = ("teacher", "init_from")
 KEY = re.compile(r"^(?P<attack>.*?)(?: \[(?P<settings>.*)\])?$")
 
 
@@ -38,8 +41,8 @@ class Measurement:
 
     Attributes:
         accuracy: mean over seeds, in [0, 1].
-        low, high: of one seed, Wilson's 95 % interval over images; of several, mean -+ 1.96 standard errors of the
-            seeds.
+        low, high: 95 % interval: of one seed, Wilson's over images; of several, Student's over the seeds, within
+            [0, 1].
         num_examples: images.
         whole: whether these are all of the split.
         seeds: runs that it is a mean of.
@@ -56,11 +59,16 @@ class Measurement:
 
 
 def grouped(runs):
-    """Returns lists of runs that differ in nothing but the seed, in the order in which they were given."""
-    groups = {}
+    """Returns lists of runs that differ in nothing but the seed, in the order in which they were given.
+
+    Where several evaluated runs share a seed, such as a run and its copy, each list has one of them.
+    """
+    groups, evaluated = {}, collections.Counter()
     for run in runs:
-        key = tuple(sorted((name, str(value)) for name, value in run.settings.items() if name not in PLACES))
-        groups.setdefault(key, []).append(run)
+        recipe = tuple(sorted((name, str(_of_recipe(name, value))) for name, value in run.settings.items()))
+        seed = (recipe, run.settings["seed"])
+        groups.setdefault((recipe, evaluated[seed] if run.attacks else 0), []).append(run)
+        evaluated[seed] += bool(run.attacks)
     return list(groups.values())
 
 
@@ -83,27 +91,35 @@ def measurement(group, column, *, eps=None):
         low, high = wilson_interval(round(accuracies[0] * count), count)
         return Measurement(accuracies[0], low, high, count, whole)
     mean, spread = statistics.fmean(accuracies), statistics.stdev(accuracies)
-    error = 1.96 * spread / math.sqrt(len(found))
-    return Measurement(mean, mean - error, mean + error, count, whole, len(found), spread)
+    error = t.ppf(0.975, len(found) - 1) * spread / math.sqrt(len(found))
+    return Measurement(mean, max(mean - error, 0.0), min(mean + error, 1.0), count, whole, len(found), spread)
 
 
 def cost(group, name):
-    """Returns a number of what the training of a group of runs costs, or None where it was not measured.
+    """Returns a fact of what the training of a group of runs costs, or None where it was not measured.
 
     Args:
         group: `Run`s of one recipe; the first that was measured counts.
-        name: an entry of `agkd_tf.benchmark.Cost.record`, or `attack_steps`.
+        name: an entry of `agkd_tf.benchmark.Cost.record`, `attack_steps` or `platform`.
     """
     measured = next((run for run in group if run.cost is not None), None)
     if measured is None:
         return None
-    return {"attack_steps": measured.settings.get("attack_steps", 0), **measured.cost}[name]
+    steps = measured.settings.get("attack_steps", 0)
+    return {"attack_steps": steps, "platform": "TensorFlow", **measured.cost}[name]
 
 
 def attack_names(runs):
     """Returns the attacks that any of the runs was evaluated under as it is, on all images or the first ones."""
     found = (_parsed(key) for run in runs for key in run.attacks)
     return list(dict.fromkeys(attack for attack, settings, _ in found if not settings))
+
+
+def _of_recipe(name, value):
+    """Returns what a setting says about a run's recipe."""
+    if name == "seed":
+        return None
+    return value is not None if name in PLACES else value
 
 
 def _parsed(key):

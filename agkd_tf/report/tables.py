@@ -18,7 +18,7 @@ class FilledTable:
     Attributes:
         heading: number and title.
         frame: `pandas.DataFrame` of text, indexed by (row, source).
-        missing: a line for each cell that no run fills: the command that would.
+        missing: the commands that would fill what is empty, and what a seed lacks that others of its row have.
         notes: a line for each group of runs: what it was measured on.
     """
 
@@ -31,7 +31,8 @@ class FilledTable:
 def filled_table(table, groups):
     """Returns the `FilledTable` of a `PublishedTable`, its rows' groups found by their settings.
 
-    Groups that are in no row of the table, nor in its `also`, are left out.
+    Groups that are in no row of the table, nor in its `also`, are left out; so are those on another data set than the
+    table's where others of their row, or of `also`, are on it.
 
     Args:
         table: `PublishedTable`.
@@ -39,17 +40,17 @@ def filled_table(table, groups):
     """
     lines, index, missing, notes = [], [], [], []
     rows = [(row, [group for group in groups if _matches(group[0].settings, row.match)]) for row in table.rows]
-    shown = [group for _, matching in rows for group in matching]
+    of_rows = [group for _, matching in rows for group in matching]
+    also = [group for group in groups if group not in of_rows and _is_also(table, group)]
+    rows = [(row, _own(table, matching)) for row, matching in rows]
     for title, group in zip(_titles(groups), groups, strict=True):
-        wanted = table.also is not None and group not in shown and _matches(group[0].settings, table.also)
-        if wanted and any(_cell(group, column, table.eps) is not None for column in table.columns):
+        if group in _own(table, also):
             rows.append((PublishedRow(title, {}, "", {}), [group]))
     for row, matching in rows:
         for group in matching or [[]]:
             title = row.title if len(matching) < 2 else f"{row.title} ({group[0].path})"
             cells = {column: _cell(group, column, table.eps) for column in table.columns}
-            empty = [column for column, cell in cells.items() if cell is None]
-            missing += [f"{title}: {command}" for command in _commands(table, group, row.recipe, empty)]
+            missing += [f"{title}: {command}" for command in _commands(table, group, row.recipe)]
             if group:
                 notes.append(f"{title}: {measured_on(group)}")
             for source in _sources(row.figures):
@@ -57,6 +58,7 @@ def filled_table(table, groups):
                 comparable = source != "difference" or (group and group[0].settings["dataset"] == table.dataset)
                 figures = row.figures if comparable else {}
                 lines.append([_text(source, cells[column], figures.get(column)) for column in table.columns])
+    missing = [*_source_commands(table, missing), *missing]
     index = pandas.MultiIndex.from_tuples(index)
     frame = pandas.DataFrame(lines, index=index, columns=list(table.columns.values()))
     return FilledTable(f"Table {table.number}: {table.title}", frame, missing, notes)
@@ -109,8 +111,19 @@ def _matches(settings, match):
     return all(settings.get(name) == value for name, value in match.items())
 
 
+def _is_also(table, group):
+    """Returns whether a group that is in no row is shown below them."""
+    wanted = table.also is not None and _matches(group[0].settings, table.also)
+    return wanted and any(_cell(group, column, table.eps) is not None for column in table.columns)
+
+
+def _own(table, groups):
+    """Returns the groups on the table's data set, or all where none is."""
+    return [group for group in groups if group[0].settings["dataset"] == table.dataset] or groups
+
+
 def _cell(group, column, eps):
-    """Returns a `Measurement`, a number for a column of costs, or None."""
+    """Returns a `Measurement`, a number or text for a column of costs, or None."""
     return cost(group, column.partition(" ")[2]) if _is_cost(column) else measurement(group, column, eps=eps)
 
 
@@ -128,26 +141,49 @@ def _is_cost(column):
     return column.startswith("cost ")
 
 
-def _commands(table, group, recipe, columns):
-    """Returns the commands that would fill columns of a row: of its runs, or of its recipe where there are none."""
+def _commands(table, group, recipe):
+    """Returns the commands that would fill a row's empty cells, seed by seed: of its runs, or of its recipe."""
     origin = shlex.quote(group[0].path) if group else recipe
-    workdir = next((run.path for run in group if run.attacks), None)
-    attacks, commands = {}, []
-    for column in columns:
-        kind, _, name = column.partition(" ")
-        if not _is_cost(column):
-            attacks[f"transfer:{_workdir(table, name)}" if kind == "transfer" else kind] = None
-    if attacks and workdir is None:
+    costs = [column for column in table.columns if _is_cost(column)]
+    accuracies = [column for column in table.columns if not _is_cost(column)]
+    evaluated, commands = [run for run in group if run.attacks], []
+    for run in evaluated:
+        lacking = [column for column in accuracies if measurement([run], column, eps=table.eps) is None]
+        commands += _evaluation(table, run.path, lacking)
+    if accuracies and not evaluated:
         workdir = _workdir(table, pathlib.PurePath(recipe).stem if recipe else pathlib.PurePath(group[0].path).name)
         commands.append(f"python -m tools.train --flagfile={recipe or origin + '/flags.txt'} --workdir={workdir}")
-    if attacks:
-        more = "" if table.eps is None else f" --eps={format_size(table.eps)}"
-        more += " --knn" if any(" knn-" in column for column in columns) else ""
-        listed = shlex.quote(",".join(attacks))
-        commands.append(f"python -m tools.evaluate --workdir={shlex.quote(workdir)} --attacks={listed}{more}")
-    if any(map(_is_cost, columns)):
+        commands += _evaluation(table, workdir, accuracies)
+    if any(_cell(group, column, table.eps) is None for column in costs):
         commands.append(f"python -m tools.benchmark training {origin} --output=runs/cost")
     return commands
+
+
+def _evaluation(table, workdir, columns):
+    """Returns the command, if any, that fills a run's columns."""
+    if not columns:
+        return []
+    attacks = {}
+    for column in columns:
+        kind, _, name = column.partition(" ")
+        attacks[f"transfer:{_workdir(table, name)}" if kind == "transfer" else kind] = None
+    more = "" if table.eps is None else f" --eps={format_size(table.eps)}"
+    more += " --knn" if any(" knn-" in column for column in columns) else ""
+    return [
+        f"python -m tools.evaluate --workdir={shlex.quote(workdir)} --attacks={shlex.quote(','.join(attacks))}{more}"
+    ]
+
+
+def _source_commands(table, missing):
+    """Returns the commands that train the sources of adversaries that commands name and that are not there yet."""
+    names = [column.removeprefix("transfer ") for column in table.columns if column.startswith("transfer ")]
+    recipes = pathlib.PurePath(table.rows[0].recipe).parent
+    return [
+        f"{name}: python -m tools.train --flagfile={recipes / name}.flags --workdir={_workdir(table, name)}"
+        for name in names
+        if any(f"transfer:{_workdir(table, name)}" in line for line in missing)
+        and not pathlib.Path(_workdir(table, name)).exists()
+    ]
 
 
 def _workdir(table, name):
@@ -158,14 +194,14 @@ def _workdir(table, name):
 
 def _text(source, measured, published):
     if source == "published":
-        return "" if published is None else _number(published)
+        return published or ""
     if measured is None:
         return ""
     if not isinstance(measured, Measurement):
         return _number(measured) if source == "measured" else ""
     value = 100 * measured.accuracy
     if source == "difference":
-        return "" if published is None else f"{value - published:+.2f}"
+        return "" if published is None else f"{value - float(published):+.2f}"
     spread = f" ± {100 * measured.spread:.2f}" if measured.seeds > 1 else ""
     more = f", {measured.seeds} seeds" if measured.seeds > 1 else ""
     more += "" if measured.whole else f", first {measured.num_examples}"
@@ -173,4 +209,6 @@ def _text(source, measured, published):
 
 
 def _number(value):
+    if isinstance(value, str):
+        return value
     return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from agkd_tf.evaluation import wilson_interval
 from agkd_tf.report import (
@@ -29,8 +30,8 @@ TABLE = PublishedTable(
     "cifar10",
     COLUMNS,
     (
-        PublishedRow("AT", {"defense": "at"}, "flags/cifar10/at.flags", {"clean": 86.2, "pgd-20": 45.6}),
-        PublishedRow("ALP", {"defense": "alp"}, "flags/cifar10/alp.flags", {"clean": 89.8}),
+        PublishedRow("AT", {"defense": "at"}, "flags/cifar10/at.flags", {"clean": "86.2", "pgd-20": "45.60"}),
+        PublishedRow("ALP", {"defense": "alp"}, "flags/cifar10/alp.flags", {"clean": "89.8"}),
     ),
 )
 
@@ -54,19 +55,37 @@ def test_each_published_row_has_a_recipe_that_its_runs_come_from(table):
         assert settings["dataset"] == table.dataset
         header = [line for line in (ROOT / row.recipe).read_text().splitlines() if "# paper:" in line]
         same = (other for tables in TABLES for other in tables.rows if other.recipe == row.recipe)
-        figures = [figure for other in same for figure in other.figures.values() if figure]
-        assert any(f"{figure:g}" in header[0] or f"{figure:.2f}" in header[0] for figure in figures), row.title
+        figures = [figure for other in same for figure in other.figures.values() if len(figure) > 2]
+        assert any(re.search(rf"\b{re.escape(figure)}\b", header[0]) for figure in figures), row.title
         others = [other for other in table.rows if other is not row and other.match.items() <= settings.items()]
         assert not others, row.title
 
 
-def test_cells_are_measured_published_and_their_difference():
+@pytest.mark.parametrize("recipe", ["bilateral_hard", "bilateral_random", "bilateral_mosa"])
+def test_a_variant_is_not_taken_for_a_published_row(recipe):
+    settings = _flags.read_recipe(ROOT / "flags" / "cifar10" / f"{recipe}.flags").settings()
+    rows = [row for table in TABLES for row in table.rows if row.match.items() <= settings.items()]
+    assert rows == []
+
+
+def test_published_figures_have_the_digits_of_the_supplement():
+    frames = {table.number: filled_table(table, []).frame.xs("published", level=1) for table in TABLES}
+    assert frames["1"].loc["UM"].tolist() == ["64.62", "3.93", "0.17", "0.10", "0.07", "0", "0", "0.57"]
+    assert frames["1"].loc["ALP", "CW-20"] == ""
+    assert frames["1"].loc["AGKD-BML", "CW-10"] == "18.8"
+    assert frames["2"].loc["WRN-28-10, decay at 100"].tolist() == ["50.80"]
+    assert frames["4"].loc["SML"].tolist() == ["7", "TensorFlow", "2234", "55", "34.1", "", ""]
+    assert frames["6a"].loc["AT"].tolist() == ["87.1", "86.2", "47.5", "45.6"]
+
+
+def test_cells_are_measured_published_and_their_difference(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     attacks = {"clean": result(0.875, **{"knn-50": result(0.9)}), "pgd-20": result(0.5), "pgd-20 [seed 3]": result(0.1)}
     attacks |= {"transfer:runs/old/source_wrn": result(0.25), "transfer:runs/source_vgg": result(0.75)}
     filled = filled_table(TABLE, grouped([run(attacks=attacks)]))
     low, high = wilson_interval(350, 400)
     assert filled.frame.loc[("AT", "measured"), "clean"] == f"87.50 ({100 * low:.1f}-{100 * high:.1f})"
-    assert filled.frame.loc[("AT", "published")].tolist() == ["86.20", "45.60", "", ""]
+    assert filled.frame.loc[("AT", "published")].tolist() == ["86.2", "45.60", "", ""]
     assert filled.frame.loc[("AT", "difference")].tolist() == ["+1.30", "+4.40", "", ""]
     assert [text.partition(" ")[0] for text in filled.frame.loc[("AT", "measured")]] == [
         "87.50",
@@ -75,16 +94,27 @@ def test_cells_are_measured_published_and_their_difference():
         "25.00",
     ]
     assert filled.missing == [
+        "source_wrn: python -m tools.train --flagfile=flags/cifar10/source_wrn.flags --workdir=runs/cifar10/source_wrn",
         "ALP: python -m tools.train --flagfile=flags/cifar10/alp.flags --workdir=runs/cifar10/alp",
         "ALP: python -m tools.evaluate --workdir=runs/cifar10/alp "
         "--attacks=clean,pgd-20,transfer:runs/cifar10/source_wrn --knn",
     ]
     assert filled.notes == ["AT: wrn-28-10, cifar10, all training images, 200 epochs, batch 128, seed 0, a chip"]
+    (tmp_path / "runs" / "cifar10" / "source_wrn").mkdir(parents=True)
+    assert filled_table(TABLE, grouped([run(attacks=attacks)])).missing == filled.missing[1:]
 
 
 def test_an_empty_cell_names_the_command_that_fills_it():
     (line,) = (line for line in filled_table(TABLE, [[run()]]).missing if line.startswith("AT"))
     assert line.endswith("--workdir=runs/at --attacks=pgd-20,clean,transfer:runs/cifar10/source_wrn --knn")
+
+
+def test_what_one_seed_lacks_is_missing_although_the_row_has_it_of_another():
+    both = {name: result(0.5, **{"knn-50": result(0.5)}) for name in ("clean", "pgd-20", "transfer:runs/source_wrn")}
+    group = [run("first", both), run("second", {"pgd-20": result(0.5)}, seed=1)]
+    lines = [line for line in filled_table(TABLE, [group]).missing if line.startswith("AT")]
+    attacks = "clean,transfer:runs/cifar10/source_wrn"
+    assert lines == [f"AT: python -m tools.evaluate --workdir=runs/second --attacks={attacks} --knn"]
 
 
 def test_a_command_is_safe_to_paste():
@@ -98,18 +128,43 @@ def test_a_run_on_other_data_gets_no_difference():
     assert not any(filled.frame.loc[("AT", "difference")])
 
 
+def test_of_a_rows_runs_those_on_the_tables_data_are_shown_where_there_are_any():
+    groups = [[run("other", dataset="svhn")], [run("own")], [run("beside", defense="sml", dataset="svhn")]]
+    rows = filled_table(dataclasses.replace(TABLE, also={"defense": "sml"}), groups).frame.index.get_level_values(0)
+    assert list(dict.fromkeys(rows)) == ["AT", "ALP", "beside"]
+    also = dataclasses.replace(TABLE, also={})
+    rows = filled_table(also, [*groups, [run("mart", defense="mart")]]).frame.index.get_level_values(0)
+    assert list(dict.fromkeys(rows)) == ["AT", "ALP", "mart"]
+
+
+def test_runs_that_start_otherwise_are_no_seeds_of_one_recipe():
+    fresh = [run(f"fresh{seed}", defense="sml", seed=seed) for seed in (0, 1)]
+    tuned = [run(f"tuned{seed}", defense="sml", seed=seed, init_from=f"runs/at{seed}") for seed in (0, 1)]
+    assert grouped([fresh[0], tuned[0], fresh[1], tuned[1]]) == [fresh, tuned]
+    taught = [run(f"taught{seed}", defense="agkd_bml", seed=seed, teacher=f"runs/t{seed}") for seed in (0, 1)]
+    alone = run("alone", defense="agkd_bml", seed=2)
+    assert grouped([*taught, alone]) == [taught, [alone]]
+
+
+def test_a_copy_of_a_run_is_no_seed():
+    runs = [run("at"), run("copy"), run("second", seed=1)]
+    assert grouped(runs) == [[runs[0], runs[2]], [runs[1]]]
+
+
 def test_runs_that_differ_in_the_seed_alone_are_one_row_with_their_mean_and_error():
     accuracies = (0.5, 0.6, 0.55)
     runs = [run(f"s{seed}", {"clean": result(value)}, seed=seed) for seed, value in enumerate(accuracies)]
     groups = grouped([runs[0], run("other", momentum=0.5), *runs[1:]])
     assert [[run.path for run in group] for group in groups] == [["runs/s0", "runs/s1", "runs/s2"], ["runs/other"]]
     found = measurement(groups[0], "clean")
-    error = 1.96 * np.std(accuracies, ddof=1) / np.sqrt(3)
+    error = t.ppf(0.975, 2) * np.std(accuracies, ddof=1) / np.sqrt(3)
     assert (found.accuracy, found.high - found.accuracy) == pytest.approx((0.55, error))
     assert (found.seeds, found.spread) == (3, pytest.approx(np.std(accuracies, ddof=1)))
     shown = comparison(groups).frame
     assert shown.index.tolist() == ["s0", "other"]
-    assert shown.loc["s0", "clean"] == "55.00 ± 5.00 (49.3-60.7, 3 seeds)"
+    assert shown.loc["s0", "clean"] == "55.00 ± 5.00 (42.6-67.4, 3 seeds)"
+    # Two seeds far apart say little, but no accuracy is above 1.
+    assert measurement(runs[:2], "clean").high == 1.0
 
 
 def test_the_result_on_all_images_counts_else_the_one_on_most():
@@ -142,21 +197,22 @@ def test_a_table_of_one_eps_takes_the_results_at_that_eps_and_asks_for_them():
 
 
 COST = {"seconds_per_epoch": 12.345, "epochs": 200, "environment": {"processor": "a clock", "cores": 2}}
-COSTS = {"cost attack_steps": "steps", "cost epochs": "epochs", "cost seconds_per_epoch": "s/epoch", "clean": "clean"}
+COSTS = {"cost attack_steps": "steps", "cost platform": "platform", "cost epochs": "epochs"}
+COSTS |= {"cost seconds_per_epoch": "s/epoch", "clean": "clean"}
 
 
 def test_costs_stand_beside_published_ones_without_a_difference():
-    figures = {"cost attack_steps": 7, "cost seconds_per_epoch": 2234, "clean": 86.2}
+    figures = {"cost attack_steps": "7", "cost platform": "PyTorch", "cost seconds_per_epoch": "2234", "clean": "86.2"}
     table = dataclasses.replace(
         TABLE, columns=COSTS, rows=(PublishedRow("AT", {"defense": "at"}, "flags/cifar10/at.flags", figures),)
     )
     timed = dataclasses.replace(run("cost/at", hyperparameters={"attack_steps": 5}), attacks={}, cost=COST)
     # Wherever they lie, a run and its cost are of one recipe.
     filled = filled_table(table, grouped([timed, run("at", hyperparameters={"attack_steps": 5})]))
-    assert filled.frame.loc[("AT", "measured")].tolist()[:3] == ["5", "200", "12.35"]
+    assert filled.frame.loc[("AT", "measured")].tolist()[:4] == ["5", "TensorFlow", "200", "12.35"]
     assert filled.frame.loc[("AT", "measured"), "clean"].startswith("90.00")
-    assert filled.frame.loc[("AT", "published")].tolist() == ["7", "", "2,234", "86.20"]
-    assert filled.frame.loc[("AT", "difference")].tolist() == ["", "", "", "+3.80"]
+    assert filled.frame.loc[("AT", "published")].tolist() == ["7", "PyTorch", "", "2234", "86.2"]
+    assert filled.frame.loc[("AT", "difference")].tolist() == ["", "", "", "", "+3.80"]
     assert filled.missing == []
     assert filled.notes[0].endswith("seed 0, a chip and a clock, 2 cores")
 
@@ -172,11 +228,11 @@ def test_what_costs_are_missing_is_measured_and_what_was_never_trained_is_traine
     assert filled_table(table, [[run()]]).missing == [measure.format("runs/at")]
     timed = dataclasses.replace(run("cost/at"), attacks={}, cost=COST)
     assert filled_table(table, [[timed]]).missing == train
-    row = dataclasses.replace(TABLE.rows[0], figures={"cost attack_steps": 7})
-    costs_alone = dataclasses.replace(table, columns=dict(list(COSTS.items())[:3]), rows=(row,), also={})
+    row = dataclasses.replace(TABLE.rows[0], figures={"cost attack_steps": "7"})
+    costs_alone = dataclasses.replace(table, columns=dict(list(COSTS.items())[:4]), rows=(row,), also={})
     other = dataclasses.replace(run("cost/other", defense="undefended"), attacks={}, cost=COST)
     filled = filled_table(costs_alone, [[other], [run("trained", defense="alp")]])
-    assert filled.frame.loc["other"].values.tolist() == [["0", "200", "12.35"]]
+    assert filled.frame.loc["other"].values.tolist() == [["0", "TensorFlow", "200", "12.35"]]
     assert "trained" not in filled.frame.index.get_level_values(0)
     assert "difference" not in filled.frame.index.get_level_values(1)
     assert comparison([[other], [run()]]).frame.index.tolist() == ["at"]
