@@ -10,8 +10,10 @@ training: recipes' flagfiles or runs' folders follow; any flag of a recipe overr
 training does for a batch; nothing is trained for use. With --output, each recipe's cost.json is written to a folder
 of its name, which tools.report takes as it does a run. With --peer, each recipe's images a second are given as times
 each peer's, round by round. With --flops, the step's convolutions and matrix products are counted in its XLA program,
-and their rate is compared with that of a large matrix product. inference: runs, .keras files or SavedModels follow.
-Each is measured in a process of its own, in turn with the others, and compared with the first.
+their number is compared with the least that AGKD-BML takes, and their rate with that of a large matrix product. With
+--breakdown, the parts of a step are timed, and with --profile, on the CPU, the kinds of operations. inference: runs,
+.keras files or SavedModels follow. Each is measured in a process of its own, in turn with the others, and compared
+with the first.
 """
 
 import contextlib
@@ -28,16 +30,19 @@ from agkd_tf.benchmark import (
     InferenceBenchmark,
     MatrixProduct,
     Peer,
+    StepProfile,
     StepProgram,
     TrainingBenchmark,
     Worker,
     ratio,
+    run_one_operation_at_a_time,
     take_turns,
 )
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
 from agkd_tf.files import write_text
+from agkd_tf.training import NonFiniteLossError
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import counting, say
@@ -52,13 +57,15 @@ flags.DEFINE_string("compare", None, "training: flags of a second version of eac
 flags.DEFINE_string("output", None, "training: folder to write to; results are only printed if not given.")
 flags.DEFINE_bool("flops", False, "training: count floating-point operations, and compare with a matrix product.")
 flags.DEFINE_bool("breakdown", False, "training: time the parts of a step, too.")
+flags.DEFINE_bool("profile", False, "training: time a step's operations by kind, too, on the CPU and without XLA.")
 flags.DEFINE_string(
     "dump_stablehlo", None, "training: file to write one recipe's step to, optimizer included, untimed."
 )
 flags.DEFINE_multi_string(
     "peer", [], "training: command of another implementation that prints `median X s` and `Y images/s`"
 )
-TRAINING_FLAGS = ("compare", "output", "flops", "breakdown", "dump_stablehlo", "peer")
+TRAINING_FLAGS = ("compare", "output", "flops", "breakdown", "profile", "dump_stablehlo", "peer")
+TIMING_FLAGS = ("rounds", "steps", "jit_compile", "resident")
 _flags.define_data()
 _flags.define_data_place()
 _flags.define_recipe()
@@ -75,17 +82,21 @@ def main(argv):
         raise InputError(f"what is to be measured is missing: python -m tools.benchmark {argv[1]} PATH ...")
     try:
         {"training": _training, "inference": _inference}[argv[1]](paths)
-    except CrashedWorkerError as error:
+    except (CrashedWorkerError, NonFiniteLossError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
 
 def _training(paths):
-    recipes = _recipes(paths)
     if FLAGS.dump_stablehlo:
-        _dump(recipes)
+        _dump(paths)
         return
+    recipes = _recipes(paths)
+    if FLAGS.profile and _flags.jit_compile() is True:
+        raise InputError("`profile` is of a step without XLA. Received: --jit_compile=on")
+    peers = {command: _prepared(command, Peer, command) for command in dict.fromkeys(FLAGS.peer)}
     flops = {title: _flops(title, recipe) for title, recipe in recipes.items()} if FLAGS.flops else {}
+    profiles = {title: _profile(title, recipe) for title, recipe in recipes.items()} if FLAGS.profile else {}
     builds = {
         title: (_training_benchmark, recipe, _flags.data_place(), _flags.jit_compile(), _flags.resident())
         for title, recipe in recipes.items()
@@ -94,7 +105,6 @@ def _training(paths):
     with contextlib.ExitStack() as stack:
         workers = _workers(builds, stack)
         products = _workers({f"matrix product, {each}": (MatrixProduct, each) for each in precisions}, stack)
-        peers = {command: _prepared(command, Peer, command) for command in dict.fromkeys(FLAGS.peer)}
         items = {title: recipe.batch_size for title, recipe in recipes.items()}
         items |= {command: peer.images for command, peer in peers.items()}
         items |= {title: worker.facts()["flops"] for title, worker in products.items()}
@@ -103,18 +113,22 @@ def _training(paths):
         parts = {}
         if FLAGS.breakdown:
             parts = {title: worker.ask("breakdown", FLAGS.rounds * FLAGS.steps) for title, worker in workers.items()}
-    for title, found in flops.items():
+    for title, (counted, minimum) in flops.items():
         product = timings[f"matrix product, {recipes[title].mixed_precision}"]
-        facts[title] |= _rate(dataclasses.replace(timings[title], items=found), product)
+        facts[title] |= _rate(dataclasses.replace(timings[title], items=counted), product)
+        if minimum is not None:
+            facts[title] |= {"minimum_gigaflops_per_step": minimum / 1e9, "times_the_minimum": counted / minimum}
     ours, theirs = ({title: timings[title] for title in group} for group in (recipes, peers))
     records = {title: Cost(timings[title], facts[title], describe_environment(), theirs).record() for title in recipes}
-    for title, found in parts.items():
-        records[title]["breakdown_seconds"] = found
+    for key, found in {"breakdown_seconds": parts, "profile_seconds": profiles}.items():
+        for title, seconds in found.items():
+            records[title][key] = seconds
     say(f"\n{_tables(ours, theirs, records, {command: peer.name for command, peer in peers.items()})}")
     for title in products:
         say(f"{title}: {timings[title].items_per_second / 1e9:,.0f} GFLOP/s")
-    if parts:
-        say(f"\n{breakdown_table(parts)}")
+    for found in (parts, profiles):
+        if found:
+            say(f"\n{breakdown_table(found)}")
     if FLAGS.output:
         _write(records, recipes)
 
@@ -132,9 +146,15 @@ def _recipes(paths):
 
 
 def _flops(title, recipe):
+    """Returns (counted, least) floating-point operations of a step; None where the least is not known."""
     # In a process that ends before the timing: its memory is not a step's.
     with _prepared(f"operations of {title}", Worker, _step_program, recipe, _flags.data_place()) as worker:
-        return worker.ask("flops")
+        return worker.ask("flops"), worker.ask("minimum_flops")
+
+
+def _profile(title, recipe):
+    with _prepared(f"profile of {title}", Worker, _step_profile, recipe, _flags.data_place()) as worker:
+        return worker.run(FLAGS.rounds * FLAGS.steps)
 
 
 def _rate(step, product):
@@ -174,10 +194,13 @@ def _recipe(path, overrides, more):
         raise InputError(f"`compare` {more}: {error}") from error
 
 
-def _dump(recipes):
-    if len(recipes) != 1:
-        raise InputError(f"`dump_stablehlo` takes one recipe. Received: {len(recipes)}")
-    (recipe,) = recipes.values()
+def _dump(paths):
+    others = [name for name in (*TRAINING_FLAGS, *TIMING_FLAGS) if FLAGS[name].present and name != "dump_stablehlo"]
+    if others:
+        raise InputError(f"`dump_stablehlo` writes a step and times none. Received: --{others[0]}")
+    if len(paths) != 1:
+        raise InputError(f"`dump_stablehlo` takes one recipe. Received: {len(paths)}")
+    (recipe,) = _recipes(paths).values()
     program = _step_program(recipe, _flags.data_place()).text("stablehlo", with_optimizer=True)
     write_text(pathlib.Path(FLAGS.dump_stablehlo), program)
     say(f"{FLAGS.dump_stablehlo}: {len(program) / 2**20:.1f} MiB")
@@ -219,6 +242,11 @@ def _training_benchmark(recipe, place, jit_compile, resident):
 
 def _step_program(recipe, place):
     return StepProgram(recipe, recipe.load_dataset(**place))
+
+
+def _step_profile(recipe, place):
+    run_one_operation_at_a_time()
+    return StepProfile(recipe, recipe.load_dataset(**place))
 
 
 def _inference_benchmark(path, batch_size, jit_compile):

@@ -6,6 +6,7 @@ from agkd_tf.benchmark.inference import InferenceBenchmark
 from agkd_tf.benchmark.matrix_product import MatrixProduct
 from agkd_tf.benchmark.peak_memory import peak_memory, reset_peak_memory
 from agkd_tf.benchmark.peer import Peer
+from agkd_tf.benchmark.profile import StepProfile, run_one_operation_at_a_time
 from agkd_tf.benchmark.step_program import StepProgram
 from agkd_tf.benchmark.timing import Timing, ratio, take_turns
 from agkd_tf.benchmark.training import TrainingBenchmark
@@ -17,6 +18,7 @@ __all__ = [
     "InferenceBenchmark",
     "MatrixProduct",
     "Peer",
+    "StepProfile",
     "StepProgram",
     "Timing",
     "TrainingBenchmark",
@@ -27,5 +29,6 @@ __all__ = [
     "program_flops",
     "ratio",
     "reset_peak_memory",
+    "run_one_operation_at_a_time",
     "take_turns",
 ]

@@ -2,9 +2,10 @@
 
 import tensorflow as tf
 
-from agkd_tf.benchmark.floating_point import program_flops
+from agkd_tf.benchmark.floating_point import minimum_flops, program_flops
 from agkd_tf.benchmark.untrained import untrained_defense
 from agkd_tf.data.batches import training_batches
+from agkd_tf.defenses import AGKD
 from agkd_tf.errors import InputError
 from agkd_tf.randomness import step_seed
 
@@ -57,3 +58,13 @@ class StepProgram:
             InputError: for an attack of so many steps that it is not unrolled.
         """
         return program_flops(self.text())
+
+    def minimum_flops(self):
+        """Returns the operations that the step cannot do without (see `minimum_flops`); None where that is not known.
+
+        It is of AGKD and AGKD-BML, both with their backward adversary.
+        """
+        defense = self._defense
+        if not (isinstance(defense, AGKD) and defense.backward_adversary):
+            return None
+        return minimum_flops(defense.student, attack_steps=defense.attack_steps, batch_size=len(self._batch["label"]))

@@ -10,6 +10,7 @@ from agkd_tf.benchmark.peak_memory import reset_peak_memory
 from agkd_tf.benchmark.untrained import untrained_defense
 from agkd_tf.data.batches import training_batches
 from agkd_tf.data.device_images import resolve_resident
+from agkd_tf.training.callbacks import StopOnNonFinite
 
 WAITING_TURNS = 3
 WARM_UP = 2  # steps, the first of which traces and compiles
@@ -18,8 +19,8 @@ WARM_UP = 2  # steps, the first of which traces and compiles
 class TrainingBenchmark:
     """A recipe's training, ready to run.
 
-    A step is all that `fit` does for a batch: input, augmentation, attack, teacher, passes, optimizer. Weights are
-    random, the teacher's too: they cost the same.
+    A step is all that training does for a batch: input, augmentation, attack, teacher, passes, optimizer, and the look
+    at each term of the loss, whether it is finite. Weights are random, the teacher's too: they cost the same.
 
     Args:
         recipe: `agkd_tf.training.Recipe`.
@@ -29,6 +30,7 @@ class TrainingBenchmark:
 
     Raises:
         InputError: for a recipe that does not build.
+        NonFiniteLossError: if a term of the loss became NaN or infinite; of `run` and `breakdown`, too.
     """
 
     def __init__(self, recipe, dataset, *, jit_compile="auto", resident="auto"):
@@ -77,7 +79,8 @@ class TrainingBenchmark:
     def _fit(self, steps, batches=None):
         stopwatch = _Stopwatch()
         batches = self._batches if batches is None else batches
-        self._defense.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=[stopwatch], shuffle=False, verbose=0)
+        callbacks = [StopOnNonFinite(), stopwatch]
+        self._defense.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=callbacks, shuffle=False, verbose=0)
         return stopwatch.seconds
 
 

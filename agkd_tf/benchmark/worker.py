@@ -6,6 +6,7 @@ import os
 
 from agkd_tf.benchmark.peak_memory import peak_memory
 from agkd_tf.errors import InputError
+from agkd_tf.training import NonFiniteLossError
 
 
 class CrashedWorkerError(RuntimeError):
@@ -24,7 +25,7 @@ class Worker:
         *arguments: of `build`; they are pickled.
 
     Raises:
-        InputError: if `build` does.
+        InputError, NonFiniteLossError: if `build` does.
         CrashedWorkerError: if the process ends before it answers.
     """
 
@@ -48,7 +49,7 @@ class Worker:
         """Returns what a method of the benchmark does.
 
         Raises:
-            InputError: if it does.
+            InputError, NonFiniteLossError: if it does.
             CrashedWorkerError: if the process ends before it answers.
         """
         with contextlib.suppress(ConnectionError):  # what is to be said of it, `_receive` says
@@ -80,7 +81,7 @@ def _serve(pipe, build, arguments):
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     try:
         benchmark = build(*arguments)
-    except InputError as error:
+    except (InputError, NonFiniteLossError) as error:
         pipe.send((error, None))
         return
     pipe.send((None, None))
@@ -91,7 +92,7 @@ def _serve(pipe, build, arguments):
             return
         try:
             answer = getattr(benchmark, name)(*given)
-        except InputError as error:
+        except (InputError, NonFiniteLossError) as error:
             pipe.send((error, None))
         else:
             pipe.send((None, answer | peak_memory() if name == "facts" else answer))

@@ -3,6 +3,9 @@
 import keras
 import tensorflow as tf
 
+# In the names of BN's operations that are not named after it otherwise, by which a profile knows them.
+SCOPE = "frozen_batch_normalization"
+
 
 def fused_pass(model, images, *, training):
     """Returns what `model(images, training=training)` does, with each BN of images as one operation.
@@ -64,12 +67,13 @@ def _by_moving_statistics(layer, maps):
         # TensorFlow's own gradient always finds those of gamma and beta, too, which attacks have no use for; what is
         # not used of these is not computed.
         def gradient(upstream):
-            deviation = tf.math.rsqrt(variance + layer.epsilon)
-            precise = tf.cast(upstream, tf.float32)
-            centered = tf.cast(maps, tf.float32) - mean
-            by_gamma = tf.reduce_sum(precise * centered, [0, 1, 2]) * deviation
-            by_beta = tf.reduce_sum(precise, [0, 1, 2])
-            return upstream * tf.cast(gamma * deviation, upstream.dtype), by_gamma, by_beta, None, None
+            with tf.name_scope(SCOPE):
+                deviation = tf.math.rsqrt(variance + layer.epsilon)
+                precise = tf.cast(upstream, tf.float32)
+                centered = tf.cast(maps, tf.float32) - mean
+                by_gamma = tf.reduce_sum(precise * centered, [0, 1, 2]) * deviation
+                by_beta = tf.reduce_sum(precise, [0, 1, 2])
+                return upstream * tf.cast(gamma * deviation, upstream.dtype), by_gamma, by_beta, None, None
 
         return normalized, gradient
 

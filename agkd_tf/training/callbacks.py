@@ -14,10 +14,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
     """Stops training at the first term that is NaN or infinite.
 
     Args:
-        checkpoints: `Checkpoints`, whose newest is named.
+        checkpoints: `Checkpoints`, whose newest is named; None where none are made.
     """
 
-    def __init__(self, checkpoints):
+    def __init__(self, checkpoints=None):
         super().__init__()
         self._checkpoints = checkpoints
 
@@ -25,7 +25,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         bad = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
         if bad:
             step = self.model.step.numpy()
-            latest = self._checkpoints.latest
+            latest = self._checkpoints and self._checkpoints.latest
             good = f"checkpoint {latest} is from before" if latest else "there was no checkpoint yet"
             raise NonFiniteLossError(
                 f"{', '.join(bad)} became NaN or infinite at step {step}: training stopped, {good}; "

@@ -72,12 +72,20 @@ def test_a_step_of_agkd_bml_does_no_more_than_it_must(digits, steps):
     recipe = Recipe(
         model="wrn-10-1", defense="agkd_bml", batch_size=16, epochs=1, decay_epochs=(), hyperparameters=settings
     )
-    counted = StepProgram(recipe, digits).flops()
+    program = StepProgram(recipe, digits)
+    counted, minimum = program.flops(), program.minimum_flops()
     student = recipe.build_student(digits)
-    minimum = minimum_flops(student, attack_steps=steps, batch_size=16)
+    assert minimum == minimum_flops(student, attack_steps=steps, batch_size=16)
     forward = sum(flops for _, flops in forward_flops(student))
     assert minimum == pytest.approx(16 * forward * (12 + 4 * steps), rel=0.01)
     assert counted == pytest.approx(minimum, rel=0.05)
+
+
+@pytest.mark.parametrize(("defense", "settings"), [("at", {}), ("bml", {}), ("agkd", {"backward_adversary": False})])
+def test_the_least_of_other_steps_is_not_known(digits, defense, settings):
+    small = {"model": "wrn-10-1", "batch_size": 16, "epochs": 1, "decay_epochs": ()}
+    recipe = Recipe(**small, defense=defense, hyperparameters=settings)
+    assert StepProgram(recipe, digits).minimum_flops() is None
 
 
 def test_the_counted_step_is_one_that_runs(digits):

@@ -8,7 +8,7 @@ import agkd_tf.benchmark.inference
 import agkd_tf.benchmark.training
 from agkd_tf.benchmark import InferenceBenchmark, TrainingBenchmark
 from agkd_tf.models import Classifier
-from agkd_tf.training import Recipe
+from agkd_tf.training import NonFiniteLossError, Recipe
 
 
 def test_a_step_is_a_step_of_training_and_nothing_is_counted_that_came_before(digits):
@@ -24,6 +24,14 @@ def test_a_step_is_a_step_of_training_and_nothing_is_counted_that_came_before(di
     assert facts["steps_per_epoch"] == len(digits.train) // 32
     assert (facts["epochs"], facts["batch_size"], facts["xla"]) == (7, 32, False)
     assert facts["first_step_seconds"] > 0
+
+
+def test_a_step_has_the_look_at_each_term_that_training_has(digits):
+    recipe = Recipe(model="wrn-10-1", defense="undefended", batch_size=16, epochs=1, decay_epochs=())
+    benchmark = TrainingBenchmark(recipe, digits, jit_compile=False)
+    benchmark._defense.student.trainable_variables[0].assign(np.full((3, 3, 1, 16), np.nan))
+    with pytest.raises(NonFiniteLossError, match=r"loss.* at step 3: training stopped, there was no checkpoint"):
+        benchmark.run(1)
 
 
 def test_inference_is_timed_on_whole_batches(tiny_model):

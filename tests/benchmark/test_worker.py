@@ -7,6 +7,7 @@ import pytest
 
 from agkd_tf.benchmark import CrashedWorkerError, Worker, reset_peak_memory
 from agkd_tf.errors import InputError
+from agkd_tf.training import NonFiniteLossError
 
 
 class Allocating:
@@ -40,8 +41,8 @@ class Loading(Allocating):
         reset_peak_memory()
 
 
-def refusing():
-    raise InputError("`eps` is wrong")
+def refusing(error):
+    raise error
 
 
 @pytest.mark.slow
@@ -72,8 +73,9 @@ def test_what_building_took_and_gave_back_is_not_in_the_peak():
 
 @pytest.mark.slow
 def test_a_mistake_and_a_crash_reach_the_asker():
-    with pytest.raises(InputError, match="`eps` is wrong"):
-        Worker(refusing)
+    for error in (InputError("`eps` is wrong"), NonFiniteLossError("loss became NaN")):
+        with pytest.raises(type(error), match=str(error)):
+            Worker(refusing, error)
     with Worker(Dying, 1) as worker:
         for _ in range(2):  # also of one that is gone when it is asked
             with pytest.raises(CrashedWorkerError, match="exit code 3"):

@@ -38,15 +38,20 @@ def test_costs_of_two_versions_of_a_recipe_reach_the_reports_table(tmp_path, too
 
 @pytest.mark.slow
 def test_operations_parts_and_a_peer_stand_beside_the_step(tmp_path, tool):
-    few = ("--rounds=1", "--steps=1", "--train_examples=64", "--validation_examples=20", "--batch_size=16")
+    few = ("--train_examples=64", "--validation_examples=20", "--batch_size=16")
     peer = f"{sys.executable} -c \"print('median 0.5000 s, 32.0 images/s')\""
     small = ("flags/digits/agkd_bml.flags", "--model=wrn-10-1", *few)
-    measured = tool("benchmark", "training", *small, "--flops", "--breakdown", f"--peer={peer}", f"--output={tmp_path}")
+    also = ("--rounds=1", "--steps=1", "--flops", "--breakdown", "--profile")
+    measured = tool("benchmark", "training", *small, *also, f"--peer={peer}", f"--output={tmp_path}")
     assert measured.returncode == 0, measured.stderr
     assert measured.stderr == ""
     cost = json.loads((tmp_path / "agkd_bml" / "cost.json").read_text())
     assert cost["gigaflops_per_step"] > 0
     assert cost["gigaflops_per_second"] == pytest.approx(cost["gigaflops_per_step"] / cost["median_step_seconds"])
+    assert cost["times_the_minimum"] == pytest.approx(1, abs=0.05)
+    assert f" {cost['times_the_minimum']:.5f} " in measured.stdout
+    assert cost["profile_seconds"]["by kernel"] > 0
+    assert re.search(r"^ms +convolutions +by input +by kernel +batch normalization ", measured.stdout, re.MULTILINE)
     assert set(cost["breakdown_seconds"]) == {"waiting", "attack", "teacher", "student", "optimizer"}
     (line,) = (line for line in measured.stdout.splitlines() if "print(" in line and "Preparing" not in line)
     assert " 32.0 " in line
@@ -80,20 +85,28 @@ def test_inference_is_measured_for_each_model(tmp_path, tool):
 
 @pytest.mark.slow
 def test_a_benchmark_refuses_what_it_cannot_measure(tmp_path, tool):
+    at = "flags/digits/at.flags"
     mistakes = {
         ("training",): "missing: python -m tools.benchmark training PATH",
         ("training", tmp_path): "a recipe's flagfile or a run's folder is needed",
         ("training", tmp_path / "x.flags"): "a recipe's flagfile or a run's folder is needed",
-        ("training", "flags/digits/at.flags", "--batch_size=5000"): "`batch_size`",
-        ("training", *2 * ["flags/digits/at.flags"]): "has the name of another recipe: at",
-        ("training", "flags/digits/at.flags", "--compare=--stps=2"): "`compare` --stps=2: ",
+        ("training", at, "--batch_size=5000"): "`batch_size`",
+        ("training", at, at): "has the name of another recipe: at",
+        ("training", at, "--compare=--stps=2"): "`compare` --stps=2: ",
+        ("training", at, "--profile", "--jit_compile=on"): "`profile` is of a step without XLA",
+        ("training", at, "--peer=nowhere/python x.py", "--flops"): "`peer` nowhere/python x.py failed",
+        ("training", at, at, "--dump_stablehlo=x"): "`dump_stablehlo` takes one recipe. Received: 2",
         ("inference", tmp_path / "model.keras"): "model.keras",
-        ("inference", "flags/digits/at.flags", "--flops"): "`flops` is of `training`",
-        ("inference", "flags/digits/at.flags", "--model=wrn-10-1"): "`model` is of `training`",
-        ("speed", "flags/digits/at.flags"): "must be one of training, inference",
+        ("inference", at, "--flops"): "`flops` is of `training`",
+        ("inference", at, "--model=wrn-10-1"): "`model` is of `training`",
+        ("speed", at): "must be one of training, inference",
     }
+    for more in ("--flops", "--compare=--eps=0.1", "--rounds=2"):
+        expected = f"`dump_stablehlo` writes a step and times none. Received: {more.partition('=')[0]}"
+        mistakes[("training", at, "--dump_stablehlo=x", more)] = expected
     for arguments, expected in mistakes.items():
         refused = tool("benchmark", *arguments)
         assert refused.returncode == 2, (arguments, refused.stderr)
         assert expected in refused.stderr
         assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
+        assert "operations of" not in refused.stdout  # which would take minutes before

@@ -1,0 +1,110 @@
+"""Where the time of a training step goes, by kind of operation."""
+
+import collections
+import pathlib
+import re
+import tempfile
+import time
+
+import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+from agkd_tf.benchmark.untrained import untrained_defense
+from agkd_tf.data.batches import training_batches
+from agkd_tf.errors import InputError
+from agkd_tf.models.fused_batch_normalization import SCOPE
+from agkd_tf.randomness import step_seed
+
+# Of TensorFlow's names of operations, with oneDNN and without. What TensorFlow fuses with a convolution is of its kind.
+KINDS = {
+    "convolutions": re.compile(r"Conv2D$"),
+    "by input": re.compile(r"Conv2DBackpropInput(V2)?$"),
+    "by kernel": re.compile(r"Conv2DBackpropFilter(V2)?$"),
+    "batch normalization": re.compile(r"BatchNorm"),
+    "activations": re.compile(r"Relu"),
+    "matrix products": re.compile(r"MatMul|Einsum"),
+}
+OTHERS = ("optimizer", "rest", "between")
+# What runs other operations, which are found themselves.
+_CALL = re.compile(r"PartitionedCall$|^(Stateless)?(While|If|Case)$")
+_OPERATION = re.compile(r"(?P<node>[\w./-]+):(?P<operation>\w+)")
+
+
+def run_one_operation_at_a_time():
+    """Lets TensorFlow run no two operations at once, but each on all cores: then their seconds add up to a step's.
+
+    Must come before all else that TensorFlow does.
+    """
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+class StepProfile:
+    """A recipe's training step on the CPU, without XLA, ready to run under TensorFlow's profiler.
+
+    Weights are random, the teacher's too: they cost the same.
+
+    Args:
+        recipe: `agkd_tf.training.Recipe`.
+        dataset: its `ImageDataset`.
+
+    Raises:
+        InputError: for a recipe that does not build, or where there is a GPU, whose operations are not found.
+    """
+
+    def __init__(self, recipe, dataset):
+        if tf.config.list_physical_devices("GPU"):
+            raise InputError("`profile` is of operations on the CPU: hide the GPU, with CUDA_VISIBLE_DEVICES=-1")
+        self._defense = defense = untrained_defense(recipe, dataset, jit_compile=False)
+        batch = next(iter(training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed)))
+        memory = {name: tf.gather(rows.value, batch["index"]) for name, rows in defense.memory.items()}
+        arguments = batch["image"], batch["label"], step_seed(defense.seed, 0), memory
+        compute_gradients = tf.function(defense.compute_gradients, autograph=False)
+        gradients, *_ = compute_gradients(*arguments)
+
+        def update():
+            defense.optimizer.apply_gradients(zip(gradients, defense.student.trainable_variables, strict=True))
+
+        self._passes, self._update = lambda: compute_gradients(*arguments), tf.function(update, autograph=False)
+        self.run(1)
+
+    def run(self, steps):
+        """Returns kind of operation -> seconds of a step, the mean of `steps`.
+
+        The kinds are those of `KINDS`, "by input" and "by kernel" of convolutions' gradients; all that the "optimizer"
+        does; the "rest" of the operations; and what is "between" them.
+        """
+        passes, of_passes = _profiled(self._passes, steps)
+        update, of_update = _profiled(self._update, steps)
+        seconds = collections.Counter(dict.fromkeys((*KINDS, *OTHERS), 0.0))
+        for node, operation, taken in passes:
+            seconds[_kind(node, operation)] += taken
+        seconds["optimizer"] = sum(taken for *_, taken in update)
+        seconds["between"] = max(0.0, of_passes + of_update - sum(seconds.values()))
+        return {kind: taken / steps for kind, taken in seconds.items()}
+
+
+def _kind(node, operation):
+    if SCOPE in node:
+        return "batch normalization"
+    return next((kind for kind, names in KINDS.items() if names.search(operation)), "rest")
+
+
+def _profiled(call, steps):
+    """Returns ((node, operation, seconds) of all that `steps` calls ran, the seconds of the calls)."""
+    options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=2, python_tracer_level=0)
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder, options):
+            begin = time.perf_counter()
+            for _ in range(steps):
+                call()
+            seconds = time.perf_counter() - begin
+        (path,) = pathlib.Path(folder).rglob("*.xplane.pb")
+        planes = xplane_pb2.XSpace.FromString(path.read_bytes()).planes
+    operations = []
+    for plane in planes:
+        names = {number: _OPERATION.fullmatch(each.name) for number, each in plane.event_metadata.items()}
+        for event in (event for line in plane.lines for event in line.events):
+            name = names[event.metadata_id]
+            if name and not _CALL.search(name["operation"]):
+                operations.append((name["node"], name["operation"], event.duration_ps / 1e12))
+    return operations, seconds
