@@ -1,6 +1,8 @@
 """Several devices and machines, through tf.distribute: which strategy, and what a replica's share of a batch is."""
 
 import contextlib
+import os
+import re
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -9,6 +11,8 @@ from agkd_tf.errors import InputError, check_choice
 
 ONE_MACHINE = ("none", "mirrored")
 DISTRIBUTIONS = (*ONE_MACHINE, "multi_worker")
+# What is shown of the variable to whom it is missing.
+TF_CONFIG = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'
 
 
 def make_strategy(distribution):
@@ -27,17 +31,28 @@ def make_strategy(distribution):
     if distribution == "mirrored":
         kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
         return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices(kind)])
+    return tf.distribute.MultiWorkerMirroredStrategy(_cluster_resolver())
+
+
+def _cluster_resolver():
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     try:
-        workers = resolver.cluster_spec().as_dict()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"`distribution` of multi_worker: TF_CONFIG is not what it should be: {error}") from error
-    if not workers:
-        raise InputError(
-            "`distribution` of multi_worker needs the environment variable TF_CONFIG, which names the workers and "
-            "which of them this is"
+        tasks = resolver.cluster_spec().as_dict()
+        fits = (
+            tasks.keys() <= {"chief", "worker"}
+            and len(tasks.get("chief", ())) <= 1
+            and all(re.fullmatch(r"\S+:\d+", address) for addresses in tasks.values() for address in addresses)
+            and 0 <= resolver.task_id < len(tasks[resolver.task_type])
         )
-    return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except (AttributeError, KeyError, TypeError, ValueError):  # of what is not JSON, or has another structure
+        fits = False
+    if not fits:
+        raise InputError(
+            "`distribution` of multi_worker needs the environment variable TF_CONFIG, which names the workers, a chief "
+            f"among them or not, and which of them this is, such as {TF_CONFIG}. "
+            f"Received: {os.environ.get('TF_CONFIG', 'nothing')}"
+        )
+    return resolver
 
 
 class LostWorkerError(RuntimeError):

@@ -1,6 +1,7 @@
 """Several devices and workers give what one gives. What runs in other processes stands at the top of the module."""
 
 import functools
+import json
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import tensorflow as tf
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data import load_dataset
 from agkd_tf.data.batches import evaluation_batches, training_batches
-from agkd_tf.distribution import distributed, make_strategy, num_replicas
+from agkd_tf.distribution import TF_CONFIG, distributed, make_strategy, num_replicas
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import Outcome, evaluate
 from agkd_tf.models import Classifier
@@ -34,7 +35,7 @@ DEFENSES = {
 
 
 def recipe_of(defense, **fields):
-    return Recipe(**SMALL | {"defense": defense, "hyperparameters": DEFENSES[defense]} | fields)
+    return Recipe(**SMALL | {"defense": defense, "hyperparameters": DEFENSES.get(defense, {})} | fields)
 
 
 def built(recipe, dataset, **settings):
@@ -88,12 +89,13 @@ def validated(distribution):
         return num_replicas(), found["accuracy"], float((dataset.validation.labels == 3).mean())
 
 
-def run(folder, distribution, recipe, jit_compile):
+def run(folder, distribution, recipe, jit_compile, resident=False):
     """Trains in a folder; returns the replicas, the steps taken and the student's weights."""
     strategy = make_strategy(distribution)
     dataset = recipe.load_dataset()
     with strategy.scope():
-        defense = train(recipe, Workdir(folder), dataset, jit_compile=jit_compile, verbose=0, panel_every=1)
+        settings = {"jit_compile": jit_compile, "resident": resident}
+        defense = train(recipe, Workdir(folder), dataset, **settings, verbose=0, panel_every=1)
         return num_replicas(), int(defense.step.numpy()), defense.student.get_weights()
 
 
@@ -161,10 +163,11 @@ def test_two_devices_evaluate_as_one(tmp_path, digits, on_devices, jit_compile):
 @pytest.mark.slow
 @pytest.mark.parametrize("distribution", ["mirrored", "multi_worker"])
 def test_two_replicas_train_and_resume_with_xla_and_float16(tmp_path, on_devices, on_workers, distribution):
+    """And with the images on the devices, as a run on GPUs has them."""
     recipe = functools.partial(recipe_of, "agkd_bml", mixed_precision="float16", train_examples=64)
 
     def trained(epochs):
-        arguments = (run, tmp_path / "run", distribution, recipe(epochs=epochs), True)
+        arguments = (run, tmp_path / "run", distribution, recipe(epochs=epochs), True, True)
         results = on_workers(*arguments) if distribution == "multi_worker" else [on_devices(2, *arguments)]
         for replicas, steps, weights in results:
             assert (replicas, steps) == (2, 2 * epochs)
@@ -175,6 +178,18 @@ def test_two_replicas_train_and_resume_with_xla_and_float16(tmp_path, on_devices
     assert len(Workdir(tmp_path / "run").history.read_text().splitlines()) == 3  # a header, and each epoch once
     assert all(np.isfinite(weight).all() for weight in second)
     assert largest_difference(first, second) > 0
+
+
+@pytest.mark.slow
+def test_two_devices_with_a_bounded_pool_and_the_images_on_them_train_as_one(tmp_path, on_devices):
+    settings = {"pool_capacity": 3, "init_from_teacher": False, "hyperparameters": ATTACK, "train_examples": 64}
+    recipe = recipe_of("bml", **settings, epochs=2, synchronized_bn=True, learning_rate=RATE)
+    found = [
+        on_devices(devices, run, tmp_path / distribution, distribution, recipe, False, True)
+        for devices, distribution in ((2, "mirrored"), (1, "none"))
+    ]
+    assert [(replicas, steps) for replicas, steps, _ in found] == [(2, 4), (1, 4)]
+    assert largest_difference(found[0][2], found[1][2]) < 1e-5
 
 
 @pytest.mark.slow
@@ -199,10 +214,56 @@ def test_two_workers_train_resume_and_end_with_the_weights_of_one(tmp_path, on_w
     assert len((tmp_path / "both" / "history.csv").read_text().splitlines()) == 3
 
 
-def test_multi_worker_without_a_cluster_is_refused(monkeypatch):
+def config(task, cluster=None):
+    return json.dumps({"cluster": cluster or {"worker": ["a:1", "b:2"]}, "task": task})
+
+
+FIRST = {"type": "worker", "index": 0}
+MISTAKES = {
+    "missing": None,
+    "empty": "{}",
+    "not JSON": "worker",
+    "a list": "[1]",
+    "a number": "1",
+    "no task": json.dumps({"cluster": {"worker": ["a:1", "b:2"]}}),
+    "a task that is a list": config(["worker", 0]),
+    "a task without index": config({"type": "worker"}),
+    "an index that is a word": config({"type": "worker", "index": "x"}),
+    "an index beyond the workers": config({"type": "worker", "index": 5}),
+    "an index below 0": config({"type": "worker", "index": -1}),
+    "an unknown type": config({"type": "wrker", "index": 0}),
+    "a type that the cluster lacks": config({"type": "chief", "index": 0}),
+    "a cluster that is a list": config(FIRST, ["a:1"]),
+    "a cluster of numbers": config(FIRST, {"worker": [1, 2]}),
+    "addresses without ports": config(FIRST, {"worker": ["a", "b"]}),
+    "two chiefs": config(FIRST, {"chief": ["a:1", "b:2"], "worker": ["c:3"]}),
+    "parameter servers": config(FIRST, {"worker": ["a:1"], "ps": ["b:2"]}),
+}
+
+
+@pytest.mark.parametrize("value", MISTAKES.values(), ids=MISTAKES)
+def test_multi_worker_without_a_cluster_and_a_place_in_it_is_refused(value, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(InputError, match="TF_CONFIG"):
+    if value is not None:
+        monkeypatch.setenv("TF_CONFIG", value)
+    with pytest.raises(InputError) as refused:
         make_strategy("multi_worker")
+    assert str(refused.value).startswith("`distribution` of multi_worker needs the environment variable TF_CONFIG")
+    assert str(refused.value).endswith(f"Received: {value or 'nothing'}")
+
+
+@pytest.mark.parametrize(
+    ("value", "index"),
+    [
+        (TF_CONFIG, 0),
+        (config({"type": "worker", "index": "1"}), 1),
+        (config({"type": "chief", "index": 0}, {"chief": ["a:1"], "worker": ["b:2"]}), 0),
+    ],
+)
+def test_a_place_in_a_cluster_is_taken(value, index, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", value)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda resolver: resolver)
+    assert make_strategy("multi_worker").task_id == index
 
 
 def test_synchronised_bn_excludes_xla(digits):
