@@ -129,7 +129,8 @@ def _run():
     looked_at = {"name": chosen, "sha256": examples_digest(examples)}
     record = EvaluationRecord(FLAGS.record or Workdir(FLAGS.workdir).evaluation, described, looked_at)
     if record.moves_to and not FLAGS.verify:
-        say(f"note: {record.path} is of another model or other images; it is kept as {record.moves_to.name}")
+        other = "is of another model or other images, or does not say of which"
+        say(f"note: {record.path} {other}; it is kept as {record.moves_to.name}")
 
     def suffix(size=None):
         return _suffix(None if FLAGS.norm == "linf" and size == own_eps else size, len(examples), whole)
