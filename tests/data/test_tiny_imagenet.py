@@ -1,16 +1,21 @@
 """Tiny ImageNet, on a small archive made here and, where it is there, on a real subset."""
 
 import contextlib
+import functools
+import hashlib
+import http.server
 import io
 import os
 import pathlib
+import threading
 import zipfile
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from agkd_tf.data import load_dataset
+from agkd_tf.data import load_dataset, tiny_imagenet
 from agkd_tf.errors import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -78,6 +83,40 @@ def test_a_damaged_or_missing_archive_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match="damaged"):
         load_dataset("tiny_imagenet", data_dir=str(tmp_path / "data"), manual_dir=manual)
+
+
+@pytest.fixture
+def served():
+    """Returns a function that gives the address under which a folder's files are fetched from this machine."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(folder):
+            handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+            server = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            stack.callback(server.shutdown)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield serve
+
+
+@pytest.mark.parametrize("intact", [True, False])
+def test_a_downloaded_archive_is_checked_against_its_checksum(tmp_path, monkeypatch, served, intact):
+    folder = write_archive(tmp_path / "archives")
+    archive = (tmp_path / "archives" / tiny_imagenet.ARCHIVE).read_bytes()
+    url, digest = f"{served(folder)}/{tiny_imagenet.ARCHIVE}", hashlib.sha256(archive).hexdigest()
+    known = UrlInfo(size=len(archive), checksum=digest if intact else tiny_imagenet.SHA256, filename="archive.zip")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(tiny_imagenet, "URL", url)
+    monkeypatch.setattr(tiny_imagenet.TinyImagenet, "url_infos", {url: known})
+    load = functools.partial(load_dataset, "tiny_imagenet", data_dir=str(tmp_path / "data"), download=True)
+    if intact:
+        assert len(load(validation_examples=200).train) == 200
+        return
+    with pytest.raises(InputError, match=r"cannot be prepared: .*checksum"):
+        load()
+    with pytest.raises(InputError, match="is not prepared"):
+        load(download=False)
 
 
 def test_an_entry_that_climbs_out_of_the_archive_is_written_nowhere(tmp_path):
