@@ -23,7 +23,7 @@ class AGKD(Bidirectional):
         teacher: classifier trained on clean images, with a feature map of the student's height and
             width; frozen. None for a frozen copy of the student as it is given. Its layers, too, are found by
             `layer_names` where it has layers of these names.
-        attention_weight: of the formula.
+        attention_weight: of the formula; 1 in the public code.
         attention: the map that is distilled, a name of `agkd_tf.attention.ATTENTION_MAPS`.
         **kwargs: as `Bidirectional`.
 

@@ -39,9 +39,9 @@ class Bidirectional(AdversarialDefense):
         student: as `Defense`.
         pool: `agkd_tf.data.ClassPool` of the training images; needed to train.
         attack_steps: 2 in the supplement's main rows (the step, not published, is `eps`), 10 with `mart`.
-        label_smoothing: s.
+        label_smoothing: s; 0.5 in the supplement's settings.
         mart: whether the two MART terms are added.
-        mart_beta: beta of the formula.
+        mart_beta: beta of the formula; 6 in the public code.
         targeted: whether the forward adversary approaches c, as in the released code, or only leaves y.
         backward_adversary: whether there is a backward adversary; without it one pass sees [x', x] alone.
         **kwargs: as `AdversarialDefense`.
