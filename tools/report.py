@@ -23,7 +23,11 @@ from tools import _app, _flags
 FLAGS = flags.FLAGS
 BY_NUMBER = {table.number: table for table in TABLES}
 
-flags.DEFINE_list("tables", [], f"Tables of the supplement to fill, of {', '.join(BY_NUMBER)}, or all.")
+flags.DEFINE_list(
+    "tables",
+    [],
+    f"Tables of the supplement to fill, of {', '.join(BY_NUMBER)}; 6 for all parts of Table 6; or all.",
+)
 flags.DEFINE_list("attacks", [], "Columns of the comparison of all runs; what any run has if not given.")
 flags.DEFINE_list("figures", [], "PNG files to show on the page; the runs' own figures/ if not given.")
 flags.DEFINE_string("title", "AGKD-BML and its relatives", "Title of the page.")
@@ -35,10 +39,7 @@ def main(argv):
     paths = argv[1:]
     if not paths:
         raise InputError("the runs' folders are needed: python -m tools.report runs/A runs/B")
-    numbers = list(BY_NUMBER) if "all" in FLAGS.tables else FLAGS.tables
-    for number in numbers:
-        if number not in BY_NUMBER:
-            raise InputError(f"`tables` must be of {', '.join(BY_NUMBER)}, or all. Received: {number}")
+    numbers = _numbers()
     groups = grouped([_run(path) for path in paths])
     tables = {f"table_{number}": filled_table(BY_NUMBER[number], groups) for number in numbers}
     if any(run.attacks for group in groups for run in group):
@@ -54,8 +55,24 @@ def main(argv):
     write_text(folder / "report.html", html_page(FLAGS.title, tables.values(), figures))
     for name, table in tables.items():
         write_text(folder / f"{name}.csv", table.frame.to_csv())
-        write_text(folder / f"{name}.tex", table.frame.to_latex(escape=True, caption=table.heading))
+        write_text(folder / f"{name}.tex", _latex(table))
     print(f"{len(tables)} tables of {len(paths)} runs, {len(figures)} figures: {folder / 'report.html'}")
+
+
+def _numbers():
+    """Returns the numbers of the tables that were asked for, each once.
+
+    Raises:
+        InputError: for one that is no table's, nor that of a table in parts.
+    """
+    numbers = {}
+    for asked in FLAGS.tables:
+        parts = [number for number in BY_NUMBER if asked == "all" or number.rstrip("abc") == asked]
+        found = [asked] if asked in BY_NUMBER else parts
+        if not found:
+            raise InputError(f"`tables` must be of {', '.join(BY_NUMBER)}, 6, or all. Received: {asked}")
+        numbers |= dict.fromkeys(found)
+    return list(numbers)
 
 
 def _run(path):
@@ -79,6 +96,13 @@ def _markdown(table):
     if table.missing:
         lines += ["", "To fill what is empty:", "", *(f"    {line}" for line in table.missing)]
     return "\n".join(lines)
+
+
+def _latex(table):
+    # LaTeX puts "Table" and a number of its own before the caption.
+    number, _, title = table.heading.partition(": ")
+    text = table.frame.to_latex(escape=True, caption=title or number)
+    return f"% {table.heading}\n% needs \\usepackage{{booktabs,multirow}}\n{text}"
 
 
 def _with_index(frame):

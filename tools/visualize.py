@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from agkd_tf.analysis import NEIGHBORS, attention_shift, class_separation, embed, tsne
+from agkd_tf.analysis import NEIGHBORS, attention_shift, check_separable, class_separation, embed, tsne
 from agkd_tf.attacks import parse_attack
 from agkd_tf.attention import ATTENTION_MAPS
 from agkd_tf.compilation import resolve_jit_compile
@@ -48,6 +48,7 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_string("workdir", None, "attention: folder of the run.")
 flags.DEFINE_list("workdirs", [], "tsne: folders of the runs, separated by commas; a column each.")
+flags.DEFINE_list("titles", [], "tsne: titles of the columns, separated by commas; the folders' names if not given.")
 flags.DEFINE_string("output", None, "Folder to write to; attention: the run's figures/ if not given.")
 flags.DEFINE_string("attack", "pgd-20", "Attack behind the adversaries.")
 _flags.define_data()
@@ -108,7 +109,7 @@ def _attention():
         attention=FLAGS.attention,
     )
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else workdir.figures
-    name = f"attention_{FLAGS.attention}_{FLAGS.attack}"
+    name = _file_name(f"attention_{FLAGS.attention}_{FLAGS.attack}")
     _write(figure, folder / name, workdir.tensorboard / "figures")
     say(f"Images {', '.join(map(str, places))} of {dataset.name} {FLAGS.split}, l_inf eps {format_size(eps)}")
     shift = attention_shift(
@@ -130,9 +131,7 @@ def _attention():
 def _tsne():
     if not FLAGS.workdirs or not FLAGS.output:
         raise InputError("`workdirs` and `output` are needed: --workdirs=runs/A,runs/B --output=FOLDER")
-    subjects = {pathlib.Path(path).name: subject_at("workdirs", path) for path in FLAGS.workdirs}
-    if len(subjects) < len(FLAGS.workdirs):
-        raise InputError(f"`workdirs` must have names of their own. Received: {','.join(FLAGS.workdirs)}")
+    subjects = {title: subject_at("workdirs", path) for title, path in zip(_titles(), FLAGS.workdirs, strict=True)}
     dataset, eps = _data(FLAGS.workdirs)
     examples = dataset.split(FLAGS.split).take(slice(0, FLAGS.num_examples))
     attacked = _numbers("classes", dataset.num_classes) if FLAGS.classes else list(range(dataset.num_classes))
@@ -140,6 +139,7 @@ def _tsne():
     empty = [label for label in attacked if not len(shown[label])]
     if empty:
         raise InputError(f"`classes`: no image of class {empty[0]} is among the first {len(examples)}: --num_examples")
+    check_separable(examples.labels, neighbors=FLAGS.neighbors, name="num_examples")
     clean_places = np.concatenate([places[: FLAGS.clean_per_class] for places in shown.values()])
     folder = pathlib.Path(FLAGS.output)
     rows, separations = {label: {} for label in attacked}, {}
@@ -158,19 +158,41 @@ def _tsne():
             rows[label][title] = TSNEPanel(points[:split], examples.labels[clean_places], points[split:])
             if show:
                 show(count + 1, len(attacked))
-        _project(folder / "tensorboard" / title, dataset, examples, adversaries, clean, moved, clean_places)
-    step = FLAGS.rows_per_figure
+        place = folder / "tensorboard" / _file_name(f"{title}_{FLAGS.attack}")
+        _project(place, dataset, examples, adversaries, clean, moved, clean_places)
+    step, name = FLAGS.rows_per_figure, _file_name(f"tsne_{FLAGS.attack}")
     for begin in range(0, len(attacked), step):
         part = {label: rows[label] for label in attacked[begin : begin + step]}
         suffix = f"_{begin // step + 1}" if len(attacked) > step else ""
         figure = tsne_figure(part, class_names=dataset.class_names, attack=FLAGS.attack)
-        _write(figure, folder / f"tsne_{FLAGS.attack}{suffix}", folder / "tensorboard")
+        _write(figure, folder / f"{name}{suffix}", folder / "tensorboard")
     settings = _settings(dataset, eps, len(examples)) | {"neighbors": FLAGS.neighbors}
-    numbers = {title: separation._asdict() for title, separation in separations.items()}
-    write_text(folder / f"tsne_{FLAGS.attack}.json", json.dumps(settings | {"models": numbers}, indent=2) + "\n")
+    numbers = {title: {"workdir": subjects[title].path} | found._asdict() for title, found in separations.items()}
+    write_text(folder / f"{name}.json", json.dumps(settings | {"models": numbers}, indent=2) + "\n")
     say(f"\n{len(examples)} {FLAGS.split} images, l_inf eps {format_size(eps)}, mean and 95 % interval")
     say(separation_table(separations, neighbors=FLAGS.neighbors, attack=FLAGS.attack))
     say(f"\nTo turn the embeddings: tensorboard --logdir={folder / 'tensorboard'}, Projector")
+
+
+def _titles():
+    """Returns the titles of the runs' columns: those given, or the names of their folders.
+
+    Raises:
+        InputError: if they are not as many as the runs, or two are the same.
+    """
+    titles = FLAGS.titles or [pathlib.Path(path).name for path in FLAGS.workdirs]
+    if len(titles) != len(FLAGS.workdirs):
+        raise InputError(
+            f"`titles` must be as many as the {len(FLAGS.workdirs)} of `workdirs`. Received: {','.join(titles)}"
+        )
+    if len(set(titles)) < len(titles):
+        raise InputError(f"`workdirs` must have names of their own, or `titles`. Received: {','.join(titles)}")
+    return titles
+
+
+def _file_name(text):
+    # An attack's name may hold the size of its steps, such as 1/255.
+    return text.replace("/", "_")
 
 
 def _teacher(workdir):

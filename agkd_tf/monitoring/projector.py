@@ -21,7 +21,9 @@ def write_projector(folder, name, embeddings, images, metadata):
         images: float32 [N, H, W, 1 or 3] in [0, 1].
         metadata: dict of column title -> N strings; at least two columns.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    # TensorBoard looks for a projector only where there are event files.
+    with tf.summary.create_file_writer(str(folder)).as_default():
+        tf.summary.text(name, f"{len(embeddings)} embeddings, in the Projector", step=0)
     with replacing(folder / f"{name}.tsv") as path:
         np.savetxt(path, embeddings, fmt="%.5g", delimiter="\t")
     with replacing(folder / f"{name}_labels.tsv") as path, open(path, "w", encoding="utf-8", newline="") as file:

@@ -14,6 +14,7 @@ def test_tensorboard_finds_embeddings_labels_and_thumbnails(tmp_path):
     config = projector.ProjectorConfig()
     text_format.Parse((folder / "projector_config.pbtxt").read_text(), config)
     (entry,) = config.embeddings
+    assert list(folder.glob("*tfevents*"))  # without which TensorBoard does not look
     np.testing.assert_allclose(np.loadtxt(folder / entry.tensor_path, delimiter="\t"), embeddings, rtol=1e-4)
     lines = (folder / entry.metadata_path).read_text().splitlines()
     assert lines[0] == "class\tkind"

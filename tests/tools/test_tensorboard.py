@@ -1,4 +1,4 @@
-"""A run is readable in the real TensorBoard."""
+"""A run, and embeddings, are readable in the real TensorBoard."""
 
 import json
 import subprocess
@@ -7,8 +7,10 @@ import time
 import urllib.error
 import urllib.request
 
+import numpy as np
 import pytest
 
+from agkd_tf.monitoring import write_projector
 from agkd_tf.training import Recipe, train
 from agkd_tf.workdir import Workdir
 from tests.processes import free_ports
@@ -27,8 +29,10 @@ RECIPE = Recipe(
 
 @pytest.fixture
 def server(tmp_path):
-    """Address of a TensorBoard on loopback that shows one short run."""
+    """Address of a TensorBoard on loopback that shows one short run, and embeddings."""
     train(RECIPE, Workdir(tmp_path / "run"), RECIPE.load_dataset(), verbose=0, panel_every=1)
+    labels = {"kind": ["clean"] * 4, "class": list("abcd")}
+    write_projector(tmp_path / "figures" / "at", "embeddings", np.eye(4), np.zeros((4, 2, 2, 1), np.float32), labels)
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "tensorboard.main", "--host=127.0.0.1", f"--port={port}", f"--logdir={tmp_path}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -55,7 +59,7 @@ def read(address, found, seconds=120):
 
 
 @pytest.mark.slow
-def test_scalars_and_panels_are_served(server):
+def test_what_is_written_is_served(server):
     run = "run/tensorboard"
 
     def has_scalars(tags):
@@ -69,3 +73,11 @@ def test_scalars_and_panels_are_served(server):
     assert points[0][2] > 0
     images = read(f"{server}/plugin/images/tags", lambda content: f"{run}/panels" in content)
     assert "attention" in images[f"{run}/panels"]
+    read(f"{server}/plugin/projector/runs", lambda runs: runs == ["figures/at"])
+    (embeddings,) = read(f"{server}/plugin/projector/info?run=figures/at", bool)["embeddings"]
+    assert embeddings["tensorName"] == "embeddings"
+    assert embeddings["tensorShape"] == [4, 4]
+    settings = read(f"{server}/plugin/hparams/experiment?request=%7B%7D", lambda content: content.get("hparamInfos"))
+    assert {"defense", "eps", "epochs"} <= {setting["name"] for setting in settings["hparamInfos"]}
+    layout = read(f"{server}/plugin/custom_scalars/layout", lambda content: content.get("category"))
+    assert [group["title"] for group in layout["category"]] == ["accuracy", "loss and its terms"]
