@@ -3,9 +3,10 @@
   python -m tools.report runs/quickstart/at runs/quickstart/agkd_bml
   python -m tools.report runs/quickstart/at runs/quickstart/agkd_bml runs/cost/* --tables=all --output=report
 
-A run is a folder with an evaluation, or with what tools.benchmark measured. Without --output the tables are printed;
-with it, they are written there: report.md, report.html (one page that needs nothing beside itself), and each table
-as CSV and LaTeX. Runs that differ in the seed alone are one row: mean, standard deviation, interval.
+A run is a folder that tools.train or tools.benchmark wrote; what it has no figures of yet stays empty, with the command
+that fills it. Without --output the tables are printed; with it, they are written there: report.md, report.html (one
+page that needs nothing beside itself), and each table as CSV and LaTeX. Runs that differ in the seed alone are one row:
+mean, standard deviation, interval.
 """
 
 import json
@@ -78,11 +79,10 @@ def _numbers():
 def _run(path):
     workdir = Workdir(path)
     settings = _flags.read_flagfile(workdir.flags).settings()
-    if not workdir.evaluation.is_file() and not workdir.cost.is_file():
-        raise InputError(f"{path} has no {workdir.evaluation.name}: python -m tools.evaluate --workdir={path}")
     attacks = read_evaluation(workdir.evaluation)["attacks"] if workdir.evaluation.is_file() else {}
     (first, *_), cost = _json(workdir.environment, [None]), _json(workdir.cost, None)
-    return Run(path, settings, attacks, first or (cost or {}).get("environment"), cost)
+    environment = first or (cost or {}).get("environment")
+    return Run(path, settings, attacks, environment, cost, trained=workdir.student.is_file())
 
 
 def _json(path, otherwise):

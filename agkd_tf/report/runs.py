@@ -18,14 +18,15 @@ KEY = re.compile(r"^(?P<attack>.*?)(?: \[(?P<settings>.*)\])?$")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run, evaluated or measured in time.
+    """One run: trained, evaluated, measured in time, or on its way there.
 
     Attributes:
         path: its folder, as given.
         settings: what defined it (see `Recipe.settings`).
-        attacks: results by name (see `agkd_tf.evaluation.read_evaluation`).
+        attacks: results by name (see `agkd_tf.evaluation.read_evaluation`); empty before an evaluation.
         environment: machine and versions of its first sitting, or None.
         cost: of its training (see `agkd_tf.benchmark.Cost.record`), or None.
+        trained: whether there is a student to evaluate.
     """
 
     path: str
@@ -33,6 +34,7 @@ class Run:
     attacks: dict
     environment: dict | None = None
     cost: dict | None = None
+    trained: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,7 +51,7 @@ def filled_table(table, groups):
             title = row.title if len(matching) < 2 else f"{row.title} ({group[0].path})"
             cells = {column: _cell(group, column, table.eps) for column in table.columns}
             missing += [f"{title}: {command}" for command in _commands(table, group, row.recipe)]
-            if group:
+            if any(cell is not None for cell in cells.values()):
                 notes.append(f"{title}: {measured_on(group)}")
             for source in _sources(row.figures):
                 index.append((title, source))
@@ -65,12 +65,18 @@ def filled_table(table, groups):
 
 
 def comparison(groups, columns=None):
-    """Returns the `FilledTable` of all groups that were evaluated side by side, without published figures.
+    """Returns the `FilledTable` of all evaluated groups side by side, without published figures.
 
     Args:
         groups: lists of `Run`s.
         columns: attacks to show; None for all that any run has.
     """
+    missing = [
+        f"{run.path}: python -m tools.evaluate --workdir={shlex.quote(run.path)}"
+        for group in groups
+        for run in group
+        if run.trained and not run.attacks
+    ]
     groups = [group for group in groups if any(run.attacks for run in group)]
     if columns is None:
         columns = attack_names(run for group in groups for run in group)
@@ -78,7 +84,7 @@ def comparison(groups, columns=None):
     lines = [[_text("measured", measurement(group, column), None) for column in columns] for group in groups]
     frame = pandas.DataFrame(lines, index=titles, columns=columns)
     notes = [f"{title}: {measured_on(group)}" for title, group in zip(titles, groups, strict=True)]
-    return FilledTable("All runs", frame, [], notes)
+    return FilledTable("All runs", frame, missing, notes)
 
 
 def measured_on(group):
@@ -146,11 +152,11 @@ def _commands(table, group, recipe):
     origin = shlex.quote(group[0].path) if group else recipe
     costs = [column for column in table.columns if _is_cost(column)]
     accuracies = [column for column in table.columns if not _is_cost(column)]
-    evaluated, commands = [run for run in group if run.attacks], []
-    for run in evaluated:
+    trained, commands = [run for run in group if run.attacks or run.trained], []
+    for run in trained:
         lacking = [column for column in accuracies if measurement([run], column, eps=table.eps) is None]
         commands += _evaluation(table, run.path, lacking)
-    if accuracies and not evaluated:
+    if accuracies and not trained:
         workdir = _workdir(table, pathlib.PurePath(recipe).stem if recipe else pathlib.PurePath(group[0].path).name)
         commands.append(f"python -m tools.train --flagfile={recipe or origin + '/flags.txt'} --workdir={workdir}")
         commands += _evaluation(table, workdir, accuracies)

@@ -20,6 +20,25 @@ def run(tmp_path):
     return folder
 
 
+def test_a_run_without_an_evaluation_is_named_with_the_command_that_evaluates_it(tmp_path, tool, run):
+    begun, trained = tmp_path / "begun", tmp_path / "trained"
+    for folder in (begun, trained):
+        _flags.write_flagfile(folder / "flags.txt", Recipe(dataset="cifar10", defense="agkd_bml"))
+    (trained / "student.keras").touch()
+    reported = tool("report", run, begun, trained, "--tables=6a")
+    assert reported.returncode == 0, reported.stderr
+    all_runs, table = reported.stdout.split("## Table 6a")
+    assert f"    {trained}: python -m tools.evaluate --workdir={trained}\n" in all_runs
+    assert "| run " in all_runs
+    assert "| trained " not in all_runs
+    assert f"AGKD-BML: python -m tools.evaluate --workdir={trained} --attacks=clean,pgd-20 --knn" in table
+    assert "- AT: wrn-28-10" in table
+    assert "- AGKD-BML: " not in table  # of which nothing was measured
+    refused = tool("report", begun, trained)
+    assert refused.returncode == 2
+    assert refused.stderr.strip() == "error: `tables` is needed where no run has an evaluation, such as --tables=4"
+
+
 def test_a_number_alone_stands_for_all_parts_of_its_table(tmp_path, tool, run):
     output = tmp_path / "report"
     reported = tool("report", run, "--tables=6,6b,4", f"--output={output}")
