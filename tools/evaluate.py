@@ -32,7 +32,6 @@ from agkd_tf.evaluation import (
     check_classifier,
     create_adversaries,
     evaluate,
-    examples_digest,
     open_adversaries,
     unwritten,
     verify_adversaries,
@@ -126,7 +125,7 @@ def _run():
     described = {"model_sha256": subject.digest} | {name: value for name, value in data.items() if value is not None}
     described |= {name: FLAGS[name].value for name in ("output", "probabilities") if FLAGS[name].value}
     chosen = FLAGS.split if len(examples) == whole else f"{FLAGS.split}, first {len(examples)}"
-    looked_at = {"name": chosen, "sha256": examples_digest(examples)}
+    looked_at = {"name": chosen, "sha256": examples.digest().hex()}
     record = EvaluationRecord(FLAGS.record or Workdir(FLAGS.workdir).evaluation, described, looked_at)
     if record.moves_to and not FLAGS.verify:
         other = "is of another model or other images, or does not say of which"

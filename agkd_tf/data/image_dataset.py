@@ -1,10 +1,13 @@
 """What a data set is here: three splits of uint8 images with integer labels."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 
 from agkd_tf.errors import InputError
+
+CHUNK = 1000  # images read at once
 
 
 class ImagesOnDisk:
@@ -54,6 +57,14 @@ class Examples:
         """Returns the examples at `indices` (an integer array or a slice), in that order."""
         images = self.images.take(indices) if isinstance(self.images, ImagesOnDisk) else self.images[indices]
         return Examples(images, self.labels[indices])
+
+    def digest(self):
+        """Returns the SHA-256, 32 bytes, of the images and labels in their order, read piece by piece."""
+        found = hashlib.sha256(f"{self.images.dtype} {self.images.shape}".encode())
+        for start in range(0, len(self), CHUNK):
+            found.update(np.ascontiguousarray(self.images[start : start + CHUNK]))
+        found.update(np.asarray(self.labels, np.int64).tobytes())
+        return found.digest()
 
 
 @dataclasses.dataclass(frozen=True)

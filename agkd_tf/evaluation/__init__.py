@@ -11,7 +11,7 @@ from agkd_tf.evaluation.adversaries import (
 )
 from agkd_tf.evaluation.audit import SIGNS, Sign, audit
 from agkd_tf.evaluation.checks import check_classifier, check_images, check_logits, check_probabilities
-from agkd_tf.evaluation.digests import examples_digest, file_digest, saved_model_digest
+from agkd_tf.evaluation.digests import file_digest, saved_model_digest
 from agkd_tf.evaluation.interval import mean_interval, wilson_interval
 from agkd_tf.evaluation.outcome import Outcome, Outcomes
 from agkd_tf.evaluation.record import EvaluationRecord, read_evaluation
@@ -32,7 +32,6 @@ __all__ = [
     "check_probabilities",
     "create_adversaries",
     "evaluate",
-    "examples_digest",
     "file_digest",
     "logits_of_probabilities",
     "mean_interval",

@@ -1,13 +1,10 @@
-"""What tells one model, or one set of images, from another: SHA-256, in hexadecimal."""
+"""What tells one model from another: SHA-256, in hexadecimal."""
 
 import hashlib
 import pathlib
 
-import numpy as np
-
 # What a SavedModel computes by. Its fingerprint.pb, which may be missing, is none of it.
 SAVED_MODEL_FILES = ("saved_model.pb", "variables/**/*", "assets/**/*")
-CHUNK = 1000  # images read at once
 
 
 def file_digest(path):
@@ -22,13 +19,3 @@ def saved_model_digest(folder):
     paths = {path for pattern in SAVED_MODEL_FILES for path in folder.glob(pattern) if path.is_file()}
     lines = sorted(f"{path.relative_to(folder).as_posix()} {file_digest(path)}\n" for path in paths)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def examples_digest(examples):
-    """Returns the SHA-256 of `Examples`: of their images and labels in their order, read piece by piece."""
-    images = examples.images
-    found = hashlib.sha256(f"{images.dtype} {images.shape}".encode())
-    for start in range(0, len(examples), CHUNK):
-        found.update(np.ascontiguousarray(images[start : start + CHUNK]))
-    found.update(np.asarray(examples.labels, np.int64).tobytes())
-    return found.hexdigest()

@@ -23,7 +23,7 @@ class EvaluationRecord:
         path: the JSON file.
         subject: dict that says what is evaluated (model's digest, data set).
         examples: dict that says what it is evaluated on: `name`, such as `test, first 24`, and `sha256` (see
-            `examples_digest`).
+            `Examples.digest`).
 
     Attributes:
         results: dict of key -> what `Result.record` returns, and details of it (see `add_detail`).

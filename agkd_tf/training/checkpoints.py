@@ -40,6 +40,7 @@ class Checkpoints(keras.callbacks.Callback):
         steps: training steps of an epoch.
         epochs: epochs of the whole training.
         select_best: a name of `SELECT_BEST`: which epoch's student is chosen.
+        data: bytes [32], the digest of the training images (see `Examples.digest`), which may not change under a run.
         choose: callable without arguments, called when the student as it is becomes the chosen one, before
             the checkpoint that says so: a crash in between repeats the choice instead of losing it.
         keep: how many checkpoints stay.
@@ -48,13 +49,15 @@ class Checkpoints(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, folder, defense, *, steps, epochs, select_best, choose, keep=2, every_minutes=0, interruption=None
+        self, folder, defense, *, steps, epochs, select_best, data, choose, keep=2, every_minutes=0, interruption=None
     ):
         super().__init__()
         self._defense, self._steps, self._epochs = defense, steps, epochs
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._chosen_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
+        self._data = np.frombuffer(data, np.int64)
+        self._data_then = tf.Variable(self._data, trainable=False)
         # The means of a defense's metrics are variables of the replicas; what is saved of them is not.
         self._means = {
             name: tf.Variable(np.zeros((2,)), dtype=tf.float64, trainable=False) for name in defense.trackers
@@ -63,6 +66,7 @@ class Checkpoints(keras.callbacks.Callback):
             epoch=self._epoch,
             chosen_epoch=self._chosen_epoch,
             best=self._best,
+            data=self._data_then,
             means=tf.train.Checkpoint(**self._means),
             **defense.checkpointed(),
         )
@@ -98,35 +102,50 @@ class Checkpoints(keras.callbacks.Callback):
         """Restores the newest checkpoint that is whole.
 
         Returns:
-            A line for each damaged one that was passed over.
+            A line for each one that is damaged or missing, and was passed over.
 
         Raises:
-            InputError: if there are checkpoints, and none is whole, or one is of another model.
+            InputError: if there are checkpoints, or were, and none is whole, or they are of another model or of
+                other images.
         """
-        damaged = []
         paths = checkpoint_paths(self._folder)
-        for path in paths:
+        passed, others = [], []
+        lost = _newest_listed(self._folder)
+        if lost and lost not in paths:
+            passed.append(f"checkpoint {lost} is missing")
+        for place, path in enumerate(paths):
             try:
                 self._state.restore(path).assert_consumed()
-            except (AssertionError, ValueError) as error:
-                raise InputError(
-                    f"checkpoint {path} is of another network, class count or version; train in another "
-                    f"--workdir, or with what it was made by. {str(error).splitlines()[0]}"
-                ) from error
             except UNREADABLE as error:  # also of a whole one
                 raise InputError(f"checkpoint {path} cannot be read now: {str(error).splitlines()[0]}") from error
             except (IndexError, UnicodeDecodeError, tf.errors.OpError) as error:
-                damaged.append(f"checkpoint {path} is damaged: {str(error).splitlines()[0]}")
+                passed.append(f"checkpoint {path} is damaged: {str(error).splitlines()[0]}")
                 continue
+            except (AssertionError, ValueError) as error:
+                # So looks damage, too, where it is in a name or a shape: then an older one fits.
+                others.append((path, error))
+                passed.append(f"checkpoint {path} is damaged: {str(error).splitlines()[0]}")
+                continue
+            if not np.array_equal(self._data_then.numpy(), self._data):
+                raise InputError(
+                    f"checkpoint {path} is of a training on other images than there are now: bring them back, or "
+                    "train in another --workdir"
+                )
             if is_chief():  # the others do not write
-                for bad in paths[: len(damaged)]:
+                for bad in paths[:place]:
                     _set_aside(bad)
-                self._manage(paths[len(damaged) :])
-            return damaged
-        if damaged:
+                self._manage(paths[place:])
+            return passed
+        if others:
+            path, error = others[0]
+            raise InputError(
+                f"checkpoint {path} is of another network, class count or version; train in another "
+                f"--workdir, or with what it was made by. {str(error).splitlines()[0]}"
+            ) from error
+        if passed:
             raise InputError(
                 f"no checkpoint in {self._folder} can be read; put one back, or train in another --workdir. "
-                + "; ".join(damaged)
+                + "; ".join(passed)
             )
         return []
 
@@ -141,24 +160,6 @@ class Checkpoints(keras.callbacks.Callback):
             last_preserved_timestamp=0.0,
         )
         self._manager = tf.train.CheckpointManager(self._state, str(self._folder), max_to_keep=self._keep)
-
-    def check_room(self):
-        """Checks that the disk has room for the checkpoints and the student's file.
-
-        Raises:
-            InputError: if it has not.
-        """
-        state = [*self._defense.student.variables, *self._defense.optimizer.variables, *self._defense.memory.values()]
-        size = sum(4 * math.prod(variable.shape) for variable in state)
-        size += 4 * self._defense.student.count_params()
-        # A new checkpoint is written before an old one goes.
-        wanted = (self._keep + 1 - min(self._keep, len(checkpoint_paths(self._folder)))) * size
-        folder = next(path for path in (self._folder, *self._folder.parents) if path.exists())
-        free = shutil.disk_usage(folder).free
-        if free < wanted:
-            raise InputError(
-                f"`workdir` {folder} has {free / 2**20:,.0f} MiB left; the checkpoints need {wanted / 2**20:,.0f}"
-            )
 
     def remove_unfinished(self):
         """Removes what processes that were killed while they saved left behind."""
@@ -205,6 +206,30 @@ class Checkpoints(keras.callbacks.Callback):
         raise InterruptedTrainingError(f"stopped by {self._interruption.name} after {place}, and saved there")
 
 
+def check_room(folder, defense, *, keep):
+    """Checks that the disk has room for a training's checkpoints and its student's file.
+
+    Args:
+        folder: where the checkpoints are, or will be.
+        defense: the compiled `Defense`.
+        keep: how many checkpoints stay.
+
+    Raises:
+        InputError: if it has not.
+    """
+    folder = pathlib.Path(folder)
+    state = [*defense.student.variables, *defense.optimizer.variables, *defense.memory.values()]
+    size = sum(4 * math.prod(variable.shape) for variable in state) + 4 * defense.student.count_params()
+    # A new checkpoint is written before an old one goes.
+    wanted = (keep + 1 - min(keep, len(checkpoint_paths(folder)))) * size
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < wanted:
+        raise InputError(
+            f"`workdir` {there} has {free / 2**20:,.0f} MiB left; the checkpoints need {wanted / 2**20:,.0f}"
+        )
+
+
 def checkpoint_paths(folder):
     """Returns the paths of a folder's finished checkpoints, the newest first."""
     numbered = {}
@@ -218,6 +243,15 @@ def checkpoint_paths(folder):
 def has_checkpoint(folder):
     """Returns whether a folder holds a finished checkpoint."""
     return bool(checkpoint_paths(folder))
+
+
+def _newest_listed(folder):
+    """Returns the path of the newest checkpoint by TensorFlow's list, which is written after it; None without one."""
+    try:
+        listed = tf.train.get_checkpoint_state(str(folder))
+    except UnicodeDecodeError:  # of a damaged list
+        return None
+    return listed and str(pathlib.Path(folder) / pathlib.Path(listed.model_checkpoint_path).name)
 
 
 def _set_aside(path):

@@ -24,7 +24,7 @@ from agkd_tf.files import remove_leftovers, replacing, write_text
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
 from agkd_tf.training.callbacks import KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
-from agkd_tf.training.checkpoints import Checkpoints, has_checkpoint
+from agkd_tf.training.checkpoints import Checkpoints, check_room, has_checkpoint
 from agkd_tf.training.interruption import InterruptedTrainingError, Interruption, interruptible
 
 VALIDATION_BATCH = 200
@@ -122,7 +122,9 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
                 teacher = recipe.build_teacher(dataset)
             except InputError as error:
                 raise InputError(f"the teacher, which would be trained first: {error}") from error
-            recipe.build_defense(dataset, teacher=teacher)
+            planned = recipe.build_defense(dataset, teacher=teacher)
+            if chief:
+                check_room(workdir.checkpoints, planned, keep=settings.keep_checkpoints)
             if settings.record:
                 settings.record(recipe, workdir)
             _train(recipe.for_teacher(), workdir.teacher, dataset, settings, panel_every=0)
@@ -148,6 +150,7 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
         steps=steps,
         epochs=recipe.epochs,
         select_best=recipe.select_best,
+        data=dataset.train.digest(),
         choose=save_student,
         keep=settings.keep_checkpoints,
         every_minutes=settings.checkpoint_every_minutes,
@@ -156,6 +159,11 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
     for line in checkpoints.restore():
         if settings.warn:
             settings.warn(line)
+    if not has_checkpoint(workdir.checkpoints) and _epochs_of(workdir.history) > 1:  # the first has left a checkpoint
+        raise InputError(
+            f"{workdir.history} is of more than one epoch, and no checkpoint of them is left: put one back, or train "
+            "in another --workdir"
+        )
     finished, begun = checkpoints.finished_epochs, checkpoints.begun_steps
     if begun and has_several_workers():
         raise InputError(
@@ -175,7 +183,7 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
     if finished >= recipe.epochs:
         return _with_chosen_student(defense, workdir)
     if chief:
-        checkpoints.check_room()
+        check_room(workdir.checkpoints, defense, keep=settings.keep_checkpoints)
         checkpoints.remove_unfinished()
         if settings.announce:
             settings.announce(recipe, workdir, defense, finished, begun)
@@ -243,6 +251,14 @@ def _writers(recipe, workdir, dataset, defense, panel_every):
         keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False),
         keras.callbacks.CSVLogger(str(workdir.history), append=True),
     ]
+
+
+def _epochs_of(history):
+    """Returns how many epochs a history has lines of."""
+    if not history.exists():
+        return 0
+    _, *lines = history.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    return len({line.partition(",")[0] for line in lines})
 
 
 def _record_sitting(workdir, finished):

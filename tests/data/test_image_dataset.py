@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,3 +50,27 @@ def test_images_on_a_disk_are_read_when_they_are_asked_for(tmp_path):
     np.testing.assert_array_equal(tf.constant(some.images), array[[1, 4]])
     assert not isinstance(some.images[0:1], np.memmap)
     check_examples("a split", some, 3)
+
+
+@pytest.fixture
+def some():
+    """2500 images of one pixel: more than are read at once."""
+    return Examples((np.arange(2500) % 256).astype(np.uint8).reshape(-1, 1, 1, 1), np.zeros(2500, np.int32))
+
+
+@pytest.mark.parametrize("place", [0, 1700, 2499])
+def test_any_other_image_or_label_is_another_digest(some, place):
+    digests = {some.digest()}
+    for name in ("images", "labels"):
+        array = getattr(some, name).copy()
+        array[place] += 1
+        digests.add(dataclasses.replace(some, **{name: array}).digest())
+    assert len(digests) == 3
+    assert some.take(slice(0, 2499)).digest() not in digests
+
+
+def test_where_images_lie_does_not_matter(some, tmp_path):
+    np.save(tmp_path / "images.npy", some.images[::-1])
+    source = np.load(tmp_path / "images.npy", mmap_mode="r")
+    on_disk = Examples(ImagesOnDisk(source, np.arange(2500)[::-1]), some.labels)
+    assert on_disk.digest() == some.digest()

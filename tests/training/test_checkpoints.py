@@ -55,6 +55,11 @@ def resumed(begun, folder, data, **settings):
     return train(RECIPE, Workdir(folder), data, warn=lines.append, verbose=0, panel_every=0, **settings), lines
 
 
+def checkpoints_in(folder, defense, data):
+    settings = {"epochs": 3, "select_best": "last", "data": data.train.digest(), "choose": None}
+    return Checkpoints(folder, defense, steps=STEPS, **settings)
+
+
 def copied(begun, folder):
     shutil.copytree(begun.path, folder)
     return checkpoint_paths(Workdir(folder).checkpoints)
@@ -86,11 +91,10 @@ def unbroken(begun, data, tmp_path_factory):
 def test_a_damaged_checkpoint_is_passed_over_and_told_of(begun, unbroken, data, tmp_path, part, harm):
     newest, _ = copied(begun, tmp_path / "run")
     harm(tmp_path / "run" / "checkpoints" / f"{os.path.basename(newest)}.{part}")
-    defense, lines = resumed(begun, tmp_path / "run", data)
+    defense, (line,) = resumed(begun, tmp_path / "run", data)
     if (part, harm) == ("index", remove):
-        assert lines == []  # what has no index was never finished
+        assert line == f"checkpoint {newest} is missing"
     else:
-        (line,) = lines
         assert line.startswith(f"checkpoint {newest} is damaged: ")
         assert list((tmp_path / "run" / "checkpoints").glob(f"damaged-{os.path.basename(newest)}.*"))
     for found, expected in zip(defense.student.get_weights(), unbroken, strict=True):
@@ -114,6 +118,56 @@ def test_without_a_whole_checkpoint_nothing_is_begun_anew(begun, data, tmp_path)
         resumed(begun, tmp_path / "run", data)
 
 
+@pytest.mark.parametrize("lost", ["indices", "folder", "list and indices"])
+def test_lost_checkpoints_are_not_a_training_that_never_began(begun, data, tmp_path, lost):
+    paths = copied(begun, tmp_path / "run")
+    if lost == "folder":
+        shutil.rmtree(tmp_path / "run" / "checkpoints")
+    else:
+        for path in paths:
+            pathlib.Path(f"{path}.index").unlink()
+    if lost == "list and indices":
+        (tmp_path / "run" / "checkpoints" / "checkpoint").unlink()
+    expected = "no checkpoint in .* can be read; .*ckpt-8 is missing"
+    with pytest.raises(InputError, match=expected if lost == "indices" else "history.csv is of more than one epoch"):
+        resumed(begun, tmp_path / "run", data)
+
+
+def test_a_training_that_was_killed_before_its_first_checkpoint_begins_again(begun, data, tmp_path):
+    copied(begun, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    history = Workdir(tmp_path / "run").history
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:2]))
+    defense, lines = resumed(begun, tmp_path / "run", data)
+    assert lines == []
+    assert int(defense.step.numpy()) == 3 * STEPS
+
+
+@pytest.mark.parametrize("part", ["images", "labels", "number"])
+def test_a_training_does_not_go_on_with_other_images(begun, data, tmp_path, part):
+    copied(begun, tmp_path / "run")
+    images, labels = data.train.images.copy(), data.train.labels.copy()
+    if part == "images":
+        images[0, 0, 0] ^= 1
+    elif part == "labels":
+        labels[:2] = labels[1::-1]
+        assert labels[0] != labels[1]
+    train_split = Examples(images, labels).take(slice(0, 63 if part == "number" else None))
+    with pytest.raises(InputError, match="ckpt-8 is of a training on other images than there are now"):
+        resumed(begun, tmp_path / "run", dataclasses.replace(data, train=train_split))
+
+
+def test_an_index_that_is_damaged_in_a_name_is_no_other_network(begun, unbroken, data, tmp_path):
+    newest, _ = copied(begun, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / f"{os.path.basename(newest)}.index"
+    content = path.read_bytes()
+    place = content.rindex(b"OBJECT_GRAPH") if b"OBJECT_GRAPH" in content else content.index(b"student")
+    path.write_bytes(content[:place] + bytes([content[place] ^ 0x80]) + content[place + 1 :])
+    defense, (line,) = resumed(begun, tmp_path / "run", data)
+    assert line.startswith(f"checkpoint {newest} is damaged: ")
+    np.testing.assert_array_equal(defense.student.get_weights()[0], unbroken[0])
+
+
 def test_no_flipped_bit_is_read_in_silence(begun, data, tmp_path):
     newest, older = copied(begun, tmp_path / "run")
     random = np.random.default_rng(0)
@@ -121,7 +175,7 @@ def test_no_flipped_bit_is_read_in_silence(begun, data, tmp_path):
     states = {}
     for path in (newest, older):
         defense = RECIPE.build_defense(data)
-        keeper = Checkpoints(begun.checkpoints, defense, steps=STEPS, epochs=3, select_best="last", choose=None)
+        keeper = checkpoints_in(begun.checkpoints, defense, data)
         keeper._state.restore(path).assert_consumed()
         states[int(defense.step.numpy())] = defense.student.get_weights() + [
             v.numpy() for v in defense.optimizer.variables
@@ -133,9 +187,7 @@ def test_no_flipped_bit_is_read_in_silence(begun, data, tmp_path):
             flip(folder / f"{os.path.basename(newest)}.{part}", place)
             defense = RECIPE.build_defense(data)
             try:
-                told += len(
-                    Checkpoints(folder, defense, steps=STEPS, epochs=3, select_best="last", choose=None).restore()
-                )
+                told += len(checkpoints_in(folder, defense, data).restore())
             except InputError:
                 told += 1
                 continue
@@ -187,6 +239,13 @@ def test_a_disk_without_room_is_refused_before_anything_is_trained(begun, data, 
     with pytest.raises(InputError, match=r"`workdir` .* has 1 MiB left; the checkpoints need \d+"):
         resumed(begun, tmp_path / "run", data)
     assert checkpoint_paths(tmp_path / "run" / "checkpoints") == before
+
+
+def test_room_for_the_student_is_asked_for_before_its_teacher_is_trained(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 2**20))
+    with pytest.raises(InputError, match="`workdir` .* has 1 MiB left"):
+        train(dataclasses.replace(RECIPE, defense="bml"), Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
