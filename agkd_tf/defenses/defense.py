@@ -155,8 +155,8 @@ class Defense(keras.Model, abc.ABC):
         self._jit_compile = jit_compile
         names = ["loss", *self.term_weights, "train_accuracy"]
         # Under loss scaling a gradient may overflow, which is handled.
-        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            names.append("gradient_norm")
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        names.append("loss_scale" if scaled else "gradient_norm")
         if self.weight_decay or self.student.losses:
             names.append("regularization")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
@@ -212,6 +212,8 @@ class Defense(keras.Model, abc.ABC):
             memory = {name: tf.gather(rows.value, indices) for name, rows in self.memory.items()}
         gradients, scalars, memory = self._compiled_gradients(images, labels, step_seed(self.seed, self.step), memory)
         self.optimizer.apply_gradients(zip(gradients, self.student.trainable_variables, strict=True))
+        if "loss_scale" in self.trackers:
+            scalars["loss_scale"] = tf.convert_to_tensor(self.optimizer.dynamic_scale)
         for name, rows in memory.items():
             kept = self.memory[name]
             kept.assign(tf.tensor_scatter_nd_update(kept.value, all_rows(indices)[:, None], all_rows(rows)))

@@ -13,6 +13,9 @@ class NonFiniteLossError(RuntimeError):
 class StopOnNonFinite(keras.callbacks.Callback):
     """Stops training at the first term that is NaN or infinite.
 
+    Under loss scaling a gradient that is not finite leaves its step out and halves the scale; where that goes on until
+    the scale is below 1, no overflow is behind it, and training stops, too.
+
     Args:
         checkpoints: `Checkpoints`, whose newest is named; None where none are made.
     """
@@ -23,6 +26,9 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         bad = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
+        scale = getattr(self.model.optimizer, "dynamic_scale", None)
+        if scale is not None and float(scale.numpy()) < 1.0:
+            bad.append("the gradient, at a loss scale below 1,")
         if bad:
             step = self.model.step.numpy()
             latest = self._checkpoints and self._checkpoints.latest

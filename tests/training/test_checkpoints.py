@@ -243,7 +243,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_trained(begun, data, 
 
 def test_room_for_the_student_is_asked_for_before_its_teacher_is_trained(data, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 2**20))
-    with pytest.raises(InputError, match="`workdir` .* has 1 MiB left"):
+    with pytest.raises(InputError, match=r"`workdir` .* has 1 MiB left"):
         train(dataclasses.replace(RECIPE, defense="bml"), Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
     assert not (tmp_path / "run").exists()
 

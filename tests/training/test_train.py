@@ -137,6 +137,19 @@ def test_float16_overflows_are_handled_by_loss_scaling(data, tmp_path):
     assert "gradient_norm" not in defense.trackers
 
 
+def test_a_gradient_that_no_scale_mends_stops_training_in_float16(data, tmp_path, monkeypatch):
+    def loss_terms(self, crafted, labels):
+        logits = self.classifier(crafted["clean"], training=True).logits
+        return {"cross_entropy": smoothed_cross_entropy(logits, labels, 0.0) + tf.sqrt(0.0 * logits[0, 0])}, logits
+
+    monkeypatch.setattr(DEFENSES["undefended"], "loss_terms", loss_terms)
+    recipe = undefended(mixed_precision="float16", epochs=9, decay_epochs=())
+    # From 2 ** 15 to below 1.
+    with pytest.raises(NonFiniteLossError, match=r"^the gradient, at a loss scale below 1, became .* at step 16: "):
+        train(recipe, Workdir(tmp_path), data, verbose=0, panel_every=0)
+    assert "loss_scale" in (tmp_path / "history.csv").read_text()
+
+
 def test_the_lower_rate_applies_from_the_milestones_first_step():
     rate = step_decay(0.1, decay_epochs=(2, 3), decay_rate=0.1, steps_per_epoch=10)
     assert [round(float(rate(step)), 6) for step in (0, 19, 20, 29, 30)] == [0.1, 0.1, 0.01, 0.01, 0.001]
