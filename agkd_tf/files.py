@@ -1,9 +1,13 @@
-"""Files that are whole or absent: written beside their place, then moved into it."""
+"""Files that are whole or absent: written beside their place, then moved into it; and damage, told of in one line."""
 
 import contextlib
 import glob
+import json
 import os
 import pathlib
+import zipfile
+
+from agkd_tf.errors import InputError
 
 
 @contextlib.contextmanager
@@ -32,6 +36,36 @@ def write_text(path, text):
     """Writes a text file as a whole."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path):
+    """Returns the content of a JSON file.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON, or is damaged; move it away: {error}") from error
+
+
+def check_archive(path):
+    """Checks each part of a zip archive, such as a `.keras` or `.npz` file, against the checksum that it has of it.
+
+    Raises:
+        ValueError: if it is damaged.
+        OSError: if it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except OSError:
+        raise
+    except Exception as error:  # damage ends in whatever a decoder of the standard library stumbles over
+        raise ValueError(f"not a zip archive, or damaged: {error}") from error
+    if damaged:
+        raise ValueError(f"damaged: the checksum of {damaged!r} is another")
 
 
 def set_aside(*paths):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from agkd_tf.files import replacing, set_aside
+from agkd_tf import InputError
+from agkd_tf.files import check_archive, read_json, replacing, set_aside
 
 
 def test_a_file_whose_writing_fails_stays_as_it_was(tmp_path):
@@ -44,3 +45,19 @@ def test_files_are_set_aside_together_under_a_number_that_is_free_for_all(tmp_pa
     assert (tmp_path / "a.previous-2.json").read_text() == ".json 2"
     assert (tmp_path / "a.previous-4.json").read_text() == "alone"
     assert not any(path.exists() for path in pair)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1] 2"])
+def test_json_that_is_none_is_refused_by_its_path(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.json is not JSON, or is damaged"):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", bytes(range(256))])
+def test_what_is_no_archive_is_told_of(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="not a zip archive, or damaged"):
+        check_archive(tmp_path / "a.npz")
+    with pytest.raises(FileNotFoundError):
+        check_archive(tmp_path / "b.npz")

@@ -28,6 +28,9 @@ def fail(message):
 
 
 def _parse(argv, commands, words):
+    for each in argv:
+        if not each.isprintable():  # bytes of another encoding among them, which no file that is written could hold
+            fail(f"arguments must be printable text in UTF-8. Received: {each!r}")
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:

@@ -12,15 +12,30 @@ import tensorflow as tf
 
 
 def main(folder, *paths):
-    """Prints the most probable class of each image."""
-    serve = tf.saved_model.load(folder).signatures["serving_uint8"]
-    channels = serve.structured_input_signature[1]["images"].shape[-1]
-    images = tf.stack([tf.io.decode_image(tf.io.read_file(path), channels=channels) for path in paths])
-    for path, probabilities in zip(paths, serve(images=images)["probabilities"].numpy(), strict=True):
+    """Prints the most probable class of each image; a mistake ends in one line and exit code 2."""
+    try:
+        serve = tf.saved_model.load(folder).signatures["serving_uint8"]
+    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        fail(f"{folder} is not a SavedModel of tools.export: {error}")
+    shape, images = serve.structured_input_signature[1]["images"].shape[1:], []
+    for path in paths:
+        try:
+            images.append(tf.io.decode_image(tf.io.read_file(path), channels=shape[-1], expand_animations=False))
+        except tf.errors.OpError as error:
+            fail(f"{path} is not an image: {error.message}")
+        if images[-1].shape != shape:
+            fail(f"{path} must have the model's height, width and channels {tuple(shape)}. It has: {images[-1].shape}")
+    for path, probabilities in zip(paths, serve(images=tf.stack(images))["probabilities"].numpy(), strict=True):
         print(f"  {path}: class {probabilities.argmax()} ({100 * probabilities.max():.0f} %)")
+
+
+def fail(message):
+    """Ends the program with one line on standard error and exit code 2."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 3:
-        sys.exit(__doc__)
+        fail("a folder and images are needed: python tools/classify.py FOLDER IMAGE.png ...")
     main(*sys.argv[1:])

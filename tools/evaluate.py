@@ -64,7 +64,7 @@ flags.DEFINE_string("transfer_attack", "pgd-20", "Attack on SOURCE whose adversa
 _flags.define_pixels("eps", None, "Radius of the ball; the run's own if not given.", FLAGS, bounded=False)
 flags.DEFINE_enum("norm", "linf", list(NORMS), "Norm of the ball.")
 flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
-flags.DEFINE_integer("seed", 0, "Seed of the attacks' random numbers.", 0)
+flags.DEFINE_integer("seed", 0, "Seed of the attacks' random numbers.", 0, 2**31 - 1)
 flags.DEFINE_string("adversaries", None, "Folder to save the adversarial images in, a .npy file an attack.")
 flags.DEFINE_bool("verify", False, "Recompute the accuracies from the images in --adversaries alone; 1 on a mismatch.")
 flags.DEFINE_bool("recompute", False, "Compute results that are recorded already once more.")

@@ -9,14 +9,13 @@ page that needs nothing beside itself), and each table as CSV and LaTeX. Runs th
 mean, standard deviation, interval.
 """
 
-import json
 import pathlib
 
 from absl import flags
 
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import read_evaluation
-from agkd_tf.files import write_text
+from agkd_tf.files import read_json, write_text
 from agkd_tf.report import TABLES, Run, comparison, filled_table, grouped, html_page
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
@@ -86,7 +85,7 @@ def _run(path):
 
 
 def _json(path, otherwise):
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else otherwise
+    return read_json(path) if path.is_file() else otherwise
 
 
 def _markdown(table):

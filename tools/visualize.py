@@ -65,7 +65,7 @@ flags.DEFINE_integer("clean_per_class", 50, "tsne: clean images of each class.",
 flags.DEFINE_integer("adversaries_per_class", 50, "tsne: adversaries of the attacked class.", 1)
 flags.DEFINE_integer("neighbors", NEIGHBORS, "tsne: nearest clean images that are counted.", 1)
 flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
-flags.DEFINE_integer("seed", 0, "Seed of attack and t-SNE.", 0)
+flags.DEFINE_integer("seed", 0, "Seed of attack and t-SNE.", 0, 2**31 - 1)
 _flags.define_jit_compile()
 _flags.define_progress()
 flags.adopt_module_key_flags(_flags)  # so that --help shows them

@@ -1,6 +1,7 @@
 """Data sets, their batches, augmentation and class-indexed pools."""
 
 import functools
+import re
 
 from agkd_tf.data import digits, image_folder, tfds
 from agkd_tf.data.class_pool import ClassPool
@@ -78,6 +79,10 @@ def _loader(dataset):
 
 
 def _other(name, **place):
+    _, colon, version = name.rpartition(":")
+    if colon and not re.fullmatch(r"[\d*]+\.[\d*]+\.[\d*]+", version):
+        # Of Hugging Face and others, whose data tensorflow-datasets would fetch unasked.
+        raise InputError(f"`dataset` must be one of {', '.join(DATASET_NAMES)}, of no namespace. Received: {name!r}")
     try:
         return tfds.load(name, **place)
     except tfds.UnknownDatasetError as error:

@@ -1,12 +1,15 @@
 """Image classification data sets of tensorflow-datasets, read into host memory or onto a disk."""
 
+import contextlib
 import math
 import os
+import re
 import tempfile
 
 import keras
 import numpy as np
 import tensorflow as tf
+from google.protobuf import json_format
 from tqdm import tqdm
 
 from agkd_tf.data.image_dataset import Examples, ImagesOnDisk
@@ -41,7 +44,8 @@ def load(name, *, data_dir=None, manual_dir=None, download=False, image_size=Non
 
     check_data_dir(data_dir, download=download)
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        with damage_told(name):
+            builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError, ValueError) as error:
         raise UnknownDatasetError(f"`dataset` is not known to tensorflow-datasets. Received: {name!r}") from error
     place = {"manual_dir": manual_dir, "download": download, "image_size": image_size, "images_dir": images_dir}
@@ -56,6 +60,20 @@ def check_data_dir(data_dir, *, download):
     """
     if data_dir is not None and not os.path.isdir(data_dir) and not download:
         raise InputError(f"`data_dir` is not a folder. Received: {data_dir!r}")
+
+
+@contextlib.contextmanager
+def damage_told(name):
+    """Within, what tensorflow-datasets finds damaged in a prepared data set's description is an `InputError`."""
+    try:
+        yield
+    except json_format.ParseError as error:
+        raise InputError(f"`dataset` {name!r}: its dataset_info.json is damaged: {_first_line(error)}") from error
+
+
+def _first_line(error):
+    """Returns the first line of an error, without the names of TensorFlow's nodes."""
+    return re.sub(r"{{[^}]*}} ?", "", getattr(error, "message", str(error))).splitlines()[0]
 
 
 def prepare_and_read(builder, *, manual_dir=None, download=False, image_size=None, images_dir=None):
@@ -109,6 +127,9 @@ def read(builder, *, image_size=None, images_dir=None):
 def _read_split(builder, split, image_size, images_dir):
     import tensorflow_datasets as tfds
 
+    count = builder.info.splits[split].num_examples
+    if not count:
+        raise InputError(f"`dataset` {builder.name!r} has no image in its {split!r} split")
     resize = resizing(image_size) if image_size is not None else None
 
     def keep(example):
@@ -121,9 +142,6 @@ def _read_split(builder, split, image_size, images_dir):
     config = tfds.ReadConfig(interleave_cycle_length=1)
     dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
     dataset = dataset.map(keep, num_parallel_calls=tf.data.AUTOTUNE)
-    count = builder.info.splits[split].num_examples
-    if not count:
-        raise InputError(f"`dataset` {builder.name!r} has no image in its {split!r} split")
     batch = 1 if None in dataset.element_spec["image"].shape else 1000
     images, labels, start = None, np.empty(count, np.int32), 0
     try:
@@ -139,13 +157,21 @@ def _read_split(builder, split, image_size, images_dir):
                     f"{part['image'].shape[1:]}: give one with --image_size"
                 )
             stop = start + len(part["label"])
+            if stop > count:
+                raise InputError(f"`dataset` {builder.name!r} has more images in its {split!r} split than it says")
             images[start:stop], labels[start:stop] = part["image"], part["label"]
             start = stop
     except tf.errors.InvalidArgumentError as error:
         raise InputError(
             f"`dataset` {builder.name!r}: an image of its {split!r} split, after the first {start}, cannot be decoded: "
-            f"{error.message.splitlines()[0]}"
+            f"{_first_line(error)}"
         ) from error
+    except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.OutOfRangeError) as error:
+        raise InputError(
+            f"`dataset` {builder.name!r}: a file of its {split!r} split is damaged or missing: {_first_line(error)}"
+        ) from error
+    if start < count:
+        raise InputError(f"`dataset` {builder.name!r} has {start} images in its {split!r} split, and says {count}")
     return Examples(images if images_dir is None else ImagesOnDisk(images, np.arange(count)), labels)
 
 

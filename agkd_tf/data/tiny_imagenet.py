@@ -10,8 +10,9 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from agkd_tf.data.tfds import check_data_dir, prepare_and_read
+from agkd_tf.data.tfds import check_data_dir, damage_told, prepare_and_read
 from agkd_tf.errors import InputError
+from agkd_tf.files import check_archive
 
 ARCHIVE = "tiny-imagenet-200.zip"
 URL = f"http://cs231n.stanford.edu/{ARCHIVE}"
@@ -36,7 +37,8 @@ def load(*, data_dir=None, manual_dir=None, download=False, image_size=None, ima
         if not archive.is_file():
             raise InputError(f"`manual_dir` has no {ARCHIVE}. Received: {manual_dir!r}")
     check_data_dir(data_dir, download=download or archive)
-    builder = TinyImagenet(archive=archive, data_dir=data_dir)
+    with damage_told("tiny_imagenet"):
+        builder = TinyImagenet(archive=archive, data_dir=data_dir)
     # With the archive at hand, preparing fetches nothing.
     return prepare_and_read(
         builder, download=download or archive is not None, image_size=image_size, images_dir=images_dir
@@ -73,10 +75,11 @@ with tfds.core.registered.skip_registration():
         def _split_generators(self, dl_manager):
             path = self._archive or dl_manager.download(URL)
             try:
+                check_archive(path)
                 archive = zipfile.ZipFile(path)
                 names = archive.read(f"{ROOT}wnids.txt").decode().split()
                 annotations = archive.read(f"{ROOT}val/val_annotations.txt").decode().splitlines()
-            except (zipfile.BadZipFile, KeyError, OSError) as error:
+            except (ValueError, KeyError, OSError) as error:
                 raise InputError(f"{path} is not the Tiny ImageNet archive, or is damaged: {error}") from error
             names = sorted(names)
             self.info.features["label"].names = names

@@ -49,8 +49,11 @@ def saved_model_logits(folder, *, signature="serving_default", output=None):
     """
     try:
         loaded = tf.saved_model.load(str(folder))
-    except (OSError, ValueError) as error:
-        raise InputError(f"`saved_model` {folder} cannot be read: {str(error).splitlines()[0]}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # of files that may hold anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"`saved_model` {folder} cannot be read: {reason}") from error
     signatures = loaded.signatures
     if signature not in signatures:
         raise InputError(f"`saved_model` has no signature {signature!r}. It has: {', '.join(signatures)}")

@@ -27,6 +27,9 @@ def create_adversaries(path, shape, described):
         path: the file; its description is kept beside it, as `.json`.
         shape: (N, H, W, C).
         described: what the adversaries are of, for JSON (see `EvaluationRecord.described`).
+
+    Raises:
+        InputError: if the file cannot be written.
     """
     path = pathlib.Path(path)
     for each in (path, path.with_suffix(".json")):
@@ -36,10 +39,17 @@ def create_adversaries(path, shape, described):
         if found.shape == tuple(shape):
             return found
     set_aside(path, path.with_suffix(".json"))
-    with replacing(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=tuple(shape))
-        array[:] = np.nan
-        array.flush()
+    unknown = np.full(shape[1:], np.nan, np.float32).tobytes()
+    header = {"descr": "<f4", "fortran_order": False, "shape": tuple(shape)}
+    try:
+        # Written as a whole: what a disk has no room for shows now, not as a crash in the middle of an attack.
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.lib.format.write_array_header_2_0(file, header)
+            for _ in range(shape[0]):
+                file.write(unknown)
+    except OSError as error:
+        needed = f"{len(unknown) * shape[0] / 2**20:,.0f} MiB"
+        raise InputError(f"adversaries {path}: {needed} cannot be written: {error.strerror}") from error
     write_text(path.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
     return open_adversaries(path, described, writable=True)
 

@@ -2,12 +2,11 @@
 
 import dataclasses
 import pathlib
-import zipfile
 
 import numpy as np
 
 from agkd_tf.errors import InputError
-from agkd_tf.files import replacing
+from agkd_tf.files import check_archive, replacing
 
 UNKNOWN = -1
 
@@ -80,6 +79,7 @@ class Outcomes:
         self._path, self._outcomes, self._labels = pathlib.Path(path), {}, {}
         if read and self._path.exists():
             try:
+                check_archive(self._path)
                 with np.load(self._path, allow_pickle=False) as arrays:
                     content = dict(arrays)
                 for key in {name.rpartition("/")[0] for name in content if name.endswith("/state")}:
@@ -87,7 +87,7 @@ class Outcomes:
                         content[f"{key}/state"], content[f"{key}/prediction"], float(content[f"{key}/seconds"])
                     )
                     self._labels[key] = content[f"{key}/label"]
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{path} cannot be read, or is damaged; move it away: {error}") from error
 
     def get(self, key, labels):

@@ -7,7 +7,7 @@ from agkd_tf.errors import InputError
 from agkd_tf.evaluation.accuracy import result_of
 from agkd_tf.evaluation.outcome import Outcomes
 from agkd_tf.evaluation.worst_case import worst_case
-from agkd_tf.files import aside, remove_leftovers, set_aside, write_text
+from agkd_tf.files import aside, read_json, remove_leftovers, set_aside, write_text
 
 
 class EvaluationRecord:
@@ -141,10 +141,7 @@ def read_evaluation(path):
     Raises:
         InputError: if it is not one.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not an evaluation, or is damaged; move it away: {error}") from error
+    content = read_json(path)
     if not isinstance(content, dict) or not {"subject", "attacks", "begun"} <= set(content):
         raise InputError(f"{path} is not an evaluation, or an earlier version's; move it away")
     return content

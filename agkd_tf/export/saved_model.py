@@ -21,6 +21,9 @@ def export_saved_model(model, folder):
     Args:
         model: functional `keras.Model` from images in [0, 1] to logits; of a `Defense`, its student.
         folder: path to write; an existing SavedModel there is replaced once the new one is whole.
+
+    Raises:
+        OSError: if the folder cannot be written.
     """
     folder = pathlib.Path(folder)
     classifier = Classifier(getattr(model, "student", model))
@@ -41,6 +44,7 @@ def export_saved_model(model, folder):
         archive.add_endpoint(name, serve, input_signature=[tf.TensorSpec(shape, dtype, name="images")])
     unfinished, replaced = (folder.with_name(f".{folder.name}.{state}") for state in ("unfinished", "replaced"))
     shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)  # where nothing can be written, this says so in Python's words
     archive.write_out(str(unfinished), verbose=False)
     if folder.exists():
         shutil.rmtree(replaced, ignore_errors=True)

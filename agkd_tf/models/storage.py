@@ -5,6 +5,7 @@ import pathlib
 import keras
 
 from agkd_tf.errors import InputError
+from agkd_tf.files import check_archive
 from agkd_tf.workdir import Workdir
 
 
@@ -37,7 +38,11 @@ def load_classifier(argument, path):
     """
     path = classifier_path(argument, path)
     try:
+        check_archive(path)  # Keras does not look at the checksum of the weights
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, TypeError, KeyError) as error:
-        raise InputError(f"`{argument}`: {path} cannot be read: {str(error).splitlines()[0]}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # of a file that may hold anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"`{argument}`: {path} cannot be read: {reason}") from error
     return getattr(model, "student", model)

@@ -20,7 +20,7 @@ from agkd_tf.distribution import (
 )
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
-from agkd_tf.files import remove_leftovers, replacing, write_text
+from agkd_tf.files import read_json, remove_leftovers, replacing, write_text
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
 from agkd_tf.training.callbacks import KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
@@ -262,7 +262,7 @@ def _epochs_of(history):
 
 
 def _record_sitting(workdir, finished):
-    sittings = json.loads(workdir.environment.read_text(encoding="utf-8")) if workdir.environment.exists() else []
+    sittings = read_json(workdir.environment) if workdir.environment.exists() else []
     sittings.append({"first_epoch": finished + 1, **describe_environment()})
     write_text(workdir.environment, json.dumps(sittings, indent=2) + "\n")
 

@@ -82,6 +82,17 @@ def test_a_corrupt_image_is_refused(folder):
         load_dataset(f"image_folder:{folder}")
 
 
+@pytest.mark.parametrize("content", ["nothing", "text"])
+def test_a_folder_without_any_image_is_refused(tmp_path, content):
+    for name in ("cat", "dog"):
+        for split in ("train", "test"):
+            (tmp_path / split / name).mkdir(parents=True)
+            if content == "text":
+                (tmp_path / split / name / "1.txt").write_text("no image")
+    with pytest.raises(InputError, match="has no image in its 'train' split"):
+        load_dataset(f"image_folder:{tmp_path}")
+
+
 def test_a_wrong_layout_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match="PATH/train/CLASS"):
         load_dataset(f"image_folder:{tmp_path / 'nowhere'}")

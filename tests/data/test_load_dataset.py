@@ -28,6 +28,12 @@ def test_an_unknown_name_lists_the_known_ones():
         load_dataset("no_such_set")
 
 
+@pytest.mark.parametrize("name", ["huggingface:mnist", "kaggle:x/y", "a:", ":mnist", "huggingface:mnist:plain"])
+def test_data_of_others_is_not_fetched_by_its_name(name):
+    with pytest.raises(InputError, match=r"of no namespace. Received"):
+        load_dataset(name)
+
+
 def test_digits_have_the_size_asked_for():
     assert load_dataset("digits", image_size=32).image_shape == (32, 32, 1)
 

@@ -7,6 +7,7 @@ import http.server
 import io
 import os
 import pathlib
+import shutil
 import threading
 import zipfile
 
@@ -83,6 +84,47 @@ def test_a_damaged_or_missing_archive_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match="damaged"):
         load_dataset("tiny_imagenet", data_dir=str(tmp_path / "data"), manual_dir=manual)
+
+
+def flipped(path, place):
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 0x10
+    path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    manual = write_archive(folder / "archives")
+    load_dataset("tiny_imagenet", data_dir=str(folder / "data"), manual_dir=manual, validation_examples=200)
+    return folder
+
+
+def test_damage_to_an_image_within_the_archive_is_found(prepared, tmp_path):
+    (tmp_path / "archives").mkdir()
+    path = pathlib.Path(shutil.copy(prepared / "archives" / tiny_imagenet.ARCHIVE, tmp_path / "archives"))
+    with zipfile.ZipFile(path) as archive:
+        (image,) = (entry for entry in archive.infolist() if entry.filename.endswith("val_7.JPEG"))
+    flipped(path, (image.header_offset + 30 + len(image.filename) + image.compress_size / 2) / path.stat().st_size)
+    with pytest.raises(InputError, match=r"damaged: the checksum of '.*val_7.JPEG' is another"):
+        load_dataset("tiny_imagenet", data_dir=str(tmp_path / "data"), manual_dir=str(path.parent))
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "tiny_imagenet-train.tfrecord-00000-of-00001"])
+@pytest.mark.parametrize("harm", ["cut", "flipped", "missing"])
+def test_a_prepared_data_set_that_is_damaged_is_refused(prepared, tmp_path, name, harm):
+    shutil.copytree(prepared / "data", tmp_path / "data")
+    path = tmp_path / "data" / "tiny_imagenet" / "1.0.0" / name
+    if harm == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif harm == "flipped":
+        flipped(path, 0.5)
+    else:
+        path.unlink()
+    with pytest.raises(InputError, match=r"'train' split|dataset_info.json is damaged") as refused:
+        load_dataset("tiny_imagenet", data_dir=str(tmp_path / "data"), validation_examples=200)
+    assert len(str(refused.value).splitlines()) == 1
+    assert "function_node" not in str(refused.value)
 
 
 @pytest.fixture

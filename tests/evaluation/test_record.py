@@ -147,6 +147,24 @@ def test_damaged_files_are_refused(some, network, tmp_path, suffix):
         EvaluationRecord(path, {"model": "a"}, OF)
 
 
+def test_a_flipped_bit_in_the_outcomes_is_refused_or_changes_nothing(some, network, tmp_path):
+    path = tmp_path / "evaluation.json"
+    run(EvaluationRecord(path, {"model": "a"}, OF), network, some, FGSM)
+    arrays, refused = path.with_suffix(".npz"), []
+    content, random = arrays.read_bytes(), np.random.default_rng(0)
+    expected = EvaluationRecord(path, {"model": "a"}, OF).predictions("fgsm")
+    for place in random.integers(len(content), size=40):
+        arrays.write_bytes(content[:place] + bytes([content[place] ^ 1 << random.integers(8)]) + content[place + 1 :])
+        try:
+            record = EvaluationRecord(path, {"model": "a"}, OF)
+        except InputError as error:
+            refused.append(str(error))
+        else:
+            np.testing.assert_array_equal(record.predictions("fgsm"), expected)
+    assert len(refused) > 20
+    assert all("damaged" in message and "\n" not in message for message in refused)
+
+
 def test_results_of_other_images_are_kept_aside_and_more_or_fewer_of_the_images_are_not(some, network, tmp_path):
     path = tmp_path / "evaluation.json"
     run(EvaluationRecord(path, {"model": "a"}, OF), network, some, CLEAN)

@@ -54,6 +54,24 @@ def test_a_damaged_file_is_refused_in_one_line(tiny_model, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_a_flipped_bit_is_refused_or_changes_nothing(tiny_model, images, tmp_path):
+    path = tmp_path / "student.keras"
+    tiny_model.save(path)
+    content, expected, refused = path.read_bytes(), tiny_model(images), []
+    random = np.random.default_rng(0)
+    # The table at the end, which is the most delicate, besides the whole file.
+    for place in [*random.integers(len(content), size=20), *random.integers(len(content) - 300, len(content), size=20)]:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << random.integers(8)]) + content[place + 1 :])
+        try:
+            found = load_classifier("teacher", path)(images)
+        except InputError as error:
+            refused.append(str(error))
+        else:
+            np.testing.assert_array_equal(found, expected)
+    assert len(refused) > 10
+    assert all("cannot be read" in message and "\n" not in message for message in refused)
+
+
 def test_a_file_cannot_bring_code_along(tmp_path):
     images = keras.Input((8, 8, 1))
     hidden = keras.layers.Lambda(lambda x: x * 2)(keras.layers.Flatten()(images))

@@ -9,6 +9,8 @@ import sys
 import pytest
 import tensorflow as tf
 
+from agkd_tf import InputError
+from agkd_tf.evaluation import create_adversaries
 from agkd_tf.training.checkpoints import checkpoint_paths
 from agkd_tf.workdir import Workdir
 from tests.processes import wait_for
@@ -76,6 +78,13 @@ def test_a_disk_that_fills_up_in_the_middle_keeps_the_checkpoint_and_training_go
         again = tool("train", *small, *FLAGS, f"--epochs={done + 2}", f"--workdir={run.path}")
         assert again.returncode == 0, again.stderr
         assert run.student.exists()
+
+
+def test_a_disk_without_room_for_adversaries_is_one_line_and_leaves_nothing(disk):
+    with disk("size=1m") as folder:
+        with pytest.raises(InputError, match=r"pgd.npy: 5 MiB cannot be written: No space left on device"):
+            create_adversaries(folder / "pgd.npy", (400, 32, 32, 3), {})
+        assert list(folder.iterdir()) == []
 
 
 def test_a_full_disk_that_tensorflow_finds_is_one_line(disk, capsys):

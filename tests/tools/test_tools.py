@@ -146,6 +146,14 @@ MISTAKES = {
     "unknown flag": (["--workdr=x"], "workdir"),
     "unknown defense": (["--defense=x"], "agkd|agkd_bml|alp|at|bilateral"),
     "eps in pixels": (["--eps=8"], "8/255"),
+    "not UTF-8": (
+        ["--workdir=FOLDER/\udcff", "--model=wrn-10-1"],
+        "arguments must be printable text in UTF-8. Received: ",
+    ),
+    "a stranger's data": (
+        ["--dataset=huggingface:mnist", "--dry_run"],
+        "of no namespace. Received: 'huggingface:mnist'",
+    ),
     "missing flagfile": (["--flagfile=missing.flags"], "missing.flags"),
     "unknown network": (["--model=lenet", "--dry_run"], "wrn-DEPTH-WIDTH"),
     "contradiction": (["--defense=at", "--mart", "--dry_run"], "does not apply to --defense=at"),
