@@ -68,9 +68,10 @@ ENSEMBLES = {
     "square": auto_attack.square,
 }
 ATTACK_NAMES = ("clean", "fgsm", "fgsm-rs", "bim-K", "pgd-K", "cw-K", "mim-K", *ENSEMBLES)
+PATTERN = r"(fgsm-rs|[a-z]+)(?:-([1-9][0-9]{0,5}))?(?:~([0-9./]+))?(?:x([1-9][0-9]{0,2}))?(?:@([a-z]+))?"
 GRAMMAR = (
-    f"{', '.join(ATTACK_NAMES)}, with K steps; ~SIZE after a name for steps of that size (pgd-20~1/255), "
-    f"xR for R restarts (pgd-20x5), @TARGET for a targeted form, of {', '.join(TARGETS)} (pgd-20@mc)"
+    f"{', '.join(ATTACK_NAMES)}, with K steps, below 1,000,000; ~SIZE after a name for steps of that size "
+    f"(pgd-20~1/255), xR for R restarts, below 1,000 (pgd-20x5), @TARGET for a targeted form, of {', '.join(TARGETS)} (pgd-20@mc)"
 )
 
 
@@ -96,7 +97,7 @@ def parse_attack(name, *, eps, norm="linf", num_classes=None):
         # What is misclassified without any perturbation is not attacked.
         (clean,) = parse_attack("clean", eps=eps, norm=norm).parts
         return Attack(name, (clean, *ENSEMBLES[name](eps, norm, num_classes=num_classes)))
-    match = re.fullmatch(r"(fgsm-rs|[a-z]+)(?:-([1-9][0-9]*))?(?:~([0-9./]+))?(?:x([1-9][0-9]*))?(?:@([a-z]+))?", name)
+    match = re.fullmatch(PATTERN, name)
     kind, given, size, restarts, target = match.groups() if match else (None,) * 5
     if kind in GRADIENT_ATTACKS and target in (None, *TARGETS):
         objective, steps, share, random_start, momentum = GRADIENT_ATTACKS[kind]

@@ -1,6 +1,8 @@
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agkd_tf.attacks import ATTACK_NAMES, GradientAttack, parse_attack
 from agkd_tf.attacks.auto_attack import AutoPGD, FastAdaptiveBoundary, SquareAttack
@@ -119,3 +121,43 @@ def test_an_l2_ball_may_be_larger_than_a_pixels_range():
     assert parse_attack("pgd-10", eps=2.0, norm="l2").parts[0].eps == 2.0
     with pytest.raises(InputError, match="`norm` must be one of linf, l2"):
         parse_attack("pgd-10", eps=0.1, norm="l1")
+
+
+PIECES = [
+    "pgd",
+    "fgsm",
+    "fgsm-rs",
+    "clean",
+    "cw",
+    "autoattack",
+    "apgd-t",
+    "-",
+    "20",
+    "0",
+    "9" * 12,
+    "~",
+    "1/255",
+    "1/0",
+]
+PIECES += ["0.", "nan", "x", "5", "@", "mc", "least", "random", " ", "é", "\n", "*", "."]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.one_of(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.text(max_size=12)))
+def test_every_text_is_an_attack_or_refused_in_a_line_that_says_what_there_is(name):
+    try:
+        attack = parse_attack(name, eps=EPS, num_classes=10)
+    except InputError as error:
+        message = str(error)
+    else:
+        assert attack.name == name
+        assert 0 < len(attack.stages) < 1000
+        return
+    assert message.startswith("`attacks`")
+    assert repr(name) in message
+
+
+@pytest.mark.parametrize("name", ["pgd-1000000", "pgd-20x1000"])
+def test_what_would_never_end_is_refused(name):
+    with pytest.raises(InputError, match="`attacks`"):
+        parse_attack(name, eps=EPS)

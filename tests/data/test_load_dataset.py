@@ -1,3 +1,5 @@
+import socket
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,23 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_data_of_others_is_not_fetched_by_its_name(name):
     with pytest.raises(InputError, match=r"of no namespace. Received"):
         load_dataset(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar10", "svhn_cropped", "tiny_imagenet", "mnist", "no_such_set", "huggingface:mnist"]
+)
+def test_nothing_is_fetched_unasked(name, tmp_path, monkeypatch):
+    tried = []
+
+    def connect(self, address):
+        tried.append(address)
+        raise OSError("no network here")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **_: connect(None, address))
+    with pytest.raises(InputError):
+        load_dataset(name, data_dir=str(tmp_path))
+    assert tried == []
 
 
 def test_digits_have_the_size_asked_for():

@@ -42,6 +42,28 @@ def save(folder, *outputs):
     return folder
 
 
+def test_a_damaged_saved_model_is_refused(tmp_path):
+    random = np.random.default_rng(0)
+    expected = 16 * 16 * np.ones((1, 3))
+    for name in ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"):
+        refused = []
+        folder = save(tmp_path / name.replace("/", "_"), "scores")
+        content = (folder / name).read_bytes()
+        for place in random.integers(len(content), size=10):
+            damaged = content[:place] + bytes([content[place] ^ 1 << random.integers(8)]) + content[place + 1 :]
+            (folder / name).write_bytes(damaged)
+            try:
+                logits, *_ = saved_model_logits(folder)
+                found = logits(tf.ones([1, 16, 16, 1]))
+            except InputError as error:
+                refused.append(str(error))
+            else:
+                if name != "saved_model.pb":  # a program has no checksum: what is damaged may be another one
+                    np.testing.assert_array_equal(found, expected)
+        assert all(message.startswith("`saved_model`") and "\n" not in message for message in refused)
+        assert refused or name == "saved_model.pb"
+
+
 def test_a_single_output_is_found_and_of_several_one_must_be_named(tmp_path):
     logits, classes, _ = saved_model_logits(save(tmp_path / "one", "scores"))
     assert classes == 3

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from agkd_tf.attention import class_irrelevant_map
@@ -43,6 +44,12 @@ def test_a_second_model_takes_the_place_of_the_first(digits, tiny_model, tmp_pat
     served = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"](images=tf.constant(scaled))
     np.testing.assert_allclose(served["logits"], other.predict(scaled, verbose=0), atol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+def test_a_place_that_cannot_be_written_is_told_by_the_system(tiny_model, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):  # which tools end in one line
+        export_saved_model(tiny_model, tmp_path / "file" / "saved")
 
 
 def test_a_process_with_only_tensorflow_reads_it(digits, tiny_model, tmp_path):
