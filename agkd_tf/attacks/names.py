@@ -71,7 +71,8 @@ ATTACK_NAMES = ("clean", "fgsm", "fgsm-rs", "bim-K", "pgd-K", "cw-K", "mim-K", *
 PATTERN = r"(fgsm-rs|[a-z]+)(?:-([1-9][0-9]{0,5}))?(?:~([0-9./]+))?(?:x([1-9][0-9]{0,2}))?(?:@([a-z]+))?"
 GRAMMAR = (
     f"{', '.join(ATTACK_NAMES)}, with K steps, below 1,000,000; ~SIZE after a name for steps of that size "
-    f"(pgd-20~1/255), xR for R restarts, below 1,000 (pgd-20x5), @TARGET for a targeted form, of {', '.join(TARGETS)} (pgd-20@mc)"
+    f"(pgd-20~1/255), xR for R restarts, below 1,000 (pgd-20x5), @TARGET for a targeted form, of {', '.join(TARGETS)} "
+    "(pgd-20@mc)"
 )
 
 

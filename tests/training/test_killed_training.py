@@ -1,5 +1,6 @@
 """A training that is killed again and again ends as one that never was."""
 
+import csv
 import os
 import pathlib
 import signal
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from agkd_tf.models.storage import load_classifier
 from agkd_tf.training.checkpoints import checkpoint_paths
 from agkd_tf.workdir import Workdir
 
@@ -32,7 +34,7 @@ RUNS = {
     "agkd_bml": ("--defense=agkd_bml", "--ema=0.9", "--epochs=9", "--teacher_epochs=4", "--teacher_decay_epochs=2"),
     "cat_mix": ("--defense=cat_mix", "--eps=19/255", "--ema=0.9", "--epochs=9", "--attack_steps=1"),
 }
-# The first of agkd_bml hit its teacher's training; which ones did is printed.
+# The first of agkd_bml hit its teacher's training; which ones did is printed. Five of each kind.
 MOMENTS = {
     "agkd_bml": ["step", "validation", "checkpoint", "edge"] + ["step", "checkpoint", "validation", "edge"] * 2,
     "cat_mix": ["checkpoint", "step", "edge", "validation"] * 2,
@@ -64,17 +66,25 @@ def curves(folder):
     return points
 
 
+def history(folder):
+    """Returns epoch -> what its line says; of an epoch that was done twice, the last."""
+    with open(Workdir(folder).history, encoding="utf-8", newline="") as file:
+        lines = {line["epoch"]: line for line in csv.DictReader(file)}
+    return {epoch: line | {"images_per_second": None} for epoch, line in lines.items()}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, name):
     killed, unbroken, log = tmp_path / "killed", tmp_path / "unbroken", tmp_path / "log.txt"
-    flags = (*FLAGS, *RUNS[name])
+    flags, teachers = (*FLAGS, *RUNS[name]), 0
     for number, moment in enumerate(MOMENTS[name]):
         code, errors = launch([KILLED], log, moment, number, *flags, f"--workdir={killed}")
         assert code == -signal.SIGKILL, f"{moment}: the training ended before it came: {errors}"
-        if name == "agkd_bml":
-            print("teacher" if not checkpoint_paths(Workdir(killed).checkpoints) else "student", end=" ")
-        print(log.read_text().splitlines()[-1])
+        of_teacher = name == "agkd_bml" and not checkpoint_paths(Workdir(killed).checkpoints)
+        teachers += of_teacher
+        print("teacher," if of_teacher else "student,", log.read_text().splitlines()[-1])
+    assert teachers >= (3 if name == "agkd_bml" else 0)
     assert len(log.read_text().splitlines()) == len(MOMENTS[name])
     for folder in (killed, unbroken):
         code, errors = launch(["-m", "tools.train"], *flags, f"--workdir={folder}")
@@ -89,5 +99,10 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_p
             np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
         assert curves(ours) == curves(its)
         assert len(curves(its)) > 20
+        assert history(ours) == history(its)
+        # The moving average of its weights.
+        weights = [load_classifier("workdir", folder).get_weights() for folder in (ours, its)]
+        for one, other in zip(*weights, strict=True):
+            np.testing.assert_array_equal(one, other)
     if name == "cat_mix":
         assert any("example_eps" in key and found[key].max() > 0 for key in found)
