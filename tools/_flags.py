@@ -31,19 +31,22 @@ class PixelParser(flags.ArgumentParser):
     """Perturbation sizes for images in [0, 1]: `8/255` or `0.031`.
 
     Args:
+        name: of the flag.
         bounded: whether sizes above 1 are refused, as an l_inf ball's are.
     """
 
     syntactic_help = "a fraction such as 8/255 or a decimal such as 0.031, for images in [0, 1]"
 
-    def __init__(self, *, bounded=True):
-        self._bounded = bounded
+    def __init__(self, name, *, bounded=True):
+        self._name, self._bounded = name, bounded
 
     def parse(self, argument):
         if isinstance(argument, float):
             return argument
         value = parse_size(str(argument))
-        return check_eps("eps", value) if self._bounded else check_range("eps", value, 0.0, sys.float_info.max)
+        if self._bounded:
+            return check_eps(self._name, value)
+        return check_range(self._name, value, 0.0, sys.float_info.max)
 
     def flag_type(self):
         return "pixels"
@@ -58,7 +61,7 @@ class PixelSerializer(flags.ArgumentSerializer):
 
 def define_pixels(name, default, text, flag_values, *, bounded=True):
     """Defines a flag whose value is in units of images in [0, 1]; see `PixelParser`."""
-    flags.DEFINE(PixelParser(bounded=bounded), name, default, text, flag_values, PixelSerializer())
+    flags.DEFINE(PixelParser(name, bounded=bounded), name, default, text, flag_values, PixelSerializer())
 
 
 def define_data(flag_values=flags.FLAGS):

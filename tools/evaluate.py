@@ -186,7 +186,7 @@ def _check_classifiers(subject, attacks, examples):
 
 def _sizes(name, texts):
     try:
-        return [_flags.PixelParser(bounded=False).parse(text) for text in texts]
+        return [_flags.PixelParser(name, bounded=False).parse(text) for text in texts]
     except ValueError as error:
         raise InputError(f"`{name}`: each size {error}. Received: {','.join(texts)}") from error
 

@@ -42,7 +42,10 @@ class ClassPool:
                 f"ClassPool: labels must be in [0, {num_classes - 1}]. Received: {labels.min()} to {labels.max()}"
             )
         if not sizes.all():
-            raise InputError(f"ClassPool: no training image of class {int(np.argmin(sizes))}")
+            raise InputError(
+                f"ClassPool: no training image of class {int(np.argmin(sizes))} to draw second images from: more are "
+                "needed (--train_examples), or a defense without a pool"
+            )
         if capacity_per_class is not None:
             check_range("capacity_per_class", capacity_per_class, 1)
         self.bounded = capacity_per_class is not None and sizes.max() > capacity_per_class

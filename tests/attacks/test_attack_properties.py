@@ -12,7 +12,9 @@ from agkd_tf.attacks import parse_attack
 from agkd_tf.attacks.auto_attack import SquareAttack
 from agkd_tf.data.pixels import as_float
 
-NAMES = ("clean", "fgsm", "bim-3", "pgd-3x2", "cw-3", "mim-3", "pgd-3@mc", "cw-3@least", "fgsm@random")
+# K stands for a number of steps that is drawn.
+NAMES = ("clean", "fgsm", "fgsm-rs", "bim-K", "pgd-Kx2", "cw-K", "mim-K", "pgd-K@mc", "cw-K@least", "fgsm@random")
+NAMES += ("bim-K~1/3", "pgd-K~1")
 NAMES += ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "autoattack-rand")
 FEW = 6
 IMAGES = ("random", "constant", "saturated", "black")
@@ -57,6 +59,7 @@ def quick(part):
     width=st.integers(1, 6),
     channels=st.sampled_from([1, 3]),
     classes=st.integers(2, 5),
+    steps=st.integers(1, FEW),
     eps=st.sampled_from([0.0, 1e-6, 1 / 255, 8 / 255, 0.5, 1.0]),
     as_bytes=st.booleans(),
     image=st.sampled_from(IMAGES),
@@ -64,7 +67,7 @@ def quick(part):
     seed=st.integers(0, 2**31 - 1),
 )
 def test_adversaries_are_finite_and_within_ball_and_box(
-    name, norm, batch, height, width, channels, classes, eps, as_bytes, image, kind, seed
+    name, norm, batch, height, width, channels, classes, steps, eps, as_bytes, image, kind, seed
 ):
     random = np.random.default_rng(seed)
     shape = (batch, height, width, channels)
@@ -74,7 +77,7 @@ def test_adversaries_are_finite_and_within_ball_and_box(
     logits = network(kind, shape[1:], classes, random)
     labels = tf.constant(random.integers(0, classes, batch), tf.int32)
     indices = tf.range(batch) + int(random.integers(0, 1000))
-    for part in parse_attack(name, eps=eps, norm=norm, num_classes=classes).parts:
+    for part in parse_attack(name.replace("K", str(steps)), eps=eps, norm=norm, num_classes=classes).parts:
         part = quick(part)
         for variant in range(min(part.variants, 2)):
             adv = part(logits, clean, labels, indices, tf.constant([seed % 1000, 0]), variant).numpy()
