@@ -38,6 +38,14 @@ def test_the_accuracy_is_recomputed_from_the_images_alone(saved, batch_size):
     assert verify_adversaries(logits, examples, open_adversaries(path, OF), **settings) == pytest.approx(accuracy)
 
 
+def test_a_file_of_pickles_is_not_opened(tmp_path):
+    path = tmp_path / "pgd.npy"
+    create_adversaries(path, (2, 2, 2, 1), OF)
+    np.save(path, np.array([{}], object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"pgd.npy cannot be read: "):
+        open_adversaries(path, OF)
+
+
 def test_a_mismatch_is_found(saved):
     logits, examples, path, accuracy = saved
     settings = {"eps": EPS, "norm": "linf"}

@@ -217,6 +217,17 @@ def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path, tool, oddities):
 
 
 @pytest.mark.slow
+def test_a_training_that_ends_in_nan_is_one_line_and_exit_code_1(tmp_path, tool, small):
+    run = tmp_path / "run"
+    stopped = tool("train", *small, "--defense=at", "--learning_rate=1e30", "--panel_every=0", f"--workdir={run}")
+    assert stopped.returncode == 1, stopped.stderr
+    (line,) = stopped.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert "became NaN or infinite at step 2: training stopped" in line
+    assert not (run / "student.keras").exists()
+
+
+@pytest.mark.slow
 def test_a_dry_run_prints_sizes_and_trains_nothing(tmp_path, tool):
     result = tool("train", "--flagfile=flags/digits/agkd_bml.flags", "--dry_run", f"--workdir={tmp_path}/run")
     assert result.returncode == 0, result.stderr
