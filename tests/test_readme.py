@@ -1,4 +1,4 @@
-"""The README's ten lines run as they stand, and the tables of README and BUILD are whole."""
+"""The README's ten lines run as they stand, and tables and links of all pages are whole."""
 
 import pathlib
 import re
@@ -8,6 +8,7 @@ import pytest
 
 from agkd_tf.benchmark import forward_flops, minimum_flops
 from agkd_tf.models import build_model
+from agkd_tf.report import TABLES
 from tools._dry_run import KEPT, activation_bytes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -42,6 +43,22 @@ def test_the_table_names_every_recipe_in_the_row_of_its_defense_and_no_other():
                 named.add((dataset, recipe))
     recipes = [path for path in (ROOT / "flags").rglob("*.flags") if path.parent.name != "base"]
     assert named == {(path.parent.name, path.stem) for path in recipes}
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+def test_each_link_and_picture_leads_to_a_file(page):
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        path = link.partition("#")[0]
+        assert re.match("https?:", link) or (page.parent / path).is_file(), link
+
+
+def test_each_table_and_figure_of_the_supplement_has_its_command():
+    rows = re.findall(r"^\| ([^|]+) \|[^|]+\| (.*) \|$", (ROOT / "docs" / "tables.md").read_text("utf-8"), re.MULTILINE)
+    commands = {name: command for name, command in rows if name.startswith(("Table", "Figure"))}
+    numbers = dict.fromkeys(re.sub("(?<=6)[abc]", "", table.number) for table in TABLES)
+    assert list(commands) == [*(f"Table {number}" for number in numbers), "Figures 1, 2", "Figures 3, 4"]
+    for number in numbers:
+        assert re.search(rf"^`python -m tools.report .* --tables={number}`$", commands[f"Table {number}"])
 
 
 @pytest.mark.slow
