@@ -1,7 +1,7 @@
 """A run's folder and the recipe that is recorded in it."""
 
 from agkd_tf.errors import InputError
-from agkd_tf.training import has_checkpoint
+from agkd_tf.training import has_begun
 from tools import _flags
 
 
@@ -11,7 +11,7 @@ def check_run(recipe, workdir):
     Raises:
         InputError: if the folder holds another run, a longer one, or something else.
     """
-    if not has_checkpoint(workdir.checkpoints):
+    if not has_begun(workdir.checkpoints):
         return  # nothing of other flags could be mixed with this run
     recorded = _flags.read_flagfile(workdir.flags)
     differing = _flags.differing_flags(recorded, recipe)

@@ -1,7 +1,7 @@
 """Training: recipes, checkpoints, and the loop around `fit`."""
 
 from agkd_tf.training.callbacks import NonFiniteLossError
-from agkd_tf.training.checkpoints import has_checkpoint
+from agkd_tf.training.checkpoints import has_begun
 from agkd_tf.training.interruption import InterruptedTrainingError
 from agkd_tf.training.recipe import Recipe, default_hyperparameters
 from agkd_tf.training.train import train
@@ -11,6 +11,6 @@ __all__ = [
     "NonFiniteLossError",
     "Recipe",
     "default_hyperparameters",
-    "has_checkpoint",
+    "has_begun",
     "train",
 ]

@@ -58,6 +58,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
         self._data = np.frombuffer(data, np.int64)
         self._data_then = tf.Variable(self._data, trainable=False)
+        self._steps_then = tf.Variable(steps, dtype=tf.int64, trainable=False)
         # The means of a defense's metrics are variables of the replicas; what is saved of them is not.
         self._means = {
             name: tf.Variable(np.zeros((2,)), dtype=tf.float64, trainable=False) for name in defense.trackers
@@ -67,13 +68,14 @@ class Checkpoints(keras.callbacks.Callback):
             chosen_epoch=self._chosen_epoch,
             best=self._best,
             data=self._data_then,
+            steps=self._steps_then,
             means=tf.train.Checkpoint(**self._means),
             **defense.checkpointed(),
         )
         # Made now by all of several workers, of which one will save.
         self._save_counter = state.save_counter
         self._state, self._folder = state, pathlib.Path(folder)
-        self._manager = tf.train.CheckpointManager(state, str(folder), max_to_keep=keep)
+        self._manager = None
         self._score, self._choose, self._keep = SELECT_BEST[select_best], choose, keep
         self._every, self._interruption = 60 * every_minutes, interruption
         self._saved_at = time.monotonic()
@@ -105,14 +107,16 @@ class Checkpoints(keras.callbacks.Callback):
             A line for each one that is damaged or missing, and was passed over.
 
         Raises:
-            InputError: if there are checkpoints, or were, and none is whole, or they are of another model or of
-                other images.
+            InputError: if there are checkpoints, or were, and none is whole, or they are of another model, of
+                other images, or of epochs of other length.
         """
         paths = checkpoint_paths(self._folder)
         passed, others = [], []
-        lost = _newest_listed(self._folder)
-        if lost and lost not in paths:
-            passed.append(f"checkpoint {lost} is missing")
+        listed = _newest_listed(self._folder)
+        if listed and listed not in paths:
+            passed.append(f"checkpoint {listed} is missing")
+        if listed == "" and not paths:
+            passed.append("the list of them is damaged")
         for place, path in enumerate(paths):
             try:
                 self._state.restore(path).assert_consumed()
@@ -130,6 +134,12 @@ class Checkpoints(keras.callbacks.Callback):
                 raise InputError(
                     f"checkpoint {path} is of a training on other images than there are now: bring them back, or "
                     "train in another --workdir"
+                )
+            steps = int(self._steps_then.numpy())
+            if steps != self._steps:
+                raise InputError(
+                    f"checkpoint {path} is of a training of {steps} steps an epoch, of which there are {self._steps} "
+                    "now: bring back its `batch_size`, or train in another --workdir"
                 )
             if is_chief():  # the others do not write
                 for bad in paths[:place]:
@@ -151,14 +161,15 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _manage(self, paths):
         """Makes the manager count `paths`, the newest first, among the checkpoints of which so many stay."""
-        times = [pathlib.Path(f"{path}.index").stat().st_mtime for path in paths]
-        tf.compat.v1.train.update_checkpoint_state(
-            str(self._folder),
-            paths[0],
-            all_model_checkpoint_paths=paths[::-1],
-            all_model_checkpoint_timestamps=times[::-1],
-            last_preserved_timestamp=0.0,
-        )
+        if paths:
+            times = [pathlib.Path(f"{path}.index").stat().st_mtime for path in paths]
+            tf.compat.v1.train.update_checkpoint_state(
+                str(self._folder),
+                paths[0],
+                all_model_checkpoint_paths=paths[::-1],
+                all_model_checkpoint_timestamps=times[::-1],
+                last_preserved_timestamp=0.0,
+            )
         self._manager = tf.train.CheckpointManager(self._state, str(self._folder), max_to_keep=self._keep)
 
     def remove_unfinished(self):
@@ -171,6 +182,8 @@ class Checkpoints(keras.callbacks.Callback):
         if self.begun_steps:
             for name, variable in self._means.items():
                 variable.assign([float(value.numpy()) for value in self._defense.trackers[name].variables])
+        if self._manager is None:
+            self._manage(checkpoint_paths(self._folder))
         self._manager.save(checkpoint_number=int(self._defense.step.numpy()))
         self._saved_at = time.monotonic()
 
@@ -240,18 +253,20 @@ def checkpoint_paths(folder):
     return [path for _, path in sorted(numbered.items(), reverse=True)]
 
 
-def has_checkpoint(folder):
-    """Returns whether a folder holds a finished checkpoint."""
-    return bool(checkpoint_paths(folder))
+def has_begun(folder):
+    """Returns whether a folder holds a finished checkpoint, or did: then TensorFlow's list of them is there."""
+    return bool(checkpoint_paths(folder)) or _newest_listed(folder) is not None
 
 
 def _newest_listed(folder):
-    """Returns the path of the newest checkpoint by TensorFlow's list, which is written after it; None without one."""
+    """Returns the path of the newest checkpoint by TensorFlow's list; "" if that is damaged, None without one."""
     try:
-        listed = tf.train.get_checkpoint_state(str(folder))
-    except UnicodeDecodeError:  # of a damaged list
+        content = (pathlib.Path(folder) / "checkpoint").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
         return None
-    return listed and str(pathlib.Path(folder) / pathlib.Path(listed.model_checkpoint_path).name)
+    # TensorFlow's own reader ends in one exception or another where it is damaged.
+    named = re.match(r'model_checkpoint_path: "(?:.*/)?(ckpt-\d+)"$', content, re.MULTILINE)
+    return str(pathlib.Path(folder) / named[1]) if named else ""
 
 
 def _set_aside(path):

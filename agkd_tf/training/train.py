@@ -24,7 +24,7 @@ from agkd_tf.files import read_json, remove_leftovers, replacing, write_text
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
 from agkd_tf.training.callbacks import KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
-from agkd_tf.training.checkpoints import Checkpoints, check_room, has_checkpoint
+from agkd_tf.training.checkpoints import Checkpoints, check_room, has_begun
 from agkd_tf.training.interruption import InterruptedTrainingError, Interruption, interruptible
 
 VALIDATION_BATCH = 200
@@ -116,7 +116,7 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
     chief, teacher = is_chief(), None
     if recipe.needs_teacher:
         # A student that has begun keeps its teacher, also where the run is continued for more epochs.
-        if not recipe.teacher and not has_checkpoint(workdir.checkpoints):
+        if not recipe.teacher and not has_begun(workdir.checkpoints):
             # What is wrong with the student shows before the hours of its teacher.
             try:
                 teacher = recipe.build_teacher(dataset)
@@ -159,10 +159,12 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
     for line in checkpoints.restore():
         if settings.warn:
             settings.warn(line)
-    if not has_checkpoint(workdir.checkpoints) and _epochs_of(workdir.history) > 1:  # the first has left a checkpoint
+    # A first epoch that was killed at its end leaves a line of history, and then a student, before its checkpoint.
+    lines = _epochs_of(workdir.history)
+    if not has_begun(workdir.checkpoints) and (lines > 1 or (not lines and workdir.student.exists())):
         raise InputError(
-            f"{workdir.history} is of more than one epoch, and no checkpoint of them is left: put one back, or train "
-            "in another --workdir"
+            f"{workdir.history if lines else workdir.student} is of a training of which no checkpoint is left: put "
+            "one back, or train in another --workdir"
         )
     finished, begun = checkpoints.finished_epochs, checkpoints.begun_steps
     if begun and has_several_workers():

@@ -27,7 +27,11 @@ def test_the_same_run_and_a_longer_one_go_on(begun):
     check_run(dataclasses.replace(RECIPE, epochs=6), begun)
 
 
-def test_other_flags_are_refused_by_name(begun):
+@pytest.mark.parametrize("lost", [False, True])
+def test_other_flags_are_refused_by_name(begun, lost):
+    if lost:  # where its checkpoints are to be put back, the run stays what it is
+        for part in begun.checkpoints.glob("ckpt-*"):
+            part.unlink()
     with pytest.raises(InputError, match=r"other flags.*--seed: recorded 0, received 3"):
         check_run(dataclasses.replace(RECIPE, seed=3), begun)
 

@@ -102,9 +102,11 @@ def test_a_damaged_checkpoint_is_passed_over_and_told_of(begun, unbroken, data, 
     assert len(checkpoint_paths(tmp_path / "run" / "checkpoints")) == 2
 
 
-def test_a_lost_list_of_checkpoints_loses_nothing(begun, unbroken, data, tmp_path):
+@pytest.mark.parametrize("content", [None, b"", b"no proto", b'model_checkpoint_path: "ckpt-\xff"\n'])
+def test_a_lost_list_of_checkpoints_loses_nothing(begun, unbroken, data, tmp_path, content):
     copied(begun, tmp_path / "run")
-    (tmp_path / "run" / "checkpoints" / "checkpoint").write_text("no proto")
+    listing = tmp_path / "run" / "checkpoints" / "checkpoint"
+    listing.unlink() if content is None else listing.write_bytes(content)
     defense, lines = resumed(begun, tmp_path / "run", data)
     assert lines == []
     np.testing.assert_array_equal(defense.student.get_weights()[0], unbroken[0])
@@ -118,19 +120,28 @@ def test_without_a_whole_checkpoint_nothing_is_begun_anew(begun, data, tmp_path)
         resumed(begun, tmp_path / "run", data)
 
 
-@pytest.mark.parametrize("lost", ["indices", "folder", "list and indices"])
-def test_lost_checkpoints_are_not_a_training_that_never_began(begun, data, tmp_path, lost):
-    paths = copied(begun, tmp_path / "run")
-    if lost == "folder":
-        shutil.rmtree(tmp_path / "run" / "checkpoints")
-    else:
-        for path in paths:
-            pathlib.Path(f"{path}.index").unlink()
-    if lost == "list and indices":
-        (tmp_path / "run" / "checkpoints" / "checkpoint").unlink()
-    expected = "no checkpoint in .* can be read; .*ckpt-8 is missing"
-    with pytest.raises(InputError, match=expected if lost == "indices" else "history.csv is of more than one epoch"):
+LOST = {
+    "indices": (["checkpoints/*.index"], "no checkpoint in .* can be read; .*ckpt-8 is missing"),
+    "folder": (["checkpoints/*"], "history.csv is of a training of which no checkpoint is left"),
+    "all but the student": (["checkpoints/*", "history.csv"], "student.keras is of a training of which no checkpoint"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_lost_checkpoints_are_not_a_training_that_never_began(begun, data, tmp_path, name):
+    copied(begun, tmp_path / "run")
+    lost, expected = LOST[name]
+    for path in [path for pattern in lost for path in (tmp_path / "run").glob(pattern)]:
+        path.unlink()
+    with pytest.raises(InputError, match=expected):
         resumed(begun, tmp_path / "run", data)
+
+
+def test_a_damaged_list_alone_says_that_there_were_checkpoints(data, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "checkpoint").touch()
+    with pytest.raises(InputError, match=r"no checkpoint in .* can be read; .* the list of them is damaged"):
+        train(RECIPE, Workdir(tmp_path), data, verbose=0, panel_every=0)
 
 
 def test_a_training_that_was_killed_before_its_first_checkpoint_begins_again(begun, data, tmp_path):
@@ -155,6 +166,13 @@ def test_a_training_does_not_go_on_with_other_images(begun, data, tmp_path, part
     train_split = Examples(images, labels).take(slice(0, 63 if part == "number" else None))
     with pytest.raises(InputError, match="ckpt-8 is of a training on other images than there are now"):
         resumed(begun, tmp_path / "run", dataclasses.replace(data, train=train_split))
+
+
+def test_a_training_does_not_go_on_with_epochs_of_other_length(begun, data, tmp_path):
+    copied(begun, tmp_path / "run")
+    recipe = dataclasses.replace(RECIPE, batch_size=32)
+    with pytest.raises(InputError, match="ckpt-8 is of a training of 4 steps an epoch, of which there are 2 now"):
+        train(recipe, Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
 
 
 def test_an_index_that_is_damaged_in_a_name_is_no_other_network(begun, unbroken, data, tmp_path):
