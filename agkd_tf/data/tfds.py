@@ -9,7 +9,6 @@ import tempfile
 import keras
 import numpy as np
 import tensorflow as tf
-from google.protobuf import json_format
 from tqdm import tqdm
 
 from agkd_tf.data.image_dataset import Examples, ImagesOnDisk
@@ -44,10 +43,11 @@ def load(name, *, data_dir=None, manual_dir=None, download=False, image_size=Non
 
     check_data_dir(data_dir, download=download)
     try:
-        with damage_told(name):
-            builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        tfds.builder_cls(re.split("[/:]", name)[0])
+    except ValueError as error:
         raise UnknownDatasetError(f"`dataset` is not known to tensorflow-datasets. Received: {name!r}") from error
+    with damage_told(name):
+        builder = tfds.builder(name, data_dir=data_dir)
     place = {"manual_dir": manual_dir, "download": download, "image_size": image_size, "images_dir": images_dir}
     return prepare_and_read(builder, **place)
 
@@ -67,13 +67,19 @@ def damage_told(name):
     """Within, what tensorflow-datasets finds damaged in a prepared data set's description is an `InputError`."""
     try:
         yield
-    except json_format.ParseError as error:
-        raise InputError(f"`dataset` {name!r}: its dataset_info.json is damaged: {_first_line(error)}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # of files that may hold anything
+        raise InputError(
+            f"`dataset` {name!r}: its dataset_info.json is damaged, or it has no such configuration or version: "
+            f"{_first_line(error)}"
+        ) from error
 
 
 def _first_line(error):
     """Returns the first line of an error, without the names of TensorFlow's nodes."""
-    return re.sub(r"{{[^}]*}} ?", "", getattr(error, "message", str(error))).splitlines()[0]
+    message = getattr(error, "message", str(error)) or type(error).__name__
+    return re.sub(r"{{[^}]*}} ?", "", message).splitlines()[0]
 
 
 def prepare_and_read(builder, *, manual_dir=None, download=False, image_size=None, images_dir=None):
@@ -166,9 +172,10 @@ def _read_split(builder, split, image_size, images_dir):
             f"`dataset` {builder.name!r}: an image of its {split!r} split, after the first {start}, cannot be decoded: "
             f"{_first_line(error)}"
         ) from error
-    except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.OutOfRangeError) as error:
+    except tf.errors.OpError as error:
         raise InputError(
-            f"`dataset` {builder.name!r}: a file of its {split!r} split is damaged or missing: {_first_line(error)}"
+            f"`dataset` {builder.name!r}: a file of its {split!r} split is damaged, missing or unreadable: "
+            f"{_first_line(error)}"
         ) from error
     if start < count:
         raise InputError(f"`dataset` {builder.name!r} has {start} images in its {split!r} split, and says {count}")

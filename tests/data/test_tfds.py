@@ -81,9 +81,15 @@ def test_an_unprepared_data_set_is_refused_with_a_remedy(tmp_path):
         tfds.load("cifar10", data_dir=str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["no_such_set", "", "cifar10/9", "a:b:c", "CIFAR 10"])
+@pytest.mark.parametrize("name", ["no_such_set", "", "a:b:c", "CIFAR 10", "no_such_set/9"])
 def test_an_unknown_name_is_refused(name, tmp_path):
     with pytest.raises(InputError, match="not known to tensorflow-datasets"):
+        tfds.load(name, data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["cifar10/9", "cifar10:9.9.9"])
+def test_an_unknown_configuration_or_version_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match=f"'{name}': .* it has no such configuration or version: Failed to construct"):
         tfds.load(name, data_dir=str(tmp_path))
 
 

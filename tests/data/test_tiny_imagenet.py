@@ -111,7 +111,7 @@ def test_damage_to_an_image_within_the_archive_is_found(prepared, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["dataset_info.json", "tiny_imagenet-train.tfrecord-00000-of-00001"])
-@pytest.mark.parametrize("harm", ["cut", "flipped", "missing"])
+@pytest.mark.parametrize("harm", ["cut", "emptied", "flipped", "of no text", "missing", "of another version"])
 def test_a_prepared_data_set_that_is_damaged_is_refused(prepared, tmp_path, name, harm):
     shutil.copytree(prepared / "data", tmp_path / "data")
     path = tmp_path / "data" / "tiny_imagenet" / "1.0.0" / name
@@ -119,8 +119,10 @@ def test_a_prepared_data_set_that_is_damaged_is_refused(prepared, tmp_path, name
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     elif harm == "flipped":
         flipped(path, 0.5)
-    else:
+    elif harm == "missing":
         path.unlink()
+    else:
+        path.write_bytes({"emptied": b"", "of no text": b"\xff\xfe", "of another version": b"{}"}[harm])
     with pytest.raises(InputError, match=r"'train' split|dataset_info.json is damaged") as refused:
         load_dataset("tiny_imagenet", data_dir=str(tmp_path / "data"), validation_examples=200)
     assert len(str(refused.value).splitlines()) == 1
