@@ -38,14 +38,21 @@ def write_text(path, text):
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_json(path):
+def read_json(path, kind=(dict, list)):
     """Returns the content of a JSON file.
+
+    Args:
+        path: the file.
+        kind: type, or types, of which the content must be.
 
     Raises:
         InputError: if it is damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, kind):
+            raise ValueError(f"it holds a {type(content).__name__}")
+        return content
     except ValueError as error:
         raise InputError(f"{path} is not JSON, or is damaged; move it away: {error}") from error
 

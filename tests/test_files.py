@@ -54,6 +54,13 @@ def test_json_that_is_none_is_refused_by_its_path(tmp_path, content):
         read_json(tmp_path / "a.json")
 
 
+def test_json_of_something_else_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    assert read_json(tmp_path / "a.json") == {}
+    with pytest.raises(InputError, match=r"a\.json is not JSON, or is damaged; move it away: it holds a dict"):
+        read_json(tmp_path / "a.json", list)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", bytes(range(256))])
 def test_what_is_no_archive_is_told_of(tmp_path, content):
     (tmp_path / "a.npz").write_bytes(content)

@@ -141,7 +141,7 @@ def read_evaluation(path):
     Raises:
         InputError: if it is not one.
     """
-    content = read_json(path)
-    if not isinstance(content, dict) or not {"subject", "attacks", "begun"} <= set(content):
+    content = read_json(path, dict)
+    if not all(isinstance(content.get(name), dict) for name in ("subject", "attacks", "begun")):
         raise InputError(f"{path} is not an evaluation, or an earlier version's; move it away")
     return content

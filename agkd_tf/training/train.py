@@ -264,7 +264,7 @@ def _epochs_of(history):
 
 
 def _record_sitting(workdir, finished):
-    sittings = read_json(workdir.environment) if workdir.environment.exists() else []
+    sittings = read_json(workdir.environment, list) if workdir.environment.exists() else []
     sittings.append({"first_epoch": finished + 1, **describe_environment()})
     write_text(workdir.environment, json.dumps(sittings, indent=2) + "\n")
 
