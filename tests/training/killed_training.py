@@ -3,7 +3,8 @@
   python killed_training.py LOG MOMENT SEED FLAG...
 
 MOMENT is one of step, checkpoint, validation, edge (of an epoch). What kills it is a signal that cannot be caught, sent
-a random time after the moment has come; LOG gets a line that says where that was.
+a random time after the moment has come, and while it lasts: where it is over by then, the next one is cut shorter. LOG
+gets a line that says where that was.
 """
 
 import os
@@ -24,46 +25,59 @@ LONGEST = {"step": 0.08, "checkpoint": 0.04, "validation": 0.08}
 def main(log, moment, seed, *arguments):
     chance = random.Random(int(seed))
     waited = chance.randint(1, 3)  # how many such moments pass before
-    epochs_edge = chance.choice(["before", "after"])
+    longest, lasting = LONGEST.get(moment), None
 
     def come(place):
-        nonlocal waited
-        waited -= 1
-        if waited == 0:
-            delay = chance.uniform(0, LONGEST.get(moment, 0.0))
-            threading.Thread(target=kill, args=(place, delay), daemon=True).start()
-            if not delay:
-                time.sleep(60)
+        """A moment that lasts begins, which `over` ends."""
+        nonlocal waited, lasting
+        waited, lasting = waited - 1, object()
+        if waited <= 0:
+            threading.Thread(target=cut, args=(place, lasting, chance.uniform(0, longest)), daemon=True).start()
 
-    def kill(place, delay):
+    def over(place):
+        nonlocal lasting
+        lasting = None
+
+    def cut(place, this, delay):
+        nonlocal longest
         time.sleep(delay)
+        if lasting is this:
+            kill(f"{place}, {1000 * delay:.0f} ms")
+        longest = delay / 2
+
+    def kill(place):
         with open(log, "a", encoding="utf-8") as file:
-            file.write(f"{moment}: {place}, {1000 * delay:.0f} ms\n")
+            file.write(f"{moment}: {place}\n")
             file.flush()
             os.fsync(file.fileno())
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def around(owner, name, when):
+    def at_once(place):
+        nonlocal waited
+        waited -= 1
+        if waited == 0:
+            kill(place)
+
+    def around(owner, name, before=lambda name: None, after=lambda name: None):
         original = getattr(owner, name)
 
         def method(self, *given, **named):
-            if when == "before":
-                come(name)
+            before(name)
             found = original(self, *given, **named)
-            if when == "after":
-                come(name)
+            after(name)
             return found
 
         setattr(owner, name, method)
 
-    if moment == "step":
-        callbacks.StopOnNonFinite.on_train_batch_begin = lambda self, batch, logs=None: come(f"batch {batch}")
-    elif moment == "validation":
-        callbacks.StopOnNonFinite.on_test_batch_begin = lambda self, batch, logs=None: come(f"batch {batch}")
-    elif moment == "checkpoint":
-        around(tf.train.CheckpointManager, "save", "before")
+    first = callbacks.StopOnNonFinite  # of all callbacks
+    if moment == "checkpoint":
+        around(tf.train.CheckpointManager, "save", come, over)
+    elif moment == "edge":
+        around(checkpoints.Checkpoints, "on_epoch_end", **{chance.choice(["before", "after"]): at_once})
     else:
-        around(checkpoints.Checkpoints, "on_epoch_end", epochs_edge)
+        kind = {"step": "train", "validation": "test"}[moment]
+        around(first, f"on_{kind}_batch_begin", before=come)
+        around(first, f"on_{kind}_batch_end", before=over)
     sys.argv = ["tools.train", *arguments]
     runpy.run_module("tools.train", run_name="__main__", alter_sys=True)
 
