@@ -57,6 +57,8 @@ def call(main, argv):
         sys.exit(130)  # as shells have it
     except OSError as error:  # a path that is missing, taken, or not ours to write
         fail(f"{error.filename}: {error.strerror}" if error.filename else error)
+    except tf.errors.PermissionDeniedError as error:  # the same, seen by TensorFlow
+        fail(error.message)
     except tf.errors.ResourceExhaustedError as error:  # a disk's end, seen by TensorFlow; memory's is no user's mistake
         full = re.search(r"(?:}} |^)(/.*); (No space left on device)", str(error))
         if not full:
