@@ -12,12 +12,22 @@ import pytest
 
 from agkd_tf import InputError
 from agkd_tf.data import load_dataset
-from agkd_tf.evaluation import EvaluationRecord
+from agkd_tf.evaluation import EvaluationRecord, open_adversaries, saved_model_logits
 from agkd_tf.models.storage import load_classifier
+from agkd_tf.training import has_begun
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 
 NOBODY = 65534
+
+
+FOLDERS = {
+    "data folder": lambda path: load_dataset("cifar10", data_dir=str(path)),
+    "folder of archives": lambda path: load_dataset("tiny_imagenet", manual_dir=str(path)),
+    "SavedModel": saved_model_logits,
+    "adversaries": lambda path: open_adversaries(path / "pgd.npy", {}),
+    "checkpoints": has_begun,  # what cannot be looked at is no training that never began
+}
 
 
 @pytest.fixture
@@ -61,10 +71,10 @@ def written(folder, name):
         path = folder / "evaluation.json"
         path.write_text("{}")
         return path, lambda: EvaluationRecord(path, {}, {"name": "test", "sha256": ""})
-    if name == "data folder":
-        path = folder / "data"
+    if name in FOLDERS:
+        path = folder / "closed"
         path.mkdir()
-        return path, lambda: load_dataset("cifar10", data_dir=str(path))
+        return path, lambda: FOLDERS[name](path)
     for split in ("train", "test"):
         for label in ("cat", "dog"):
             (folder / split / label).mkdir(parents=True)
@@ -73,7 +83,7 @@ def written(folder, name):
     return (path / "1.png" if name == "image" else path), lambda: load_dataset(f"image_folder:{folder}")
 
 
-@pytest.mark.parametrize("name", ["classifier", "recipe", "evaluation", "data folder", "image", "image folder"])
+@pytest.mark.parametrize("name", ["classifier", "recipe", "evaluation", "image", "image folder", *FOLDERS])
 def test_what_may_not_be_read_is_one_line(folder, capfd, name):
     path, read = written(folder, name)
     with contextlib.suppress(InputError):
