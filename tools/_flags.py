@@ -25,6 +25,7 @@ from agkd_tf.training.recipe import PRECISIONS
 EPOCH_LISTS = ("decay_epochs", "teacher_decay_epochs")
 SWITCH = {"auto": "auto", "on": True, "off": False}
 DEFAULT = "the defense's own default"
+LARGEST = 2**31 - 1  # what TensorFlow counts to
 
 
 class PixelParser(flags.ArgumentParser):
@@ -72,6 +73,7 @@ def define_data(flag_values=flags.FLAGS):
         None,
         "Height and width that images are cropped and scaled to; as they are if not given.",
         1,
+        4096,
         flag_values=flag_values,
     )
     flags.DEFINE_integer(
@@ -79,6 +81,7 @@ def define_data(flag_values=flags.FLAGS):
         None,
         "Train on the first so many images of the training split; all if not given.",
         1,
+        LARGEST,
         flag_values=flag_values,
     )
     flags.DEFINE_integer(
@@ -86,6 +89,7 @@ def define_data(flag_values=flags.FLAGS):
         None,
         "Images held out of the training split; a tenth of it if not given.",
         1,
+        LARGEST,
         flag_values=flag_values,
     )
 
@@ -111,7 +115,7 @@ def define_recipe(flag_values=flags.FLAGS):
     fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
 
     def integer(name, text, low, default=None):
-        flags.DEFINE_integer(name, default, text, low, flag_values=flag_values)
+        flags.DEFINE_integer(name, default, text, low, LARGEST, flag_values=flag_values)
 
     def number(name, text, low=0.0, high=None, default=None):
         flags.DEFINE_float(name, default, text, low, high, flag_values=flag_values)

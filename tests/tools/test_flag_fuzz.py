@@ -74,6 +74,7 @@ def test_a_flagfile_is_a_recipe_or_is_refused(tmp_path, lines):
         settings = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
         for name, value in (settings | recipe.hyperparameters).items():
             assert not isinstance(value, float) or math.isfinite(value), name
+            assert not isinstance(value, int) or value < 2**31, name
         # What was accepted is recorded, and read back as it was.
         _flags.write_flagfile(tmp_path / "again.flags", recipe)
         assert _flags.read_recipe(tmp_path / "again.flags") == recipe
