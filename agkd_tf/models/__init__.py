@@ -11,10 +11,10 @@ from agkd_tf.models.wide_resnet import wide_resnet
 
 # Pattern of the name -> (builder, what the pattern's groups set).
 MODELS = {
-    r"wrn-(\d+)-(\d+)": (wide_resnet, ("depth", "width")),
-    r"resnet-(\d+)": (resnet, ("depth",)),
-    r"preact-resnet-(\d+)": (preact_resnet, ("depth",)),
-    r"vgg-(\d+)": (vgg, ("depth",)),
+    r"wrn-(\d{1,3})-(\d{1,3})": (wide_resnet, ("depth", "width")),
+    r"resnet-(\d{1,3})": (resnet, ("depth",)),
+    r"preact-resnet-(\d{1,3})": (preact_resnet, ("depth",)),
+    r"vgg-(\d{1,3})": (vgg, ("depth",)),
 }
 MODEL_NAMES = (
     "wrn-DEPTH-WIDTH (for example wrn-28-10)",

@@ -4,6 +4,8 @@ import keras
 
 from agkd_tf.errors import InputError, check_range
 
+LATEST = 2**31 - 1  # times an epoch's steps, TensorFlow can still count to it
+
 
 def step_decay(learning_rate, *, decay_epochs, decay_rate, steps_per_epoch):
     """Returns a schedule that multiplies the rate by `decay_rate` at each of `decay_epochs`.
@@ -23,8 +25,8 @@ def step_decay(learning_rate, *, decay_epochs, decay_rate, steps_per_epoch):
     check_range("learning_rate", learning_rate, 0.0, low_open=True)
     check_range("decay_rate", decay_rate, 0.0, 1.0, low_open=True)
     epochs = list(decay_epochs)
-    if epochs != sorted(set(epochs)) or any(epoch < 1 for epoch in epochs):
-        raise InputError(f"`decay_epochs` must be increasing epochs from 1 on. Received: {epochs}")
+    if epochs != sorted(set(epochs)) or any(not 1 <= epoch <= LATEST for epoch in epochs):
+        raise InputError(f"`decay_epochs` must be increasing epochs from 1 to {LATEST}. Received: {epochs}")
     if not epochs:
         return learning_rate
     # Keras applies a boundary's own step with the rate before it.

@@ -176,8 +176,9 @@ def test_contradictions_are_refused():
         Recipe(hyperparameters={"mart_beta": 2.0})
     with pytest.raises(InputError, match="noinit_from_teacher"):
         Recipe(init_from="y", init_from_teacher=True)
-    with pytest.raises(InputError, match="decay_epochs"):
-        Recipe(decay_epochs=(3, 2))
+    for epochs in ((3, 2), (0,), (2**31,)):
+        with pytest.raises(InputError, match="decay_epochs"):
+            Recipe(decay_epochs=epochs)
 
 
 def test_the_student_starts_from_the_teacher_a_file_or_afresh(data, tmp_path):
