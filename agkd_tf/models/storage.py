@@ -1,8 +1,10 @@
 """Classifiers from disk."""
 
+import hashlib
 import pathlib
 
 import keras
+import numpy as np
 
 from agkd_tf.errors import InputError
 from agkd_tf.files import check_archive
@@ -46,3 +48,11 @@ def load_classifier(argument, path):
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"`{argument}`: {path} cannot be read: {reason}") from error
     return getattr(model, "student", model)
+
+
+def weights_digest(model):
+    """Returns the SHA-256, 32 bytes, of a `keras.Model`'s weights in their order; of None, that of no weights."""
+    found = hashlib.sha256()
+    for weights in model.get_weights() if model is not None else ():
+        found.update(np.ascontiguousarray(weights))
+    return found.digest()

@@ -17,6 +17,9 @@ from agkd_tf.training.interruption import InterruptedTrainingError
 # A finished epoch's logs -> its score; the student of the highest score, the first of several, is the run's.
 SELECT_BEST = {"last": lambda logs: logs["epoch"], "robust": lambda logs: logs["val_robust_accuracy"]}
 
+# What may not change under a run -> how it is called.
+ORIGINS = {"images": "other images or labels", "teacher": "another teacher"}
+
 # What says nothing about the file itself.
 UNREADABLE = (
     tf.errors.AbortedError,
@@ -40,7 +43,7 @@ class Checkpoints(keras.callbacks.Callback):
         steps: training steps of an epoch.
         epochs: epochs of the whole training.
         select_best: a name of `SELECT_BEST`: which epoch's student is chosen.
-        data: bytes [32], the digest of the training images (see `Examples.digest`), which may not change under a run.
+        origins: digests, bytes [32], by the names of `ORIGINS`.
         choose: callable without arguments, called when the student as it is becomes the chosen one, before
             the checkpoint that says so: a crash in between repeats the choice instead of losing it.
         keep: how many checkpoints stay.
@@ -49,15 +52,26 @@ class Checkpoints(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, folder, defense, *, steps, epochs, select_best, data, choose, keep=2, every_minutes=0, interruption=None
+        self,
+        folder,
+        defense,
+        *,
+        steps,
+        epochs,
+        select_best,
+        origins,
+        choose,
+        keep=2,
+        every_minutes=0,
+        interruption=None,
     ):
         super().__init__()
         self._defense, self._steps, self._epochs = defense, steps, epochs
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._chosen_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
-        self._data = np.frombuffer(data, np.int64)
-        self._data_then = tf.Variable(self._data, trainable=False)
+        self._origins = {name: np.frombuffer(digest, np.int64) for name, digest in origins.items()}
+        self._origins_then = {name: tf.Variable(digest, trainable=False) for name, digest in self._origins.items()}
         self._steps_then = tf.Variable(steps, dtype=tf.int64, trainable=False)
         # The means of a defense's metrics are variables of the replicas; what is saved of them is not.
         self._means = {
@@ -67,7 +81,7 @@ class Checkpoints(keras.callbacks.Callback):
             epoch=self._epoch,
             chosen_epoch=self._chosen_epoch,
             best=self._best,
-            data=self._data_then,
+            origins=tf.train.Checkpoint(**self._origins_then),
             steps=self._steps_then,
             means=tf.train.Checkpoint(**self._means),
             **defense.checkpointed(),
@@ -108,7 +122,7 @@ class Checkpoints(keras.callbacks.Callback):
 
         Raises:
             InputError: if there are checkpoints, or were, and none is whole, or they are of another model, of
-                other images, or of epochs of other length.
+                other images, of another teacher, or of epochs of other length.
         """
         paths = checkpoint_paths(self._folder)
         passed, others = [], []
@@ -130,11 +144,12 @@ class Checkpoints(keras.callbacks.Callback):
                 others.append((path, error))
                 passed.append(f"checkpoint {path} is damaged: {str(error).splitlines()[0]}")
                 continue
-            if not np.array_equal(self._data_then.numpy(), self._data):
-                raise InputError(
-                    f"checkpoint {path} is of a training on other images than there are now: bring them back, or "
-                    "train in another --workdir"
-                )
+            for name, digest in self._origins.items():
+                if not np.array_equal(self._origins_then[name].numpy(), digest):
+                    raise InputError(
+                        f"checkpoint {path} is of a training with {ORIGINS[name]} than now: bring back what it had, or "
+                        "train in another --workdir"
+                    )
             steps = int(self._steps_then.numpy())
             if steps != self._steps:
                 raise InputError(

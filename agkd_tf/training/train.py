@@ -21,7 +21,7 @@ from agkd_tf.distribution import (
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
 from agkd_tf.files import read_json, remove_leftovers, replacing, write_text
-from agkd_tf.models.storage import load_classifier
+from agkd_tf.models.storage import load_classifier, weights_digest
 from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
 from agkd_tf.training.callbacks import KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
 from agkd_tf.training.checkpoints import Checkpoints, check_room, has_begun
@@ -150,7 +150,10 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
         steps=steps,
         epochs=recipe.epochs,
         select_best=recipe.select_best,
-        data=dataset.train.digest(),
+        origins={
+            "images": dataset.train.digest(),
+            "teacher": weights_digest(teacher if recipe.has_teacher else None),
+        },
         choose=save_student,
         keep=settings.keep_checkpoints,
         every_minutes=settings.checkpoint_every_minutes,

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from agkd_tf import InputError
 from agkd_tf.data import Examples
+from agkd_tf.models.storage import load_classifier, weights_digest
 from agkd_tf.training import InterruptedTrainingError, Recipe, train
 from agkd_tf.training import checkpoints as module
 from agkd_tf.training.checkpoints import Checkpoints, checkpoint_paths
@@ -56,8 +57,8 @@ def resumed(begun, folder, data, **settings):
 
 
 def checkpoints_in(folder, defense, data):
-    settings = {"epochs": 3, "select_best": "last", "data": data.train.digest(), "choose": None}
-    return Checkpoints(folder, defense, steps=STEPS, **settings)
+    origins = {"images": data.train.digest(), "teacher": weights_digest(None)}
+    return Checkpoints(folder, defense, steps=STEPS, epochs=3, select_best="last", origins=origins, choose=None)
 
 
 def copied(begun, folder):
@@ -164,8 +165,19 @@ def test_a_training_does_not_go_on_with_other_images(begun, data, tmp_path, part
         labels[:2] = labels[1::-1]
         assert labels[0] != labels[1]
     train_split = Examples(images, labels).take(slice(0, 63 if part == "number" else None))
-    with pytest.raises(InputError, match="ckpt-8 is of a training on other images than there are now"):
+    with pytest.raises(InputError, match="ckpt-8 is of a training with other images or labels than now"):
         resumed(begun, tmp_path / "run", dataclasses.replace(data, train=train_split))
+
+
+def test_a_training_does_not_go_on_with_another_teacher(data, tmp_path):
+    recipe, run = dataclasses.replace(RECIPE, defense="agkd", epochs=1), Workdir(tmp_path)
+    train(recipe, run, data, verbose=0, panel_every=0)
+    train(recipe, run, data, verbose=0, panel_every=0)
+    teacher = load_classifier("teacher", run.teacher.path)
+    teacher.set_weights([0.5 * weights for weights in teacher.get_weights()])
+    teacher.save(run.teacher.student)
+    with pytest.raises(InputError, match="ckpt-4 is of a training with another teacher than now"):
+        train(recipe, run, data, verbose=0, panel_every=0)
 
 
 def test_a_training_does_not_go_on_with_epochs_of_other_length(begun, data, tmp_path):

@@ -269,8 +269,7 @@ def test_the_student_of_the_best_epoch_is_chosen_also_after_a_restart(data, tmp_
     def checkpoints():
         defense = undefended(decay_epochs=()).build_defense(data)
         settings = {"steps": 3, "epochs": 5, "select_best": select_best, "choose": lambda: chosen_epochs.append(epoch)}
-        settings["data"] = data.train.digest()
-        return Checkpoints(tmp_path, defense, **settings)
+        return Checkpoints(tmp_path, defense, origins={"images": data.train.digest()}, **settings)
 
     keeper = checkpoints()
     for epoch, score in enumerate([0.2, 0.1, 0.4, 0.4, 0.3]):
