@@ -77,9 +77,9 @@ def damage_told(name):
 
 
 def _first_line(error):
-    """Returns the first line of an error, without the names of TensorFlow's nodes."""
+    """Returns the first line of an error, without the names of TensorFlow's nodes and iterators."""
     message = getattr(error, "message", str(error)) or type(error).__name__
-    return re.sub(r"{{[^}]*}} ?", "", message).splitlines()[0]
+    return re.sub(r"{{[^}]*}} ?|Error in user-defined function.* with iterator: \S*: ", "", message).splitlines()[0]
 
 
 def prepare_and_read(builder, *, manual_dir=None, download=False, image_size=None, images_dir=None):
