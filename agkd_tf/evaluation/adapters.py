@@ -63,7 +63,10 @@ def saved_model_logits(folder, *, signature="serving_default", output=None):
         raise InputError(f"`saved_model`: {signature!r} must take one image batch. It takes: {', '.join(inputs)}")
     name = output or ("logits" if "logits" in outputs else None) or (next(iter(outputs)) if len(outputs) == 1 else None)
     if name not in outputs:
-        raise InputError(f"`saved_model`: which output are the logits? It has: {', '.join(outputs)}")
+        raise InputError(
+            f"`saved_model` {folder}: `output`, the one that holds the logits, must be one of {', '.join(outputs)}. "
+            f"Received: {output!r}"
+        )
     ((argument, images),) = inputs.items()
     if images.dtype != tf.float32 or images.shape.rank not in (None, 4):
         raise InputError(
@@ -71,7 +74,9 @@ def saved_model_logits(folder, *, signature="serving_default", output=None):
             f"It takes: {images.dtype.name} {images.shape}"
         )
     if outputs[name].shape.rank != 2 or outputs[name].shape[-1] is None:
-        raise InputError(f"`saved_model`: output {name!r} must be [B, n] with a known n. It is: {outputs[name].shape}")
+        raise InputError(
+            f"`saved_model` {folder}: `output` must be [B, n] with a known n. Received: {name!r}, {outputs[name].shape}"
+        )
     shape = images.shape[1:] if images.shape.rank == 4 else tf.TensorShape(None)
 
     def logits(images):
