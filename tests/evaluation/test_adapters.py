@@ -70,9 +70,7 @@ def test_a_single_output_is_found_and_of_several_one_must_be_named(tmp_path):
     images = tf.ones([2, 16, 16, 1])
     np.testing.assert_allclose(logits(images), np.full((2, 3), 256.0))
     two = save(tmp_path / "two", "a", "b")
-    with pytest.raises(
-        InputError, match=r"`output`, the one that holds the logits, must be one of .*\. Received: None"
-    ):
+    with pytest.raises(InputError, match=r"`output`, .* the logits, must be one of .*\. Received: None"):
         saved_model_logits(two)
     logits, classes, _ = saved_model_logits(two, output="b")
     assert classes == 3
