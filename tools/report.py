@@ -79,13 +79,10 @@ def _run(path):
     workdir = Workdir(path)
     settings = _flags.read_flagfile(workdir.flags).settings()
     attacks = read_evaluation(workdir.evaluation)["attacks"] if workdir.evaluation.is_file() else {}
-    (first, *_), cost = _json(workdir.environment, [None]), _json(workdir.cost, None)
-    environment = first or (cost or {}).get("environment")
+    sittings = read_json(workdir.environment, list) if workdir.environment.is_file() else []
+    cost = read_json(workdir.cost, dict) if workdir.cost.is_file() else None
+    environment = sittings[0] if sittings else (cost or {}).get("environment")
     return Run(path, settings, attacks, environment, cost, trained=workdir.student.is_file())
-
-
-def _json(path, otherwise):
-    return read_json(path) if path.is_file() else otherwise
 
 
 def _markdown(table):

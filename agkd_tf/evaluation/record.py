@@ -142,6 +142,7 @@ def read_evaluation(path):
         InputError: if it is not one.
     """
     content = read_json(path, dict)
-    if not all(isinstance(content.get(name), dict) for name in ("subject", "attacks", "begun")):
+    known = all(isinstance(content.get(name), dict) for name in ("subject", "attacks", "begun"))
+    if not known or not all(isinstance(each, dict) for name in ("attacks", "begun") for each in content[name].values()):
         raise InputError(f"{path} is not an evaluation, or an earlier version's; move it away")
     return content

@@ -39,6 +39,15 @@ def test_a_run_without_an_evaluation_is_named_with_the_command_that_evaluates_it
     assert refused.stderr.strip() == "error: `tables` is needed where no run has an evaluation, such as --tables=4"
 
 
+@pytest.mark.parametrize(("name", "content"), [("environment", "{}"), ("cost", "[]"), ("evaluation", '{"begun": 1}')])
+def test_damaged_files_of_a_run_are_one_line(tool, run, name, content):
+    (run / f"{name}.json").write_text(content, encoding="utf-8")
+    refused = tool("report", run)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.strip().splitlines()
+    assert f"{name}.json is" in line
+
+
 def test_a_number_alone_stands_for_all_parts_of_its_table(tmp_path, tool, run):
     output = tmp_path / "report"
     reported = tool("report", run, "--tables=6,6b,4", f"--output={output}")
