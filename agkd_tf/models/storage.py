@@ -40,7 +40,7 @@ def load_classifier(argument, path):
     """
     path = classifier_path(argument, path)
     try:
-        check_archive(path)  # Keras does not look at the checksum of the weights
+        check_archive(path)  # names the damaged part, whatever Keras would make of it
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except MemoryError:
         raise
