@@ -5,8 +5,8 @@
 
 A run is a folder that tools.train or tools.benchmark wrote; what it has no figures of yet stays empty, with the command
 that fills it. Without --output the tables are printed; with it, they are written there: report.md, report.html (one
-page that needs nothing beside itself), and each table as CSV and LaTeX. Runs that differ in the seed alone are one row:
-mean, standard deviation, interval.
+page that needs nothing beside itself), and each table as CSV and LaTeX; the page, report.md and LaTeX's comments say
+what it was measured on. Runs that differ in the seed alone are one row: mean, standard deviation, interval.
 """
 
 import pathlib
@@ -29,7 +29,7 @@ flags.DEFINE_list(
     f"Tables of the supplement to fill, of {', '.join(BY_NUMBER)}; 6 for all parts of Table 6; or all.",
 )
 flags.DEFINE_list("attacks", [], "Columns of the comparison of all runs; what any run has if not given.")
-flags.DEFINE_list("figures", [], "PNG files to show on the page; the runs' own figures/ if not given.")
+flags.DEFINE_list("figures", [], "PNG files to show on the page, beside those in the runs' own figures/.")
 flags.DEFINE_string("title", "AGKD-BML and its relatives", "Title of the page.")
 flags.DEFINE_string("output", None, "Folder to write; the tables are printed if not given.")
 
@@ -98,7 +98,8 @@ def _latex(table):
     # LaTeX puts "Table" and a number of its own before the caption.
     number, _, title = table.heading.partition(": ")
     text = table.frame.to_latex(escape=True, caption=title or number)
-    return f"% {table.heading}\n% needs \\usepackage{{booktabs,multirow}}\n{text}"
+    notes = "".join(f"% {note}\n" for note in table.notes)
+    return f"% {table.heading}\n% needs \\usepackage{{booktabs,multirow}}\n{notes}{text}"
 
 
 def _with_index(frame):
@@ -106,8 +107,8 @@ def _with_index(frame):
 
 
 def _figures(paths):
-    chosen = [pathlib.Path(path) for path in FLAGS.figures]
-    chosen = chosen or [file for path in paths for file in sorted(Workdir(path).figures.glob("*.png"))]
+    chosen = [file for path in paths for file in sorted(Workdir(path).figures.glob("*.png"))]
+    chosen += [pathlib.Path(path) for path in FLAGS.figures]
     return {str(file): file.read_bytes() for file in chosen}
 
 

@@ -1,7 +1,7 @@
 """Draws what networks see and how they arrange it.
 
   python -m tools.visualize attention --workdir=runs/quickstart/agkd_bml
-  python -m tools.visualize tsne --workdirs=runs/quickstart/undefended,runs/quickstart/agkd_bml --output=runs/figures
+  python -m tools.visualize tsne --workdirs=runs/quickstart/undefended,runs/quickstart/agkd_bml
 
 attention: a row an image, of the classes that the attack takes most from or those of --images: clean, adversary,
 perturbation, attention maps of teacher and student; and how far the attack moves the student's maps. tsne: a row an
@@ -45,11 +45,14 @@ from tools._subject import run_data_and_eps, subject_at
 from tools._table import separation_table
 
 FLAGS = flags.FLAGS
+TSNE_FOLDER = "runs/tsne"
 
 flags.DEFINE_string("workdir", None, "attention: folder of the run.")
 flags.DEFINE_list("workdirs", [], "tsne: folders of the runs, separated by commas; a column each.")
 flags.DEFINE_list("titles", [], "tsne: titles of the columns, separated by commas; the folders' names if not given.")
-flags.DEFINE_string("output", None, "Folder to write to; attention: the run's figures/ if not given.")
+flags.DEFINE_string(
+    "output", None, f"Folder to write to; if not given: attention: the run's figures/; tsne: {TSNE_FOLDER}."
+)
 flags.DEFINE_string("attack", "pgd-20", "Attack behind the adversaries.")
 _flags.define_data()
 _flags.define_data_place()
@@ -129,8 +132,8 @@ def _attention():
 
 
 def _tsne():
-    if not FLAGS.workdirs or not FLAGS.output:
-        raise InputError("`workdirs` and `output` are needed: --workdirs=runs/A,runs/B --output=FOLDER")
+    if not FLAGS.workdirs:
+        raise InputError("`workdirs` is needed: --workdirs=runs/A,runs/B")
     subjects = {title: subject_at("workdirs", path) for title, path in zip(_titles(), FLAGS.workdirs, strict=True)}
     dataset, eps = _data(FLAGS.workdirs)
     examples = dataset.split(FLAGS.split).take(slice(0, FLAGS.num_examples))
@@ -141,7 +144,7 @@ def _tsne():
         raise InputError(f"`classes`: no image of class {empty[0]} is among the first {len(examples)}: --num_examples")
     check_separable(examples.labels, neighbors=FLAGS.neighbors, name="num_examples")
     clean_places = np.concatenate([places[: FLAGS.clean_per_class] for places in shown.values()])
-    folder = pathlib.Path(FLAGS.output)
+    folder = pathlib.Path(FLAGS.output or TSNE_FOLDER)
     rows, separations = {label: {} for label in attacked}, {}
     for title, subject in subjects.items():
         say(f"{title}: {len(examples)} images under {FLAGS.attack}")

@@ -24,7 +24,7 @@ CLASS_COLORS = (
 )
 ADVERSARY_COLOR = "#e3000f"
 # Points. A figure of some 7 inches shrinks to half of that in a column, where these can still be read.
-LARGE, SMALL = 12, 10
+LARGE, SMALL = 14, 12
 
 
 def new_figure(width, height):

@@ -50,7 +50,7 @@ class PublishedTable:
     eps: float | None = None
 
 
-UNDEFENDED = {"defense": "undefended"}
+UNDEFENDED = {"defense": "undefended", "label_smoothing": 0.0}
 AT, ALP, SML = {"defense": "at"}, {"defense": "alp"}, {"defense": "sml"}
 BILATERAL = {"defense": "bilateral", "target": "mc", "label_adversary": True, "attack_steps": 1}
 FEATURE_SCATTER = {"defense": "feature_scatter", "attack_steps": 1}

@@ -60,6 +60,19 @@ class Measurement:
     spread: float | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Duration:
+    """A time, of the median step, and of the fastest and the slowest.
+
+    Attributes:
+        seconds, least, most: of what the column has.
+    """
+
+    seconds: float
+    least: float
+    most: float
+
+
 def grouped(runs):
     """Returns lists of runs that differ in nothing but the seed, in the order in which they were given.
 
@@ -100,6 +113,8 @@ def measurement(group, column, *, eps=None):
 def cost(group, name):
     """Returns a fact of what the training of a group of runs costs, or None where it was not measured.
 
+    The seconds of an epoch are a `Duration`.
+
     Args:
         group: `Run`s of one recipe; the first that was measured counts.
         name: an entry of `agkd_tf.benchmark.Cost.record`, `attack_steps` or `platform`.
@@ -107,8 +122,21 @@ def cost(group, name):
     measured = next((run for run in group if run.cost is not None), None)
     if measured is None:
         return None
-    steps = measured.settings.get("attack_steps", 0)
-    return {"attack_steps": steps, "platform": "TensorFlow", **measured.cost}[name]
+    steps, record = measured.settings.get("attack_steps", 0), measured.cost
+    if name == "seconds_per_epoch":
+        ends = (record[f"{end}_step_seconds"] * record["steps_per_epoch"] for end in ("min", "max"))
+        return Duration(record[name], *ends)
+    return {"attack_steps": steps, "platform": "TensorFlow", **record}[name]
+
+
+def images_seen(group):
+    """Returns the numbers of images, in order, of the runs' results on all test images."""
+    found = set()
+    for key, record in (item for run in group for item in run.attacks.items()):
+        _, settings, whole = _parsed(key)
+        if whole and "validation" not in settings:
+            found.add(record["num_examples"])
+    return sorted(found)
 
 
 def attack_names(runs):
@@ -135,6 +163,8 @@ def _parsed(key):
 def _record(run, column, eps):
     """Returns (whether it is of all images, the result), or None."""
     attack, _, detail = column.partition(" ")
+    if attack != "transfer" and not detail.startswith("knn-"):  # the name of a transferred attack has spaces
+        attack, detail = column, ""
     # Without a perturbation the ball does not matter.
     other_ball = set() if eps in (None, run.settings["eps"]) else {f"linf {format_size(eps)}"}
     allowed = (set(), other_ball) if attack == "clean" else (other_ball,)

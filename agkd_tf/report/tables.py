@@ -8,7 +8,7 @@ import pandas
 
 from agkd_tf.perturbation_size import format_size
 from agkd_tf.report.published import PublishedRow
-from agkd_tf.report.runs import Measurement, attack_names, cost, measurement
+from agkd_tf.report.runs import Duration, Measurement, attack_names, cost, images_seen, measurement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +31,8 @@ class FilledTable:
 def filled_table(table, groups):
     """Returns the `FilledTable` of a `PublishedTable`, its rows' groups found by their settings.
 
-    Groups that are in no row of the table, nor in its `also`, are left out; so are those on another data set than the
-    table's where others of their row, or of `also`, are on it.
+    Groups that are in no row of the table, nor in its `also`, are left out. Those on another data set than the table's
+    are shown, and called so, where none is on it.
 
     Args:
         table: `PublishedTable`.
@@ -41,24 +41,27 @@ def filled_table(table, groups):
     lines, index, missing, notes = [], [], [], []
     rows = [(row, [group for group in groups if _matches(group[0].settings, row.match)]) for row in table.rows]
     of_rows = [group for _, matching in rows for group in matching]
-    also = [group for group in groups if group not in of_rows and _is_also(table, group)]
-    rows = [(row, _own(table, matching)) for row, matching in rows]
     for title, group in zip(_titles(groups), groups, strict=True):
-        if group in _own(table, also):
+        if group not in of_rows and _is_also(table, group):
             rows.append((PublishedRow(title, {}, "", {}), [group]))
+    rows = _of_its_data(table, rows)
     for row, matching in rows:
         for group in matching or [[]]:
             title = row.title if len(matching) < 2 else f"{row.title} ({group[0].path})"
+            stands_in = bool(group) and not _is_on(table, group)
+            if stands_in:
+                title += f" (on {group[0].settings['dataset']})"
             cells = {column: _cell(group, column, table.eps) for column in table.columns}
             missing += [f"{title}: {command}" for command in _commands(table, group, row.recipe)]
+            if stands_in and row.recipe:
+                missing += [f"{row.title}: {command}" for command in _commands(table, [], row.recipe)]
             if any(cell is not None for cell in cells.values()):
                 notes.append(f"{title}: {measured_on(group)}")
             for source in _sources(row.figures):
                 index.append((title, source))
-                comparable = source != "difference" or (group and group[0].settings["dataset"] == table.dataset)
-                figures = row.figures if comparable else {}
+                figures = {} if stands_in and source == "difference" else row.figures
                 lines.append([_text(source, cells[column], figures.get(column)) for column in table.columns])
-    missing = [*_source_commands(table, missing), *missing]
+    missing = list(dict.fromkeys([*_source_commands(table, missing), *missing]))
     index = pandas.MultiIndex.from_tuples(index)
     frame = pandas.DataFrame(lines, index=index, columns=list(table.columns.values()))
     return FilledTable(f"Table {table.number}: {table.title}", frame, missing, notes)
@@ -83,20 +86,36 @@ def comparison(groups, columns=None):
     titles = _titles(groups)
     lines = [[_text("measured", measurement(group, column), None) for column in columns] for group in groups]
     frame = pandas.DataFrame(lines, index=titles, columns=columns)
+    missing += [command for group in groups for run in group if run.attacks for command in _lacking(run, columns)]
     notes = [f"{title}: {measured_on(group)}" for title, group in zip(titles, groups, strict=True)]
     return FilledTable("All runs", frame, missing, notes)
 
 
+def _lacking(run, columns):
+    """Returns the commands that fill an evaluated run's empty cells: one, and one for each attack on a source."""
+    attacks = {}
+    for column in columns:
+        if measurement([run], column) is None:
+            name, _, crafted = column.partition(" by ") if column.startswith("transfer:") else (column, "", "")
+            attacks.setdefault(crafted, []).append(name)
+    command = f"{run.path}: python -m tools.evaluate --workdir={shlex.quote(run.path)}"
+    return [
+        f"{command} --attacks={shlex.quote(','.join(names))}" + (f" --transfer_attack={crafted}" if crafted else "")
+        for crafted, names in attacks.items()
+    ]
+
+
 def measured_on(group):
-    """Returns a line: network, data, training images, epochs, batch size, seeds, machines."""
+    """Returns a line: network, data, images, epochs, batch size, seeds, machines."""
     settings = group[0].settings
     images = f"first {settings['train_examples']:,}" if settings["train_examples"] else "all"
     seeds = ", ".join(dict.fromkeys(str(run.settings["seed"]) for run in group))
     environments = [run.environment for run in group] + [run.cost["environment"] for run in group if run.cost]
     machines = dict.fromkeys(_machine(environment or {}) for environment in environments)
+    tested = "".join(f", {count:,} test images" for count in images_seen(group))
     return (
         f"{settings['model']}, {settings['dataset']}, {images} training images, {settings['epochs']} epochs, "
-        f"batch {settings['batch_size']}, seed {seeds}, {' and '.join(machines)}"
+        f"batch {settings['batch_size']}, seed {seeds}{tested}, {' and '.join(machines)}"
     )
 
 
@@ -123,13 +142,20 @@ def _is_also(table, group):
     return wanted and any(_cell(group, column, table.eps) is not None for column in table.columns)
 
 
-def _own(table, groups):
-    """Returns the groups on the table's data set, or all where none is."""
-    return [group for group in groups if group[0].settings["dataset"] == table.dataset] or groups
+def _is_on(table, group):
+    return group[0].settings["dataset"] == table.dataset
+
+
+def _of_its_data(table, rows):
+    """Returns the rows with the groups on the table's data set alone, or all as they are where no group is."""
+    if not any(_is_on(table, group) for _, matching in rows for group in matching):
+        return rows
+    kept = [(row, [group for group in matching if _is_on(table, group)]) for row, matching in rows]
+    return [(row, matching) for row, matching in kept if matching or row.recipe]
 
 
 def _cell(group, column, eps):
-    """Returns a `Measurement`, a number or text for a column of costs, or None."""
+    """Returns a `Measurement`; a `Duration`, a number or text for a column of costs; or None."""
     return cost(group, column.partition(" ")[2]) if _is_cost(column) else measurement(group, column, eps=eps)
 
 
@@ -203,6 +229,9 @@ def _text(source, measured, published):
         return published or ""
     if measured is None:
         return ""
+    if isinstance(measured, Duration):
+        ends = f" ({_number(measured.least)}-{_number(measured.most)})"
+        return _number(measured.seconds) + ends if source == "measured" else ""
     if not isinstance(measured, Measurement):
         return _number(measured) if source == "measured" else ""
     value = 100 * measured.accuracy

@@ -99,7 +99,8 @@ def test_cells_are_measured_published_and_their_difference(tmp_path, monkeypatch
         "ALP: python -m tools.evaluate --workdir=runs/cifar10/alp "
         "--attacks=clean,pgd-20,transfer:runs/cifar10/source_wrn --knn",
     ]
-    assert filled.notes == ["AT: wrn-28-10, cifar10, all training images, 200 epochs, batch 128, seed 0, a chip"]
+    what = "wrn-28-10, cifar10, all training images, 200 epochs, batch 128, seed 0, 400 test images, a chip"
+    assert filled.notes == [f"AT: {what}"]
     (tmp_path / "runs" / "cifar10" / "source_wrn").mkdir(parents=True)
     assert filled_table(TABLE, grouped([run(attacks=attacks)])).missing == filled.missing[1:]
 
@@ -122,19 +123,29 @@ def test_a_command_is_safe_to_paste():
     assert "--workdir='runs/a b' " in line
 
 
-def test_a_run_on_other_data_gets_no_difference():
+def test_a_run_on_other_data_is_called_so_and_fills_no_difference():
     filled = filled_table(TABLE, [[run(dataset="digits")]])
-    assert filled.frame.loc[("AT", "measured"), "clean"].startswith("90.00")
-    assert not any(filled.frame.loc[("AT", "difference")])
+    title = "AT (on digits)"
+    assert filled.frame.loc[(title, "measured"), "clean"].startswith("90.00")
+    assert filled.frame.loc[(title, "published"), "clean"] == "86.2"
+    assert not any(filled.frame.loc[(title, "difference")])
+    attacks = "pgd-20,clean,transfer:runs/cifar10/source_wrn"
+    assert f"{title}: python -m tools.evaluate --workdir=runs/at --attacks={attacks} --knn" in filled.missing
+    # What it stands in for is filled by the table's own recipe.
+    assert "AT: python -m tools.train --flagfile=flags/cifar10/at.flags --workdir=runs/cifar10/at" in filled.missing
 
 
-def test_of_a_rows_runs_those_on_the_tables_data_are_shown_where_there_are_any():
-    groups = [[run("other", dataset="svhn")], [run("own")], [run("beside", defense="sml", dataset="svhn")]]
-    rows = filled_table(dataclasses.replace(TABLE, also={"defense": "sml"}), groups).frame.index.get_level_values(0)
-    assert list(dict.fromkeys(rows)) == ["AT", "ALP", "beside"]
-    also = dataclasses.replace(TABLE, also={})
-    rows = filled_table(also, [*groups, [run("mart", defense="mart")]]).frame.index.get_level_values(0)
-    assert list(dict.fromkeys(rows)) == ["AT", "ALP", "mart"]
+def shown_rows(table, groups):
+    return list(dict.fromkeys(filled_table(table, groups).frame.index.get_level_values(0)))
+
+
+def test_no_run_on_other_data_stands_in_a_table_that_has_one_on_its_own():
+    others = [[run("other", dataset="svhn")], [run("beside", defense="sml", dataset="svhn")]]
+    also = dataclasses.replace(TABLE, also={"defense": "sml"})
+    assert shown_rows(also, others) == ["AT (on svhn)", "ALP", "beside (on svhn)"]
+    assert shown_rows(also, [*others, [run("own")]]) == ["AT", "ALP"]
+    assert shown_rows(also, [*others, [run("own", defense="alp")]]) == ["AT", "ALP"]
+    assert shown_rows(also, [*others, [run("mine", defense="sml")]]) == ["AT", "ALP", "mine"]
 
 
 def test_runs_that_start_otherwise_are_no_seeds_of_one_recipe():
@@ -177,6 +188,20 @@ def test_the_result_on_all_images_counts_else_the_one_on_most():
     assert frame.loc["at", "fgsm"].endswith("first 100)")
 
 
+def test_a_transferred_attack_has_a_column_of_its_own():
+    attacks = {"transfer:runs/other": result(0.3), "transfer:runs/other by fgsm": result(0.6)}
+    filled = comparison(
+        [[run("first", attacks)], [run("second", {"transfer:runs/other": result(0.4), "fgsm": result(0.5)})]]
+    )
+    assert [text[:5] for text in filled.frame.loc["first"]] == ["30.00", "60.00", ""]
+    assert [text[:5] for text in filled.frame.loc["second"]] == ["40.00", "", "50.00"]
+    command = "python -m tools.evaluate --workdir=runs"
+    assert filled.missing == [
+        f"runs/first: {command}/first --attacks=fgsm",
+        f"runs/second: {command}/second --attacks=transfer:runs/other --transfer_attack=fgsm",
+    ]
+
+
 def test_a_table_of_one_eps_takes_the_results_at_that_eps_and_asks_for_them():
     (table,) = (table for table in TABLES if table.number == "5")
     title, own = "AGKD-BML, eps 4/255", {"clean": result(0.5), "pgd-20": result(0.9), "cw-20 [linf 8/255]": result(0.6)}
@@ -196,7 +221,8 @@ def test_a_table_of_one_eps_takes_the_results_at_that_eps_and_asks_for_them():
     assert filled_table(table, [[eight]]).frame.loc[("eight", "measured"), "PGD"].startswith("40.00")
 
 
-COST = {"seconds_per_epoch": 12.345, "epochs": 200, "environment": {"processor": "a clock", "cores": 2}}
+COST = {"seconds_per_epoch": 12.345, "epochs": 200, "steps_per_epoch": 10, "min_step_seconds": 1.2}
+COST |= {"max_step_seconds": 1.5, "environment": {"processor": "a clock", "cores": 2}}
 COSTS = {"cost attack_steps": "steps", "cost platform": "platform", "cost epochs": "epochs"}
 COSTS |= {"cost seconds_per_epoch": "s/epoch", "clean": "clean"}
 
@@ -209,12 +235,12 @@ def test_costs_stand_beside_published_ones_without_a_difference():
     timed = dataclasses.replace(run("cost/at", hyperparameters={"attack_steps": 5}), attacks={}, cost=COST)
     # Wherever they lie, a run and its cost are of one recipe.
     filled = filled_table(table, grouped([timed, run("at", hyperparameters={"attack_steps": 5})]))
-    assert filled.frame.loc[("AT", "measured")].tolist()[:4] == ["5", "TensorFlow", "200", "12.35"]
+    assert filled.frame.loc[("AT", "measured")].tolist()[:4] == ["5", "TensorFlow", "200", "12.35 (12.00-15.00)"]
     assert filled.frame.loc[("AT", "measured"), "clean"].startswith("90.00")
     assert filled.frame.loc[("AT", "published")].tolist() == ["7", "PyTorch", "", "2234", "86.2"]
     assert filled.frame.loc[("AT", "difference")].tolist() == ["", "", "", "", "+3.80"]
     assert filled.missing == []
-    assert filled.notes[0].endswith("seed 0, a chip and a clock, 2 cores")
+    assert filled.notes[0].endswith("seed 0, 400 test images, a chip and a clock, 2 cores")
 
 
 def test_what_costs_are_missing_is_measured_and_what_was_never_trained_is_trained():
@@ -232,7 +258,7 @@ def test_what_costs_are_missing_is_measured_and_what_was_never_trained_is_traine
     costs_alone = dataclasses.replace(table, columns=dict(list(COSTS.items())[:4]), rows=(row,), also={})
     other = dataclasses.replace(run("cost/other", defense="undefended"), attacks={}, cost=COST)
     filled = filled_table(costs_alone, [[other], [run("trained", defense="alp")]])
-    assert filled.frame.loc["other"].values.tolist() == [["0", "TensorFlow", "200", "12.35"]]
+    assert filled.frame.loc["other"].values.tolist() == [["0", "TensorFlow", "200", "12.35 (12.00-15.00)"]]
     assert "trained" not in filled.frame.index.get_level_values(0)
     assert "difference" not in filled.frame.index.get_level_values(1)
     assert comparison([[other], [run()]]).frame.index.tolist() == ["at"]

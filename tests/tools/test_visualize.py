@@ -57,7 +57,12 @@ def test_figures_of_a_run_and_its_teacher(tmp_path, tool, small):
         ("tsne", f"--workdirs={run},{run}", f"--output={figures}"): "names of their own",
         ("tsne", workdirs, f"--output={figures}", "--titles=UM"): "`titles` must be as many as the 2 of `workdirs`",
         ("tsne", workdirs, f"--output={figures}", "--classes=7", "--num_examples=1"): "`num_examples` must be images",
-        ("tsne", workdirs, f"--output={figures}", "--seed=2147483648"): "--seed=2147483648: 2147483648 is not an integer in",
+        (
+            "tsne",
+            workdirs,
+            f"--output={figures}",
+            "--seed=2147483648",
+        ): "--seed=2147483648: 2147483648 is not an integer in",
         ("curves",): "must be one of attention, tsne. Received: curves",
         (): "Received: nothing",
     }
