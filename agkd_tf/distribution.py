@@ -1,6 +1,7 @@
 """Several devices and machines, through tf.distribute: which strategy, and what a replica's share of a batch is."""
 
 import contextlib
+import math
 import os
 import re
 from typing import NamedTuple
@@ -53,6 +54,16 @@ def _cluster_resolver():
             f"Received: {os.environ.get('TF_CONFIG', 'nothing')}"
         )
     return resolver
+
+
+# What TensorFlow raises where a worker is gone, cannot be reached, or is another process than before.
+LOST_WORKER = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+)
 
 
 class LostWorkerError(RuntimeError):
@@ -147,11 +158,11 @@ def workers_needed():
     """Within, an error that comes of another worker's end is a `LostWorkerError`."""
     try:
         yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+    except LOST_WORKER as error:
         if not has_several_workers():
             raise
         raise LostWorkerError(
-            "another worker does not answer any more: training stopped, the last checkpoint is intact; start the same "
+            "another worker does not answer any more: training stopped, what was saved is intact; start the same "
             f"command on all workers to continue ({type(error).__name__})"
         ) from error
 
@@ -166,6 +177,38 @@ def wait_for_workers():
 def num_replicas():
     """Returns how many replicas share a batch."""
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def not_finite_for_all(gradients):
+    """Returns a replica's gradients, the first of them NaN where any replica has one that is not finite.
+
+    Keras' loss scaling looks at one replica's gradients only: what another one's overflow made of their sum would be
+    applied, or one worker would wait for the sum that the other leaves out.
+
+    Args:
+        gradients: tensors, of the same variables in each replica.
+    """
+    if num_replicas() == 1:
+        return gradients
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+    overflows = tf.distribute.get_replica_context().all_reduce("SUM", tf.cast(~finite, tf.float32))
+    first, *others = gradients
+    return [tf.where(overflows > 0, tf.constant(math.nan, first.dtype), first), *others]
+
+
+def share_mean(variables):
+    """Sets each replica's copy of variables to the mean of all copies; with one replica it does nothing.
+
+    Args:
+        variables: Keras variables of floats, whose copies replicas change by themselves.
+    """
+    if num_replicas() == 1 or not variables:
+        return
+    # What is read of a variable has no device of its own in a graph, which the workers' reduction asks for.
+    copies = [tf.identity(tf.convert_to_tensor(variable)) for variable in variables]
+    means = tf.distribute.get_replica_context().all_reduce("MEAN", copies)
+    for variable, mean in zip(variables, means, strict=True):
+        variable.assign(mean)
 
 
 def replica_share(draw, shape, batch_axis):

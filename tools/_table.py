@@ -112,7 +112,7 @@ def _spread(found):
 
 
 _FACTS = {
-    "first step, s": ("first_step_seconds", ".1f"),
+    "compile, s": ("compile_seconds", ".1f"),
     "peak memory, MiB": ("peak_memory_mib", ",.0f"),
     "s/epoch": ("seconds_per_epoch", ",.0f"),
     "epochs": ("epochs", "d"),
@@ -120,6 +120,7 @@ _FACTS = {
     "GFLOP/step": ("gigaflops_per_step", ",.1f"),
     "times the minimum": ("times_the_minimum", ".5f"),
     "GFLOP/s": ("gigaflops_per_second", ",.0f"),
+    "waiting for batches": ("waiting_share", ".1%"),
 }
 
 

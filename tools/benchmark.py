@@ -53,7 +53,11 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_integer("rounds", 5, "Turns that each takes.", 1)
 flags.DEFINE_integer("steps", 3, "Steps in a turn.", 1)
-flags.DEFINE_string("compare", None, "training: flags of a second version of each recipe, separated by spaces.")
+flags.DEFINE_string(
+    "compare",
+    None,
+    "training: flags of a second version of each recipe, separated by spaces; of --jit_compile and --resident, too.",
+)
 flags.DEFINE_string("output", None, "training: folder to write to; results are only printed if not given.")
 flags.DEFINE_bool("flops", False, "training: count floating-point operations, and compare with a matrix product.")
 flags.DEFINE_bool("breakdown", False, "training: time the parts of a step, too.")
@@ -91,15 +95,14 @@ def _training(paths):
     if FLAGS.dump_stablehlo:
         _dump(paths)
         return
-    recipes = _recipes(paths)
-    if FLAGS.profile and _flags.jit_compile() is True:
+    recipes, switches = _versions(paths)
+    if FLAGS.profile and any(switch["jit_compile"] is True for switch in switches.values()):
         raise InputError("`profile` is of a step without XLA. Received: --jit_compile=on")
     peers = {command: _prepared(command, Peer, command) for command in dict.fromkeys(FLAGS.peer)}
     flops = {title: _flops(title, recipe) for title, recipe in recipes.items()} if FLAGS.flops else {}
     profiles = {title: _profile(title, recipe) for title, recipe in recipes.items()} if FLAGS.profile else {}
     builds = {
-        title: (_training_benchmark, recipe, _flags.data_place(), _flags.jit_compile(), _flags.resident())
-        for title, recipe in recipes.items()
+        title: (_training_benchmark, recipe, _flags.data_place(), switches[title]) for title, recipe in recipes.items()
     }
     precisions = dict.fromkeys(recipe.mixed_precision for recipe in recipes.values()) if FLAGS.flops else {}
     with contextlib.ExitStack() as stack:
@@ -115,11 +118,15 @@ def _training(paths):
             parts = {title: worker.ask("breakdown", FLAGS.rounds * FLAGS.steps) for title, worker in workers.items()}
     for title, (counted, minimum) in flops.items():
         product = timings[f"matrix product, {recipes[title].mixed_precision}"]
-        facts[title] |= _rate(dataclasses.replace(timings[title], items=counted), product)
+        needed = counted if minimum is None else minimum
+        facts[title] |= _rate(dataclasses.replace(timings[title], items=needed), product)
+        facts[title]["gigaflops_per_step"] = counted / 1e9
         if minimum is not None:
             facts[title] |= {"minimum_gigaflops_per_step": minimum / 1e9, "times_the_minimum": counted / minimum}
     ours, theirs = ({title: timings[title] for title in group} for group in (recipes, peers))
     records = {title: Cost(timings[title], facts[title], describe_environment(), theirs).record() for title in recipes}
+    for title, seconds in parts.items():
+        records[title]["waiting_share"] = seconds["waiting"] / timings[title].median
     for key, found in {"breakdown_seconds": parts, "profile_seconds": profiles}.items():
         for title, seconds in found.items():
             records[title][key] = seconds
@@ -133,16 +140,30 @@ def _training(paths):
         _write(records, recipes)
 
 
-def _recipes(paths):
-    """Returns title -> `Recipe` of all versions."""
-    overrides, recipes = _flags.given_recipe_flags(), {}
+def _versions(paths):
+    """Returns title -> `Recipe`, and title -> keyword arguments of its `TrainingBenchmark`, of all versions."""
+    overrides, recipes, switches = _flags.given_recipe_flags(), {}, {}
     for path in paths:
         for more in ("",) if FLAGS.compare is None else ("", FLAGS.compare):
             title = _title(path, more)
             if title in recipes:
                 raise InputError(f"{path} has the name of another recipe: {title}")
-            recipes[title] = _recipe(path, overrides, more)
-    return recipes
+            switches[title], flags_of_recipe = _switches(more)
+            recipes[title] = _recipe(path, overrides, flags_of_recipe)
+    return recipes, switches
+
+
+def _switches(more):
+    """Returns (keyword arguments of a version's `TrainingBenchmark`, which of its flags are its recipe's)."""
+    values = flags.FlagValues()
+    _flags.define_jit_compile(values)
+    _flags.define_resident(values)
+    try:
+        _, *left = values(["compare", *more.split()], known_only=True)
+    except flags.Error as error:
+        raise InputError(f"`compare` {more}: {error}") from error
+    chosen = {name: values if values[name].present else FLAGS for name in ("jit_compile", "resident")}
+    return {name: getattr(_flags, name)(chosen[name]) for name in chosen}, left
 
 
 def _flops(title, recipe):
@@ -158,9 +179,8 @@ def _profile(title, recipe):
 
 
 def _rate(step, product):
-    """Returns a step's operations for JSON; `Timing`s of them and of a matrix product's."""
+    """Returns the rate of the operations that a step needs, for JSON; `Timing`s of them and of a matrix product's."""
     return {
-        "gigaflops_per_step": step.items / 1e9,
         "gigaflops_per_second": step.items_per_second / 1e9,
         "share_of_matrix_product": ratio(step, product),
     }
@@ -189,9 +209,9 @@ def _recipe(path, overrides, more):
     if not more:
         return recipe
     try:
-        return _flags.read_recipe(path, [*overrides, *more.split()])
+        return _flags.read_recipe(path, [*overrides, *more])
     except InputError as error:
-        raise InputError(f"`compare` {more}: {error}") from error
+        raise InputError(f"`compare` {' '.join(more)}: {error}") from error
 
 
 def _dump(paths):
@@ -200,7 +220,7 @@ def _dump(paths):
         raise InputError(f"`dump_stablehlo` writes a step and times none. Received: --{others[0]}")
     if len(paths) != 1:
         raise InputError(f"`dump_stablehlo` takes one recipe. Received: {len(paths)}")
-    (recipe,) = _recipes(paths).values()
+    (recipe,) = _versions(paths)[0].values()
     program = _step_program(recipe, _flags.data_place()).text("stablehlo", with_optimizer=True)
     write_text(pathlib.Path(FLAGS.dump_stablehlo), program)
     say(f"{FLAGS.dump_stablehlo}: {len(program) / 2**20:.1f} MiB")
@@ -217,7 +237,13 @@ def _inference(paths):
     with contextlib.ExitStack() as stack:
         workers = _workers(builds, stack)
         timings = _timed(workers, dict.fromkeys(workers, batch))
-        records = {title: worker.facts() | timings[title].record() for title, worker in workers.items()}
+        facts = {title: worker.facts() for title, worker in workers.items()}
+    records = {
+        title: timings[title].record()
+        | found
+        | {"compile_seconds": timings[title].compile_seconds(found["first_step_seconds"])}
+        for title, found in facts.items()
+    }
     say(f"\n{timing_table(timings, records)}")
 
 
@@ -236,8 +262,8 @@ def _timed(contestants, items):
     return take_turns(runs, rounds=FLAGS.rounds, steps=FLAGS.steps, items=items, progress=counting("Measuring", "turn"))
 
 
-def _training_benchmark(recipe, place, jit_compile, resident):
-    return TrainingBenchmark(recipe, recipe.load_dataset(**place), jit_compile=jit_compile, resident=resident)
+def _training_benchmark(recipe, place, switches):
+    return TrainingBenchmark(recipe, recipe.load_dataset(**place), **switches)
 
 
 def _step_program(recipe, place):

@@ -35,6 +35,7 @@ class Cost:
         """Returns the cost for JSON; `times_the_peer` is the `ratio` to a peer, whose steps are its turns' medians."""
         totals = {"seconds_per_epoch": self.seconds_per_epoch, "hours": self.hours}
         record = {**self.facts, **self.timing.record(), **totals, "environment": self.environment}
+        record["compile_seconds"] = self.timing.compile_seconds(self.facts["first_step_seconds"])
         if self.peers:
             record["peers"] = {
                 command: {"times_the_peer": ratio(self.timing, peer), **peer.record()}

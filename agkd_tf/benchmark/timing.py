@@ -31,6 +31,10 @@ class Timing:
         """Of the median step."""
         return self.items / self.median
 
+    def compile_seconds(self, first):
+        """Returns what a first step, which traces and compiles, took beside the step itself."""
+        return max(0.0, first - self.median)
+
     def record(self):
         """Returns for JSON: seconds a step, of each round and summed up, steps, images a second (the items)."""
         return {

@@ -11,7 +11,7 @@ from agkd_tf.attacks import pgd_attack
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data.augmentation import AUGMENTATIONS, augment
 from agkd_tf.data.pixels import as_float, check_pixels
-from agkd_tf.distribution import all_rows, has_several_workers, num_replicas
+from agkd_tf.distribution import all_rows, has_several_workers, not_finite_for_all, num_replicas, share_mean
 from agkd_tf.errors import InputError, check_choice, check_eps, check_range
 from agkd_tf.models import Classifier
 from agkd_tf.randomness import named_seed, step_seed
@@ -29,7 +29,8 @@ class Defense(keras.Model, abc.ABC):
 
     In the formulas of defenses, f(x) are logits, float32 [B, n], p(x) their softmax, and CE_s the cross-entropy that
     puts 1 - s on the true class and s / (n - 1) on each other; means are over the batch. Under several replicas each
-    takes its means, and BN its statistics, over its own part of the batch, unless BN is synchronised.
+    takes its means, and BN its statistics, over its own part of the batch, unless BN is synchronised; after each step
+    the moving statistics are the mean of the replicas'.
 
     Batches are `(images, labels)`, as for any Keras model, or dicts with `image`, `label`, `index` (the
     example's place in its split) and, in evaluation, `valid` (see `agkd_tf.data.batches`). Images are
@@ -211,7 +212,11 @@ class Defense(keras.Model, abc.ABC):
                 )
             memory = {name: tf.gather(rows.value, indices) for name, rows in self.memory.items()}
         gradients, scalars, memory = self._compiled_gradients(images, labels, step_seed(self.seed, self.step), memory)
+        if "loss_scale" in self.trackers:
+            gradients = not_finite_for_all(gradients)
         self.optimizer.apply_gradients(zip(gradients, self.student.trainable_variables, strict=True))
+        # BN's statistics: validation, attacks and the saved student are of one network.
+        share_mean([each for each in self.student.non_trainable_variables if each.dtype.startswith("float")])
         if "loss_scale" in self.trackers:
             scalars["loss_scale"] = tf.convert_to_tensor(self.optimizer.dynamic_scale)
         for name, rows in memory.items():

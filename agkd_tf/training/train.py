@@ -122,7 +122,7 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
                 teacher = recipe.build_teacher(dataset)
             except InputError as error:
                 raise InputError(f"the teacher, which would be trained first: {error}") from error
-            planned = recipe.build_defense(dataset, teacher=teacher)
+            planned = recipe.build_defense(dataset, teacher=teacher, jit_compile=settings.jit_compile)
             if chief:
                 check_room(workdir.checkpoints, planned, keep=settings.keep_checkpoints)
             if settings.record:
@@ -175,7 +175,9 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
             f"the training in {workdir.path} was stopped within epoch {finished + 1}, which several workers cannot "
             "finish; one can: --distribution=none or mirrored, until the epoch is done"
         )
-    if checkpoints.chosen_epoch and not workdir.student.exists():
+    is_missing = checkpoints.chosen_epoch and not workdir.student.exists()
+    wait_for_workers()  # all have looked before the first of them writes it
+    if is_missing:
         if checkpoints.chosen_epoch == finished and not begun:
             if chief:
                 save_student()

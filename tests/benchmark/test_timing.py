@@ -44,11 +44,12 @@ def test_a_ratio_compares_round_by_round_and_counts_items():
 
 def test_a_cost_multiplies_the_median_step():
     timing = Timing(((2.0, 100.0, 2.0),), items=4)
-    cost = Cost(timing, {"steps_per_epoch": 30, "epochs": 120, "xla": False}, {"processor": "a chip"})
+    cost = Cost(timing, {"steps_per_epoch": 30, "epochs": 120, "first_step_seconds": 5.5}, {"processor": "a chip"})
     assert (cost.seconds_per_epoch, cost.hours) == (60.0, 2.0)
     record = cost.record()
     assert record["seconds_per_epoch"] == 60.0
     assert record["images_per_second"] == 2.0
+    assert record["compile_seconds"] == 3.5
     assert record["environment"] == {"processor": "a chip"}
     assert pytest.approx(record["hours"]) == 2.0
     assert "peers" not in record
@@ -56,9 +57,10 @@ def test_a_cost_multiplies_the_median_step():
 
 def test_a_cost_is_recorded_beside_each_peers_round_by_round():
     timing, peer = Timing(((1.0, 1.0), (1.0, 3.0)), items=4), Timing(((2.0,), (1.0,)), items=2)
-    cost = Cost(timing, {"steps_per_epoch": 1, "epochs": 1}, {}, {"python its.py": peer})
+    cost = Cost(timing, {"steps_per_epoch": 1, "epochs": 1, "first_step_seconds": 0.5}, {}, {"python its.py": peer})
     record = json.loads(json.dumps(cost.record()))
     assert record["round_step_seconds"] == [[1.0, 1.0], [1.0, 3.0]]
+    assert record["compile_seconds"] == 0.0
     (its,) = record["peers"].values()
     # Images a second: 4, then 2, against 1, then 2.
     assert its["times_the_peer"] == [2.5, 1.0, 4.0]

@@ -20,9 +20,10 @@ from agkd_tf.training import Recipe, train
 from agkd_tf.workdir import Workdir
 
 SMALL = {"train_examples": 160, "validation_examples": 33, "model": "wrn-10-1", "batch_size": 32, "decay_epochs": ()}
-# Weights agree to rounding. The sign of a gradient near zero makes a step of any rounding, and each training step
-# multiplies it: both are small here, and what two devices do otherwise than one shows in BN's statistics first.
-RATE = 1e-4
+# Weights agree to rounding. The sign of a gradient near zero makes a step of any rounding, so does a ReLU at zero, and
+# each training step multiplies it: attacks and rates are small here, and what two devices do otherwise than one shows
+# in BN's statistics first; or the steps are few.
+RATE, LARGE_RATE, FEW_STEPS = 1e-4, 0.1, 2
 ATTACK = {"eps": 0.09, "attack_steps": 2, "attack_step_size": 1e-6, "validation_attack_steps": 1}
 # The start shows in what is crafted: its ball is wider than both steps together.
 VISIBLE_ATTACK = {"eps": 38 / 255, "attack_steps": 2, "attack_step_size": 8 / 255}
@@ -43,17 +44,22 @@ def built(recipe, dataset, **settings):
     return recipe.build_defense(dataset, teacher=teacher, **settings)
 
 
-def weights_after_five_steps(defense, distribution):
-    """Returns weights and what is remembered of the examples; BN is synchronised, XLA off, augmentation on."""
+def weights_after(steps, defense, distribution, rate):
+    """Returns the replicas, weights and what is remembered of the examples, and how far the trained weights moved.
+
+    BN is synchronised, XLA off, augmentation on.
+    """
     strategy = make_strategy(distribution)
-    recipe = recipe_of(defense, synchronized_bn=True, augmentation="crop_flip", learning_rate=RATE)
+    recipe = recipe_of(defense, synchronized_bn=True, augmentation="crop_flip", learning_rate=rate)
     dataset = recipe.load_dataset()
     with strategy.scope():
         trained = built(recipe, dataset)
         batches = distributed(functools.partial(training_batches, dataset.train, batch_size=32, seed=0))
-        trained.fit(batches, steps_per_epoch=5, verbose=0)
+        begun = [variable.numpy() for variable in trained.student.trainable_variables]
+        trained.fit(batches, steps_per_epoch=steps, verbose=0)
+        ended = [variable.numpy() for variable in trained.student.trainable_variables]
         arrays = trained.student.get_weights() + [rows.numpy() for rows in trained.memory.values()]
-        return num_replicas(), arrays
+        return num_replicas(), arrays, largest_difference(begun, ended)
 
 
 def crafted(distribution, jit_compile):
@@ -72,6 +78,50 @@ def crafted(distribution, jit_compile):
         found = tf.function(lambda batch: strategy.run(step, (batch,)), autograph=False)(next(iter(batches)))
         names = ("clean", "forward", "other", "backward")
         return num_replicas(), {name: strategy.gather(found[name], axis=0).numpy() for name in names}
+
+
+def after_an_overflow(distribution):
+    """Returns how far a step moves the weights in which replica 1 alone has an infinite gradient, and the loss scales.
+
+    The scales are each replica's, as times the one before.
+    """
+    strategy = make_strategy(distribution)
+    recipe = recipe_of("undefended", mixed_precision="float16")
+    dataset = recipe.load_dataset()
+    with strategy.scope():
+        defense = built(recipe, dataset)
+        compute_gradients = defense._compiled_gradients
+
+        def overflowing(*arguments):
+            gradients, *others = compute_gradients(*arguments)
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return [*gradients[:-1], gradients[-1] + tf.where(replica == 1, np.inf, 0.0)], *others
+
+        defense._compiled_gradients = overflowing
+        begun = [variable.numpy() for variable in defense.student.trainable_variables]
+        scale = float(defense.optimizer.dynamic_scale.numpy())
+        batches = distributed(functools.partial(training_batches, dataset.train, batch_size=32, seed=0))
+        defense.fit(batches, steps_per_epoch=1, verbose=0)
+        ended = [variable.numpy() for variable in defense.student.trainable_variables]
+        copies = strategy.experimental_local_results(defense.optimizer.dynamic_scale.value)
+        return largest_difference(begun, ended), [float(copy.numpy()) / scale for copy in copies]
+
+
+def moving_statistics(distribution):
+    """Returns each BN statistic before and after two steps, the latter as a list of the replicas' copies."""
+    strategy = make_strategy(distribution)
+    recipe = recipe_of("undefended")
+    dataset = recipe.load_dataset()
+    with strategy.scope():
+        defense = built(recipe, dataset)
+        begun = [variable.numpy() for variable in defense.student.non_trainable_variables]
+        batches = distributed(functools.partial(training_batches, dataset.train, batch_size=32, seed=0))
+        defense.fit(batches, steps_per_epoch=2, verbose=0)
+        copies = [
+            [copy.numpy() for copy in strategy.experimental_local_results(variable.value)]
+            for variable in defense.student.non_trainable_variables
+        ]
+        return begun, copies
 
 
 def validated(distribution):
@@ -121,10 +171,45 @@ def largest_difference(ours, others):
 @pytest.mark.slow
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_two_devices_with_synchronised_bn_train_as_one(defense, on_devices):
-    devices, both = on_devices(2, weights_after_five_steps, defense, "mirrored")
-    alone, one = on_devices(1, weights_after_five_steps, defense, "none")
+    devices, both, _ = on_devices(2, weights_after, 5, defense, "mirrored", RATE)
+    alone, one, _ = on_devices(1, weights_after, 5, defense, "none", RATE)
     assert (devices, alone) == (2, 1)
     assert largest_difference(one, both) < 1e-5
+
+
+@pytest.mark.slow
+def test_steps_of_a_large_rate_are_those_of_one_device(on_devices, on_workers):
+    _, one, _ = on_devices(1, weights_after, FEW_STEPS, "undefended", "none", LARGE_RATE)
+    results = [on_devices(2, weights_after, FEW_STEPS, "undefended", "mirrored", LARGE_RATE)]
+    results += on_workers(weights_after, FEW_STEPS, "undefended", "multi_worker", LARGE_RATE)
+    for replicas, weights, moved in results:
+        assert replicas == 2
+        assert largest_difference(one, weights) < 1e-5 < moved / 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("distribution", ["mirrored", "multi_worker"])
+def test_an_overflow_in_one_replica_leaves_the_step_out_in_all(on_devices, on_workers, distribution):
+    if distribution == "multi_worker":
+        results = on_workers(after_an_overflow, distribution)
+    else:
+        results = [on_devices(2, after_an_overflow, distribution)]
+    assert [moved for moved, _ in results] == len(results) * [0.0]
+    assert [scale for _, scales in results for scale in scales] == [0.5, 0.5]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("distribution", ["mirrored", "multi_worker"])
+def test_replicas_keep_one_mean_of_their_moving_statistics(on_devices, on_workers, distribution):
+    if distribution == "multi_worker":
+        (begun, first), (_, second) = on_workers(moving_statistics, distribution)
+        copies = [[*one, *other] for one, other in zip(first, second, strict=True)]
+    else:
+        begun, copies = on_devices(2, moving_statistics, distribution)
+    assert len(copies) == len(begun) > 0
+    for before, (one, other) in zip(begun, copies, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert np.any(one != before)
 
 
 @pytest.mark.slow

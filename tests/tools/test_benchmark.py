@@ -12,26 +12,32 @@ from agkd_tf.models import build_model
 @pytest.mark.slow
 def test_costs_of_two_versions_of_a_recipe_reach_the_reports_table(tmp_path, tool):
     few = ("--rounds=2", "--steps=1", "--train_examples=64", "--validation_examples=20", "--batch_size=16")
-    version = "--attack_steps=1"
+    version = "--attack_steps=1 --jit_compile=on"
     measured = tool(
         "benchmark", "training", "flags/digits/agkd_bml.flags", *few, f"--compare={version}", f"--output={tmp_path}"
     )
     assert measured.returncode == 0, measured.stderr
     assert measured.stderr == ""
     costs = {path.name: json.loads((path / "cost.json").read_text()) for path in tmp_path.iterdir()}
-    assert set(costs) == {"agkd_bml", "agkd_bml,attack_steps=1"}
+    assert set(costs) == {"agkd_bml", "agkd_bml,attack_steps=1,jit_compile=on"}
     for cost in costs.values():
         assert (cost["steps_per_epoch"], cost["steps_timed"], cost["batch_size"]) == (4, 2, 16)
         assert cost["peak_memory_mib"] > 100
+        assert cost["compile_seconds"] == max(0, cost["first_step_seconds"] - cost["median_step_seconds"])
+    assert {name: cost["xla"] for name, cost in costs.items()} == {
+        "agkd_bml": False,
+        "agkd_bml,attack_steps=1,jit_compile=on": True,
+    }
+    for cost in costs.values():
         assert cost["seconds_per_epoch"] == pytest.approx(4 * cost["median_step_seconds"])
-    flags = (tmp_path / "agkd_bml,attack_steps=1" / "flags.txt").read_text().splitlines()
+    flags = (tmp_path / "agkd_bml,attack_steps=1,jit_compile=on" / "flags.txt").read_text().splitlines()
     assert {"--attack_steps=1", "--batch_size=16", "--defense=agkd_bml"} <= set(flags)
     reported = tool("report", *tmp_path.iterdir(), "--tables=4")
     assert reported.returncode == 0, reported.stderr
     shown = f"{costs['agkd_bml']['seconds_per_epoch']:.2f}"
     (line,) = (line for line in reported.stdout.splitlines() if "AGKD-BML" in line and "measured " in line)
     assert shown in line
-    assert "| agkd_bml,attack_steps=1 " in reported.stdout
+    assert "| agkd_bml,attack_steps=1,jit_compile=on " in reported.stdout
     again = tool("benchmark", "training", tmp_path / "agkd_bml", "--rounds=1", "--steps=1", "--progress=off")
     assert (again.returncode, again.stdout) == (0, ""), again.stderr
 
@@ -47,12 +53,16 @@ def test_operations_parts_and_a_peer_stand_beside_the_step(tmp_path, tool):
     assert measured.stderr == ""
     cost = json.loads((tmp_path / "agkd_bml" / "cost.json").read_text())
     assert cost["gigaflops_per_step"] > 0
-    assert cost["gigaflops_per_second"] == pytest.approx(cost["gigaflops_per_step"] / cost["median_step_seconds"])
+    assert cost["gigaflops_per_second"] == pytest.approx(
+        cost["minimum_gigaflops_per_step"] / cost["median_step_seconds"]
+    )
     assert cost["times_the_minimum"] == pytest.approx(1, abs=0.05)
     assert f" {cost['times_the_minimum']:.5f} " in measured.stdout
     assert cost["profile_seconds"]["by kernel"] > 0
     assert re.search(r"^ms +convolutions +by input +by kernel +batch normalization ", measured.stdout, re.MULTILINE)
     assert set(cost["breakdown_seconds"]) == {"waiting", "attack", "teacher", "student", "optimizer"}
+    assert cost["waiting_share"] == cost["breakdown_seconds"]["waiting"] / cost["median_step_seconds"]
+    assert f" {cost['waiting_share']:.1%}" in measured.stdout
     (line,) = (line for line in measured.stdout.splitlines() if "print(" in line and "Preparing" not in line)
     assert " 32.0 " in line
     assert line.startswith("peer 1: ")
@@ -93,6 +103,7 @@ def test_a_benchmark_refuses_what_it_cannot_measure(tmp_path, tool):
         ("training", at, "--batch_size=5000"): "`batch_size`",
         ("training", at, at): "has the name of another recipe: at",
         ("training", at, "--compare=--stps=2"): "`compare` --stps=2: ",
+        ("training", at, "--compare=--jit_compile=maybe"): "`compare` --jit_compile=maybe: ",
         ("training", at, "--profile", "--jit_compile=on"): "`profile` is of a step without XLA",
         ("training", at, "--peer=nowhere/python x.py", "--flops"): "`peer` nowhere/python x.py failed",
         ("training", at, at, "--dump_stablehlo=x"): "`dump_stablehlo` takes one recipe. Received: 2",
