@@ -42,7 +42,8 @@ def tsne_figure(rows, *, class_names, attack):
         {int(label) for panels in rows.values() for panel in panels.values() for label in panel.clean_labels}
     )
     lines = math.ceil((len(shown) + 1) / len(columns))  # of the legend, whose columns are as wide as the panels
-    figure = new_figure(1.7 * len(columns) + 0.5, 1.7 * len(rows) + 0.5 + 0.26 * lines)
+    figure = new_figure(1.7 * len(columns) + 0.5, 1.7 * len(rows) + 0.6 + 0.27 * lines)
+    figure.get_layout_engine().set(h_pad=0.06)  # square panels leave titles less room than is planned for them
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     colors = dict(zip(shown, _colors(len(shown)), strict=True))
     for line, (attacked, panels) in zip(axes, rows.items(), strict=True):
