@@ -56,7 +56,7 @@ flags.DEFINE_integer("steps", 3, "Steps in a turn.", 1)
 flags.DEFINE_string(
     "compare",
     None,
-    "training: flags of a second version of each recipe, separated by spaces; of --jit_compile and --resident, too.",
+    "training: flags of a second version of each recipe, or --jit_compile or --resident, separated by spaces.",
 )
 flags.DEFINE_string("output", None, "training: folder to write to; results are only printed if not given.")
 flags.DEFINE_bool("flops", False, "training: count floating-point operations, and compare with a matrix product.")

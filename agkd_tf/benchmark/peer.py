@@ -18,7 +18,7 @@ class Peer:
         images: images a step.
 
     Raises:
-        InputError: if the command fails, or prints no such line.
+        InputError: if the command fails, prints no such line, or rounds its rate until the images cannot be told.
     """
 
     def __init__(self, command):
@@ -28,11 +28,21 @@ class Peer:
             raise InputError(f"`peer` is no command line: {error}. Received: {command!r}") from error
         if not self._command:
             raise InputError("`peer` must be a command line. Received: ''")
-        _, self.images = self._measure()
+        median, rate = self._measure()
+        images = float(median) * float(rate)
+        # A slow step's 0.4 images a second may be of one image more or less.
+        rounded = float(median) * 0.5 * 10.0 ** -len(rate.partition(".")[2])
+        if round(images - rounded) != round(images + rounded):
+            raise InputError(
+                f"`peer` must print its images/s with more digits: {rate} at {median} s may be of "
+                f"{images - rounded:.1f} to {images + rounded:.1f} images a step"
+            )
+        self.images = round(images)
 
     def run(self, steps):
         """Returns the seconds of its median step: how many steps it takes is the command's own business."""
-        return [self._measure()[0]]
+        median, _ = self._measure()
+        return [float(median)]
 
     @property
     def name(self):
@@ -40,6 +50,7 @@ class Peer:
         return " ".join(pathlib.Path(word).name if "/" in word and " " not in word else word for word in self._command)
 
     def _measure(self):
+        """Returns (median seconds, images a second) as the command prints them."""
         try:
             done = subprocess.run(self._command, capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
@@ -51,4 +62,4 @@ class Peer:
             raise InputError(
                 f"`peer` must print `median X s` and `Y images/s`. Received: {done.stdout.strip()[:200]!r}"
             )
-        return float(median[1]), round(float(median[1]) * float(rate[1]))
+        return median[1], rate[1]

@@ -62,10 +62,10 @@ class Measurement:
 
 @dataclasses.dataclass(frozen=True)
 class Duration:
-    """A time, of the median step, and of the fastest and the slowest.
+    """Seconds of an epoch.
 
     Attributes:
-        seconds, least, most: of what the column has.
+        seconds, least, most: if each step were the median, the fastest, the slowest one.
     """
 
     seconds: float

@@ -75,10 +75,7 @@ def comparison(groups, columns=None):
         columns: attacks to show; None for all that any run has.
     """
     missing = [
-        f"{run.path}: python -m tools.evaluate --workdir={shlex.quote(run.path)}"
-        for group in groups
-        for run in group
-        if run.trained and not run.attacks
+        f"{run.path}: {_evaluate(run.path)}" for group in groups for run in group if run.trained and not run.attacks
     ]
     groups = [group for group in groups if any(run.attacks for run in group)]
     if columns is None:
@@ -98,11 +95,14 @@ def _lacking(run, columns):
         if measurement([run], column) is None:
             name, _, crafted = column.partition(" by ") if column.startswith("transfer:") else (column, "", "")
             attacks.setdefault(crafted, []).append(name)
-    command = f"{run.path}: python -m tools.evaluate --workdir={shlex.quote(run.path)}"
-    return [
-        f"{command} --attacks={shlex.quote(','.join(names))}" + (f" --transfer_attack={crafted}" if crafted else "")
-        for crafted, names in attacks.items()
-    ]
+    more = {crafted: [f"--transfer_attack={crafted}"] if crafted else [] for crafted in attacks}
+    return [f"{run.path}: {_evaluate(run.path, names, *more[crafted])}" for crafted, names in attacks.items()]
+
+
+def _evaluate(workdir, attacks=(), *more):
+    """Returns the command that evaluates a run, under the default attacks where none are given."""
+    attacks = [f"--attacks={shlex.quote(','.join(attacks))}"] if attacks else []
+    return " ".join([f"python -m tools.evaluate --workdir={shlex.quote(workdir)}", *attacks, *more])
 
 
 def measured_on(group):
@@ -199,11 +199,9 @@ def _evaluation(table, workdir, columns):
     for column in columns:
         kind, _, name = column.partition(" ")
         attacks[f"transfer:{_workdir(table, name)}" if kind == "transfer" else kind] = None
-    more = "" if table.eps is None else f" --eps={format_size(table.eps)}"
-    more += " --knn" if any(" knn-" in column for column in columns) else ""
-    return [
-        f"python -m tools.evaluate --workdir={shlex.quote(workdir)} --attacks={shlex.quote(','.join(attacks))}{more}"
-    ]
+    more = [] if table.eps is None else [f"--eps={format_size(table.eps)}"]
+    more += ["--knn"] if any(" knn-" in column for column in columns) else []
+    return [_evaluate(workdir, attacks, *more)]
 
 
 def _source_commands(table, missing):

@@ -16,6 +16,13 @@ def test_a_peer_tells_its_own_time():
     assert peer.run(3) == [0.25]
 
 
+def test_a_rate_that_is_rounded_until_the_images_cannot_be_told_is_refused():
+    # Eight images in 21.5 s are 0.37 a second; 0.4 of them would be nine images.
+    with pytest.raises(InputError, match=r"more digits: 0\.4 at 21\.5 s may be of 7\.5 to 9\.7 images"):
+        Peer(command("print('median 21.5 s, 0.4 images/s')"))
+    assert Peer(command("print('median 21.5 s, 0.3721 images/s')")).images == 8
+
+
 @pytest.mark.parametrize(
     ("program", "reason"),
     [("print('fast')", "must print `median X s`"), ("raise SystemExit('no torch')", "failed: no torch")],

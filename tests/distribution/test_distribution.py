@@ -10,7 +10,14 @@ import tensorflow as tf
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data import load_dataset
 from agkd_tf.data.batches import evaluation_batches, training_batches
-from agkd_tf.distribution import TF_CONFIG, distributed, make_strategy, num_replicas
+from agkd_tf.distribution import (
+    TF_CONFIG,
+    LostWorkerError,
+    distributed,
+    make_strategy,
+    num_replicas,
+    workers_needed,
+)
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import Outcome, evaluate
 from agkd_tf.models import Classifier
@@ -108,7 +115,7 @@ def after_an_overflow(distribution):
 
 
 def moving_statistics(distribution):
-    """Returns each BN statistic before and after two steps, the latter as a list of the replicas' copies."""
+    """Returns each BN statistic before and after a step, the latter as a list of the replicas' copies."""
     strategy = make_strategy(distribution)
     recipe = recipe_of("undefended")
     dataset = recipe.load_dataset()
@@ -116,7 +123,7 @@ def moving_statistics(distribution):
         defense = built(recipe, dataset)
         begun = [variable.numpy() for variable in defense.student.non_trainable_variables]
         batches = distributed(functools.partial(training_batches, dataset.train, batch_size=32, seed=0))
-        defense.fit(batches, steps_per_epoch=2, verbose=0)
+        defense.fit(batches, steps_per_epoch=1, verbose=0)
         copies = [
             [copy.numpy() for copy in strategy.experimental_local_results(variable.value)]
             for variable in defense.student.non_trainable_variables
@@ -206,6 +213,9 @@ def test_replicas_keep_one_mean_of_their_moving_statistics(on_devices, on_worker
         copies = [[*one, *other] for one, other in zip(first, second, strict=True)]
     else:
         begun, copies = on_devices(2, moving_statistics, distribution)
+    # The first BN sees what one device's does: the mean over the batch is the mean of the parts' means.
+    _, [[alone], *_] = on_devices(1, moving_statistics, "none")
+    np.testing.assert_allclose(copies[0][0], alone, atol=1e-6)
     assert len(copies) == len(begun) > 0
     for before, (one, other) in zip(begun, copies, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -351,8 +361,30 @@ def test_a_place_in_a_cluster_is_taken(value, index, monkeypatch):
     assert make_strategy("multi_worker").task_id == index
 
 
+@pytest.mark.parametrize(
+    "error", ["Unavailable", "Aborted", "Cancelled", "DeadlineExceeded", "FailedPrecondition"], ids=str
+)
+def test_what_comes_of_a_lost_worker_is_told_only_where_there_are_several(error, monkeypatch):
+    raised = getattr(tf.errors, f"{error}Error")(None, None, "peer is gone")
+    with pytest.raises(type(raised)), workers_needed():
+        raise raised
+    monkeypatch.setattr("agkd_tf.distribution.has_several_workers", lambda: True)
+    with pytest.raises(LostWorkerError, match=rf"what was saved is intact.*\({error}Error\)"), workers_needed():
+        raise raised
+
+
 def test_synchronised_bn_excludes_xla(digits):
     recipe = recipe_of("undefended", synchronized_bn=True)
     with pytest.raises(InputError, match="--jit_compile=off"):
         recipe.build_defense(digits, jit_compile=True)
     assert not recipe.build_defense(digits, jit_compile="auto").use_xla
+
+
+def test_a_student_that_cannot_be_compiled_is_refused_before_its_teacher_is_trained_or_anything_written(
+    digits, tmp_path
+):
+    recipe, recorded = recipe_of("agkd_bml", synchronized_bn=True), []
+    with pytest.raises(InputError, match="--jit_compile=off"):
+        train(recipe, Workdir(tmp_path / "run"), digits, jit_compile=True, record=lambda *run: recorded.append(run))
+    assert not recorded
+    assert not (tmp_path / "run").exists()

@@ -68,6 +68,11 @@ def test_a_variant_is_not_taken_for_a_published_row(recipe):
     assert rows == []
 
 
+def test_a_label_smoothed_teacher_is_not_taken_for_the_undefended_network():
+    settings = run(defense="undefended", hyperparameters={"label_smoothing": 0.5}).settings
+    assert not [row for table in TABLES for row in table.rows if row.match.items() <= settings.items()]
+
+
 def test_published_figures_have_the_digits_of_the_supplement():
     frames = {table.number: filled_table(table, []).frame.xs("published", level=1) for table in TABLES}
     assert frames["1"].loc["UM"].tolist() == ["64.62", "3.93", "0.17", "0.10", "0.07", "0", "0", "0.57"]
@@ -81,6 +86,7 @@ def test_published_figures_have_the_digits_of_the_supplement():
 def test_cells_are_measured_published_and_their_difference(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     attacks = {"clean": result(0.875, **{"knn-50": result(0.9)}), "pgd-20": result(0.5), "pgd-20 [seed 3]": result(0.1)}
+    attacks |= {"fgsm [validation]": result(0.4, 70), "fgsm [first 20]": result(0.4, 20)}  # not of all test images
     attacks |= {"transfer:runs/old/source_wrn": result(0.25), "transfer:runs/source_vgg": result(0.75)}
     filled = filled_table(TABLE, grouped([run(attacks=attacks)]))
     low, high = wilson_interval(350, 400)

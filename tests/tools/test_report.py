@@ -50,7 +50,11 @@ def test_damaged_files_of_a_run_are_one_line(tool, run, name, content):
 
 def test_a_number_alone_stands_for_all_parts_of_its_table(tmp_path, tool, run):
     output = tmp_path / "report"
-    reported = tool("report", run, "--tables=6,6b,4", f"--output={output}")
+    figures = [run / "figures" / "own.png", tmp_path / "given.png"]
+    for figure in figures:
+        figure.parent.mkdir(exist_ok=True)
+        figure.write_bytes(b"\x89PNG")
+    reported = tool("report", run, "--tables=6,6b,4", f"--output={output}", f"--figures={figures[1]}")
     assert reported.returncode == 0, reported.stderr
     names = ["all_runs", "table_4", "table_6a", "table_6b", "table_6c"]
     assert sorted(path.stem for path in output.glob("*.csv")) == names
@@ -59,7 +63,12 @@ def test_a_number_alone_stands_for_all_parts_of_its_table(tmp_path, tool, run):
     assert comment.startswith("% Table 4: cost of training")
     assert packages == r"% needs \usepackage{booktabs,multirow}"
     assert any(line.startswith(r"\caption{cost of training, CIFAR-10 (published: one V100") for line in latex)
-    assert r"\caption{All runs}" in (output / "all_runs.tex").read_text(encoding="utf-8")
+    all_runs = (output / "all_runs.tex").read_text(encoding="utf-8")
+    assert r"\caption{All runs}" in all_runs
+    assert "\n% run: wrn-28-10, cifar10, all training images, " in all_runs
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert all(str(figure) in page for figure in figures)
+    assert page.count('src="data:image/png;base64,') == 2
     refused = tool("report", run, "--tables=6,7")
     assert refused.returncode == 2
     assert refused.stderr.strip().endswith("6c, 6, or all. Received: 7")

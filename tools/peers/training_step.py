@@ -108,7 +108,7 @@ def main():
         if number >= flags.warmup:
             seconds.append(time.perf_counter() - begun)
     median = statistics.median(seconds)
-    print(f"torch {torch.__version__}, {device}: median {median:.7f} s, {flags.batch_size / median:.1f} images/s")
+    print(f"torch {torch.__version__}, {device}: median {median:.7f} s, {flags.batch_size / median:.4f} images/s")
 
 
 if __name__ == "__main__":
