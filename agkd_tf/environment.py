@@ -1,36 +1,29 @@
 """What numbers were measured on."""
 
 import os
-import pathlib
 import platform
 from importlib import metadata
 
 import tensorflow as tf
 
+from agkd_tf.processor import instruction_sets, onednn_is_on, processor_name
+
 PACKAGES = ("tensorflow", "keras", "cleverhans", "numpy")
 
 
 def describe_environment():
-    """Returns for JSON: processor, cores, accelerators, Python and the packages that decide about numbers."""
+    """Returns for JSON: processor and how it is used, accelerators, Python, and the packages that decide numbers."""
     accelerators = [
         tf.config.experimental.get_device_details(device).get("device_name", device.name)
         for device in tf.config.list_physical_devices()
         if device.device_type != "CPU"
     ]
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
+        "instruction_sets": instruction_sets(),
+        "onednn": onednn_is_on(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "accelerators": accelerators,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
     }
-
-
-def _processor():
-    # `platform.processor` is empty on most Linux systems.
-    information = pathlib.Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -2,11 +2,13 @@
 
 import re
 import sys
+import warnings
 
 import tensorflow as tf
 from absl import app, flags, logging
 
 from agkd_tf.errors import InputError
+from agkd_tf.processor import SlowProcessorWarning
 
 
 def run(main, commands=(), words=False):
@@ -18,7 +20,21 @@ def run(main, commands=(), words=False):
         words: whether words may follow; without either, only flags are taken.
     """
     logging.set_verbosity(logging.WARNING)
+    warnings.showwarning = _show_warning
     app.run(lambda argv: call(main, argv), flags_parser=lambda argv: _parse(argv, commands, words))
+
+
+def note(message):
+    """Prints one line on standard error that begins with `note: `."""
+    print(f"note: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    """As `warnings.showwarning`; the library's own warnings are notes."""
+    if issubclass(category, SlowProcessorWarning):
+        note(message)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 def fail(message):

@@ -19,6 +19,7 @@ with the first.
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 import sys
 
@@ -42,6 +43,7 @@ from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
 from agkd_tf.files import write_text
+from agkd_tf.processor import ONEDNN_SWITCH
 from agkd_tf.training import NonFiniteLossError
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
@@ -91,6 +93,14 @@ def main(argv):
         sys.exit(1)
 
 
+def _machine():
+    """Returns the line that says what is measured on."""
+    machine = describe_environment()
+    sets = " ".join(machine["instruction_sets"]) or "instruction sets not known"
+    devices = ", ".join([*machine["accelerators"], f"{machine['processor']}, {machine['cores']} cores ({sets})"])
+    return f"{devices}; oneDNN {'on' if machine['onednn'] else 'off'}, {ONEDNN_SWITCH}={os.environ.get(ONEDNN_SWITCH)}"
+
+
 def _training(paths):
     if FLAGS.dump_stablehlo:
         _dump(paths)
@@ -130,7 +140,7 @@ def _training(paths):
     for key, found in {"breakdown_seconds": parts, "profile_seconds": profiles}.items():
         for title, seconds in found.items():
             records[title][key] = seconds
-    say(f"\n{_tables(ours, theirs, records, {command: peer.name for command, peer in peers.items()})}")
+    say(f"\n{_machine()}\n\n{_tables(ours, theirs, records, {command: peer.name for command, peer in peers.items()})}")
     for title in products:
         say(f"{title}: {timings[title].items_per_second / 1e9:,.0f} GFLOP/s")
     for found in (parts, profiles):
@@ -244,7 +254,7 @@ def _inference(paths):
         | {"compile_seconds": timings[title].compile_seconds(found["first_step_seconds"])}
         for title, found in facts.items()
     }
-    say(f"\n{timing_table(timings, records)}")
+    say(f"\n{_machine()}\n\n{timing_table(timings, records)}")
 
 
 def _workers(builds, stack):

@@ -39,6 +39,7 @@ from agkd_tf.evaluation import (
 )
 from agkd_tf.monitoring import write_eps_curve
 from agkd_tf.perturbation_size import format_size
+from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import attack_progress, say
@@ -101,6 +102,8 @@ def _run():
     eps = own_eps if FLAGS.eps is None else FLAGS.eps
     sweep = _sizes("eps_sweep", FLAGS.eps_sweep)
     subject = subject_from_flags(FLAGS)
+    if subject.classifier is not None:
+        warn_of_slow_settings(subject.classifier.model)
     attacks = [_attack(name, eps, subject) for name in dict.fromkeys(FLAGS.attacks)]
     swept = [(size, _attack(FLAGS.sweep_attack, size, subject)) for size in sorted(set(sweep))]
     if FLAGS.knn and subject.classifier is None:

@@ -15,6 +15,7 @@ from absl import flags
 
 from agkd_tf.distribution import LostWorkerError, is_chief, make_strategy, num_replicas
 from agkd_tf.errors import InputError
+from agkd_tf.processor import onednn_is_on
 from agkd_tf.training import InterruptedTrainingError, NonFiniteLossError, train
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
@@ -77,7 +78,7 @@ def main(argv):
                 check=check_run,
                 record=record_run,
                 announce=announce if verbose else None,
-                warn=lambda line: print(f"note: {line}", file=sys.stderr),
+                warn=_app.note,
                 jit_compile=_flags.jit_compile(),
                 resident=_flags.resident(),
                 keep_checkpoints=FLAGS.keep_checkpoints,
@@ -107,10 +108,14 @@ def announce(recipe, workdir, defense, finished, begun):
         begin = f"continued after {f'step {begun} of ' if begun else ''}epoch {finished + bool(begun)} of"
     print(
         f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {recipe.epochs} epochs in {workdir.path}; "
-        f"XLA {'on' if defense.use_xla else 'off'}, {recipe.mixed_precision}"
+        f"XLA {_switch(defense.use_xla)}, oneDNN {_switch(onednn_is_on())}, {recipe.mixed_precision}"
         + (f", {num_replicas()} replicas" if num_replicas() > 1 else ""),
         flush=True,
     )
+
+
+def _switch(is_on):
+    return "on" if is_on else "off"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from agkd_tf.data.pixels import as_float, check_pixels
 from agkd_tf.distribution import all_rows, has_several_workers, not_finite_for_all, num_replicas, share_mean
 from agkd_tf.errors import InputError, check_choice, check_eps, check_range
 from agkd_tf.models import Classifier
+from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.randomness import named_seed, step_seed
 
 # Which weights decay: all of them as PyTorch's SGD has it, or kernels only as TensorFlow papers have it.
@@ -186,11 +187,15 @@ class Defense(keras.Model, abc.ABC):
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
         """As `keras.Model.fit`, and gives a bounded pool its sample of each epoch.
 
+        Warns:
+            SlowProcessorWarning: once, where the CPU could do a step in a fraction of the time.
+
         Raises:
             InputError: for an array of float images outside [0, 1].
         """
         if isinstance(x, np.ndarray):
             check_pixels(x)
+        warn_of_slow_settings(self.student)
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
         if self.pool is not None and self.pool.bounded:
             refresh = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.pool.refresh(epoch))

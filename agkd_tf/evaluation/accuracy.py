@@ -3,6 +3,7 @@
 import dataclasses
 import time
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +14,7 @@ from agkd_tf.errors import InputError
 from agkd_tf.evaluation.checks import check_classifier
 from agkd_tf.evaluation.interval import wilson_interval
 from agkd_tf.evaluation.outcome import Outcome
+from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.randomness import step_seed
 
 # Under XLA a shape is a compilation: fewer images than a batch are filled up to one of these shares of it.
@@ -91,10 +93,14 @@ def evaluate(
         progress: callable (stage's part, its variant, images done, images in all), called as a stage begins and
             after each batch.
 
+    Warns:
+        SlowProcessorWarning: once, where the CPU could do a step in a fraction of the time.
+
     Raises:
         InputError: if the logits are not finite, or are probabilities; if float images lie outside [0, 1], or labels
             beyond the logits.
     """
+    warn_of_slow_settings(logits if isinstance(logits, keras.Model) else None)
     if outcome is None:
         outcome = Outcome.fresh(len(examples))
     seed_pair, steps = step_seed(seed, 0), {}
