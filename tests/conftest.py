@@ -3,11 +3,12 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # what the tests expect of devices and memory is a CPU's
 
+import tools  # noqa: F401, I001  before TensorFlow: it sets the switches that the command lines have
+
+import gc
 import pathlib
-import subprocess
 
 import keras
 import numpy as np
@@ -16,6 +17,8 @@ from keras import layers
 
 from agkd_tf.data import Examples, load_dataset
 from agkd_tf.models import build_model
+import tests.networks  # noqa: F401  `tiny` among the networks
+from tests.processes import Process, run_tool
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -74,7 +77,7 @@ def small():
     data = ("--dataset=digits", "--train_examples=64", "--validation_examples=20", "--eps=38/255")
     return (
         *data,
-        "--model=wrn-10-1",
+        "--model=tiny",
         "--batch_size=32",
         "--epochs=1",
         "--decay_epochs=",
@@ -83,22 +86,54 @@ def small():
 
 
 @pytest.fixture
-def start():
-    """Returns start(*command, **settings): the `subprocess.Popen` of a command, killed when the test ends."""
+def start(tmp_path_factory):
+    """Returns start(function, *arguments, **settings): a `Process`, killed when the test ends."""
     processes = []
 
-    def run(*command, **settings):
-        processes.append(subprocess.Popen([str(word) for word in command], cwd=ROOT, text=True, **settings))
+    def run(function, *arguments, **settings):
+        folder = tmp_path_factory.mktemp("process")
+        processes.append(Process(folder, function, *map(str, arguments), **settings))
         return processes[-1]
 
     yield run
     for process in processes:
         process.kill()
-        process.communicate()
+
+
+@pytest.fixture
+def tool(start):
+    """Returns tool(name, *arguments): a command line that has run, as a user's does, with its output."""
+
+    def run(name, *arguments):
+        process = start(run_tool, name, *arguments)
+        process.wait(300)
+        return process
+
+    return run
+
+
+@pytest.fixture(autouse=True, scope="module")
+def released():
+    """Lets go of a module's networks and graphs, many of which hold themselves, before the next one's."""
+    yield
+    keras.utils.clear_session()  # and a collection of garbage
 
 
 def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="Run the slow tests, too.")
     parser.addoption("--update-golden", action="store_true", help="Rewrite the recorded values in tests/golden.")
+
+
+def pytest_sessionstart(session):
+    gc.freeze()  # of what is imported nothing goes, and to look through it takes seconds each time
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--all") or config.getoption("markexpr") or any("::" in argument for argument in config.args):
+        return  # what was asked for runs
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
 
 
 def pytest_configure(config):

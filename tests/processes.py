@@ -1,16 +1,92 @@
-"""Processes for tests: devices and workers are fixed when TensorFlow starts, and kills need something to kill."""
+"""Processes for tests: command lines, devices and workers, which are fixed when TensorFlow starts, and what is killed.
+
+Most are forked from one server that has imported TensorFlow and not started it, so that a new one takes hundredths of
+a second where a new interpreter takes seconds.
+"""
 
 import concurrent.futures
 import contextlib
-import importlib
-import io
 import json
 import multiprocessing
 import os
+import pathlib
+import runpy
 import socket
+import sys
 import time
+from unittest import mock
 
-from absl.testing import flagsaver
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FORKED, ANEW = multiprocessing.get_context("forkserver"), multiprocessing.get_context("spawn")
+FORKED.set_forkserver_preload(["tests.preloaded"])
+
+
+class Process:
+    """A function that runs in a process of its own, whose output goes to files; like a `subprocess.Popen`.
+
+    Args:
+        folder: empty folder for the output.
+        function: callable of a module's top level.
+        *arguments: of `function`; they are pickled.
+        environment: variables to set.
+        anew: whether a new interpreter runs it, for what is decided when TensorFlow is imported.
+    """
+
+    def __init__(self, folder, function, *arguments, environment=None, anew=False):
+        self._outputs = [folder / name for name in ("stdout", "stderr")]
+        given = (self._outputs, environment or {}, function, arguments)
+        self._process = (ANEW if anew else FORKED).Process(target=_in_the_process, args=given)
+        with mock.patch.dict(os.environ, environment or {}):  # which a new interpreter has from its beginning
+            self._process.start()
+
+    def poll(self):
+        """Returns the exit code, negative for a signal; None while the process runs."""
+        return self._process.exitcode
+
+    returncode = property(poll)
+
+    def wait(self, timeout):
+        """Returns the exit code of a process that ends within that many seconds."""
+        self._process.join(timeout)
+        if self.poll() is None:
+            raise TimeoutError(f"the process runs for more than {timeout} s; {self.stdout}{self.stderr}")
+        return self.poll()
+
+    def send_signal(self, number):
+        os.kill(self._process.pid, number)
+
+    def kill(self):
+        self._process.kill()
+
+    @property
+    def stdout(self):
+        """What was written until now."""
+        return self._read(0)
+
+    @property
+    def stderr(self):
+        """What was written until now."""
+        return self._read(1)
+
+    def _read(self, number):
+        path = self._outputs[number]
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _in_the_process(outputs, environment, function, arguments):
+    for descriptor, path in enumerate(outputs, 1):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, descriptor)
+        os.close(file)
+    os.chdir(ROOT)
+    os.environ.update(environment)
+    function(*arguments)
+
+
+def run_tool(name, *arguments):
+    """Does what `python -m tools.NAME ARGUMENTS` does."""
+    sys.argv = [name, *arguments]
+    runpy.run_module(f"tools.{name}", run_name="__main__", alter_sys=True)
 
 
 @contextlib.contextmanager
@@ -21,8 +97,7 @@ def fresh_process(devices=1, worker=None):
         devices: its number of CPU devices.
         worker: content of TF_CONFIG; None for none.
     """
-    context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(1, context, _begin, (devices, worker))
+    executor = concurrent.futures.ProcessPoolExecutor(1, FORKED, _begin, (devices, worker))
     try:
         yield executor
     except BaseException:
@@ -41,25 +116,6 @@ def _begin(devices, worker):
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, devices * [tf.config.LogicalDeviceConfiguration()])
-
-
-def call_tool(name, *arguments):
-    """Returns (exit code, what it printed, its errors) of a command line.
-
-    To be called in a `fresh_process` again and again, but there for one tool only: two of them define flags of the
-    same names.
-    """
-    from tools import _app
-
-    tool = importlib.import_module(f"tools.{name}")
-    out, errors = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), flagsaver.flagsaver():
-        tool.FLAGS([name, *arguments])
-        try:
-            _app.call(tool.main, [])
-        except SystemExit as end:
-            return end.code, out.getvalue(), errors.getvalue()
-    return 0, out.getvalue(), errors.getvalue()
 
 
 def free_ports(count):
@@ -81,6 +137,6 @@ def wait_for(condition, process, seconds=200):
     """Waits until `condition()` is true, as long as the process lives."""
     end = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, f"the process ended early, with {process.returncode}"
+        assert process.poll() is None, f"the process ended early, with {process.returncode}: {process.stderr}"
         assert time.monotonic() < end, f"nothing in {seconds} seconds"
-        time.sleep(0.05)
+        time.sleep(0.02)

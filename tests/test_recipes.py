@@ -2,13 +2,16 @@
 
 import contextlib
 import dataclasses
+import gc
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
 
 from agkd_tf.data import Examples, ImageDataset
+from agkd_tf.models import MODELS
 from tools import _flags
 from tools._dry_run import describe
 
@@ -40,13 +43,27 @@ def recipe_id(path):
     return f"{path.parent.name}-{path.stem}"
 
 
+def dry_run(recipe, monkeypatch):
+    """Returns what a dry run of a recipe prints."""
+    # The blank data set is smaller than a batch; nothing is trained.
+    monkeypatch.setattr(type(recipe), "steps_per_epoch", lambda self, dataset: 390)
+    return describe(recipe, blank(recipe.dataset), jit_compile="auto", resident=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", sorted({parse(path).model for path in RECIPES}))
+def test_each_network_of_the_recipes_passes_a_dry_run(model, monkeypatch):
+    recipe = next(recipe for recipe in map(parse, RECIPES) if recipe.model == model)
+    assert "Memory:      about" in dry_run(recipe, monkeypatch)
+    gc.collect()  # hundreds of MiB
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=recipe_id)
 def test_a_recipe_passes_its_dry_run(path, monkeypatch):
     recipe = parse(path)
-    # The blank data set is smaller than a batch; nothing is trained.
-    monkeypatch.setattr(type(recipe), "steps_per_epoch", lambda self, dataset: 390)
-    text = describe(recipe, blank(recipe.dataset), jit_compile="auto", resident=False)
-    for line in (f"--defense={recipe.defense}", f"--model={recipe.model}", "Parameters:", "Memory:      about"):
+    assert any(re.fullmatch(pattern, recipe.model) for pattern in MODELS)
+    text = dry_run(dataclasses.replace(recipe, model="tiny"), monkeypatch)
+    for line in (f"--defense={recipe.defense}", "Parameters:", "Memory:      about"):
         assert line in text
     header = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     run = f"--flagfile={path.relative_to(ROOT)} --workdir=runs/{path.parent.name}/{path.stem}"

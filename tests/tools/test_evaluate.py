@@ -8,31 +8,22 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from tests.processes import call_tool, fresh_process
-
-
-@pytest.fixture(scope="module")
-def process():
-    with fresh_process() as executor:
-        yield executor
-
 
 @pytest.fixture
-def evaluate(process, tmp_path):
-    """Returns evaluate(model, *flags): as `call_tool`, on the digits, with a record in the test's folder."""
+def evaluate(tool, tmp_path):
+    """Returns evaluate(model, *flags): a call on the digits, with a record in the test's folder."""
 
     def call(model, *arguments, dataset="digits"):
         common = (f"--dataset={dataset}", f"--record={tmp_path}/r.json", "--eps=0.1")
         common += ("--num_examples=24",) if dataset == "digits" else ()
-        return process.submit(call_tool, "evaluate", model, *common, *arguments).result()
+        return tool("evaluate", model, *common, *arguments)
 
     return call
 
 
 def refused(found, expected):
-    code, _, errors = found
-    assert code == 2, errors
-    (line,) = errors.strip().splitlines()
+    assert found.returncode == 2, found.stderr
+    (line,) = found.stderr.strip().splitlines()
     assert expected in line
 
 
@@ -83,10 +74,10 @@ def photos(tmp_path):
 def test_another_output_of_a_saved_model_is_another_model(evaluate, tmp_path):
     model, classes = save(tmp_path / "saved"), []
     for flags in (["--output=logits"], ["--output=negative"], ["--output=probabilities", "--probabilities"]):
-        code, out, errors = evaluate(model, *flags, "--attacks=clean")
-        assert code == 0, errors
+        found = evaluate(model, *flags, "--attacks=clean")
+        assert found.returncode == 0, found.stderr
         classes.append(np.load(tmp_path / "r.npz")["clean [linf 0.1, first 24]/prediction"])
-        assert ("kept as" in out) == (len(classes) > 1)
+        assert ("kept as" in found.stdout) == (len(classes) > 1)
     assert np.all(classes[0] != classes[1])
     np.testing.assert_array_equal(classes[0], classes[2])
     refused(evaluate(model, "--output=logits", "--probabilities"), "`probabilities` must be in [0, 1] and sum to 1")
@@ -96,18 +87,18 @@ def test_another_output_of_a_saved_model_is_another_model(evaluate, tmp_path):
 def test_images_that_changed_are_evaluated_anew_and_few_classes_are_told_of(evaluate, tmp_path, photos):
     model, data = save(tmp_path / "saved", (8, 8, 3), 3), f"image_folder:{photos}"
     flags = ("--attacks=clean,apgd-t", "--validation_examples=3")
-    code, out, errors = evaluate(model, *flags, dataset=data)
-    assert code == 0, errors
-    assert "note: 3 classes are too few for AutoAttack's ratio; apgd-t ascends the margin instead" in out
+    found = evaluate(model, *flags, dataset=data)
+    assert found.returncode == 0, found.stderr
+    assert "note: 3 classes are too few for AutoAttack's ratio; apgd-t ascends the margin instead" in found.stdout
     first = record(tmp_path)
-    code, out, errors = evaluate(model, *flags, "--num_examples=12", dataset=data)
-    assert (code, "kept as" in out) == (0, False), errors
+    found = evaluate(model, *flags, "--num_examples=12", dataset=data)
+    assert (found.returncode, "kept as" in found.stdout) == (0, False), found.stderr
     assert record(tmp_path)["attacks"].items() > first["attacks"].items()
     image = np.full((8, 8, 3), 250, np.uint8)
     (photos / "test" / "b" / "3.png").write_bytes(tf.io.encode_png(image).numpy())
-    code, out, errors = evaluate(model, *flags, dataset=data)
-    assert code == 0, errors
-    (note,) = (line for line in out.splitlines() if "kept as" in line)
+    found = evaluate(model, *flags, dataset=data)
+    assert found.returncode == 0, found.stderr
+    (note,) = (line for line in found.stdout.splitlines() if "kept as" in line)
     assert note.endswith("other images, or does not say of which; it is kept as r.previous-1.json")
     assert set(record(tmp_path)["attacks"]) == set(first["attacks"])
     assert json.loads((tmp_path / "r.previous-1.json").read_text())["attacks"].items() > first["attacks"].items()
@@ -116,8 +107,8 @@ def test_images_that_changed_are_evaluated_anew_and_few_classes_are_told_of(eval
 @pytest.mark.slow
 def test_a_network_without_a_feature_map_is_attacked_but_has_no_neighbors(evaluate, tmp_path):
     model = dense(tmp_path / "dense.keras")
-    code, _, errors = evaluate(model, f"--attacks=clean,pgd-2,transfer:{tmp_path}/dense.keras")
-    assert code == 0, errors
+    attacked = evaluate(model, f"--attacks=clean,pgd-2,transfer:{tmp_path}/dense.keras")
+    assert attacked.returncode == 0, attacked.stderr
     found = record(tmp_path)["attacks"]
     assert found["pgd-2 [linf 0.1, first 24]"]["accuracy"] <= found["clean [linf 0.1, first 24]"]["accuracy"]
     refused(evaluate(model, "--knn"), f"`knn` needs the embedding, which {tmp_path}/dense.keras does not show")
@@ -144,13 +135,13 @@ def test_an_audit_is_done_anew_when_its_source_is_another(evaluate, tmp_path):
     for seed in (1, 2):
         save(tmp_path / "source", seed=seed)
         flags = (f"--attacks=transfer:{tmp_path}/source", "--audit", "--audit_examples=20")
-        code, _, errors = evaluate(model, *flags)
-        assert code == 0, errors
+        found = evaluate(model, *flags)
+        assert found.returncode == 0, found.stderr
         sections.append(next(value for name, value in record(tmp_path).items() if name.startswith("audit")))
     assert sections[0]["source_sha256"] != sections[1]["source_sha256"]
     # The same one is not looked at again.
     written = (tmp_path / "r.json").stat().st_mtime_ns
-    assert evaluate(model, *flags)[0] == 0
+    assert evaluate(model, *flags).returncode == 0
     assert (tmp_path / "r.json").stat().st_mtime_ns == written
 
 
@@ -170,5 +161,5 @@ def test_flags_without_effect_are_refused(evaluate, tmp_path, flags, expected):
 
 
 @pytest.mark.slow
-def test_a_radius_in_l2_is_never_the_runs_own(process):
-    refused(process.submit(call_tool, "evaluate", "--workdir=runs/any", "--norm=l2").result(), "`norm` l2 needs --eps")
+def test_a_radius_in_l2_is_never_the_runs_own(tool):
+    refused(tool("evaluate", "--workdir=runs/any", "--norm=l2"), "`norm` l2 needs --eps")

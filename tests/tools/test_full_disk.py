@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
@@ -13,7 +12,7 @@ from agkd_tf import InputError
 from agkd_tf.evaluation import create_adversaries
 from agkd_tf.training.checkpoints import checkpoint_paths
 from agkd_tf.workdir import Workdir
-from tests.processes import wait_for
+from tests.processes import run_tool, wait_for
 from tools import _app
 
 FLAGS = ("--defense=at", "--panel_every=0", "--nohints", "--progress=off")
@@ -59,16 +58,14 @@ def test_a_disk_that_fills_up_in_the_middle_keeps_the_checkpoint_and_training_go
     with disk("size=16m") as folder:
         run = Workdir(folder / "run")
         arguments = [*small, *FLAGS, "--epochs=400", f"--workdir={run.path}"]
-        process = start(sys.executable, "-m", "tools.train", *arguments, stderr=subprocess.PIPE)
+        process = start(run_tool, "train", *arguments)
         filler = folder / "filler"
         wait_for(lambda: run.history.exists() and len(run.history.read_text().splitlines()) > 3, process)
         with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(os.urandom(2**16))
-        _, errors = process.communicate(timeout=200)
-        assert process.returncode == 2, errors
-        assert "No space left" in errors, errors
-        assert len(errors.strip().splitlines()) == 1, errors
+        process.wait(200)
+        assert refused(process, "No space left") == 2
         filler.unlink()
         done = int(checkpoint_paths(run.checkpoints)[0].rpartition("-")[2]) // 2
         assert done >= 2

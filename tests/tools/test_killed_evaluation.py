@@ -3,14 +3,13 @@
 import json
 import random
 import signal
-import sys
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from tests.processes import wait_for
+from tests.processes import run_tool, wait_for
 
 KEYS = [f"{name} [linf 0.1, first 200]" for name in ("pgd-10x3", "apgd-ce")]
 
@@ -53,10 +52,10 @@ def test_an_evaluation_that_is_killed_again_and_again_ends_with_the_same_outcome
     # that it had to start at again, and in the second attack.
     moments = (KEYS[0], random.randint(1, 150)), (KEYS[0], random.randint(201, 220)), (KEYS[1], random.randint(1, 100))
     for key, count in moments:
-        process = start(sys.executable, "-m", "tools.evaluate", *command("killed"), "--progress=off")
+        process = start(run_tool, "evaluate", *command("killed"), "--progress=off")
         wait_for(lambda key=key, count=count: done(key) >= count, process)
         process.kill()
-        assert process.wait(timeout=60) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
         finished = json.loads(arrays.with_suffix(".json").read_text())["attacks"]
         assert KEYS[1] not in finished, f"killed too late for {key}, {count}"
         (arrays.parent / ".4711.evaluation.npz").write_bytes(b"half")  # as a kill leaves it that comes during a write

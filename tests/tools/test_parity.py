@@ -9,7 +9,6 @@ import pytest
 from agkd_tf.models import build_model
 from agkd_tf.training import Recipe
 from agkd_tf.workdir import Workdir
-from tests.processes import call_tool, fresh_process
 from tools import _flags
 
 # Finds every other image robust, after as many seconds as the seed says.
@@ -24,15 +23,9 @@ found = {{"robust": [True, False] * 2, "seconds": 1 + int(seed), "versions": f"p
 """
 
 
-@pytest.fixture(scope="module")
-def process():
-    with fresh_process() as executor:
-        yield executor
-
-
 @pytest.fixture
-def parity(process, tmp_path):
-    """Returns parity(*flags): as `call_tool`, on four digits, with a network that was never trained."""
+def parity(tool, tmp_path):
+    """Returns parity(*flags): a call on four digits, with a network that was never trained."""
     workdir = Workdir(tmp_path / "run")
     recipe = Recipe(dataset="digits", model="wrn-10-1", defense="at")
     _flags.write_flagfile(workdir.flags, recipe)
@@ -44,15 +37,15 @@ def parity(process, tmp_path):
 
     def call(*arguments):
         common = (*places, "--num_examples=4", "--attacks=apgd-ce")
-        return process.submit(call_tool, "parity", *common, *arguments).result()
+        return tool("parity", *common, *arguments)
 
     return call
 
 
 @pytest.mark.slow
 def test_both_sides_stand_beside_each_other(parity, tmp_path):
-    code, _, errors = parity("--seeds=0,4", "--norm=l2", "--eps=0.5")
-    assert code == 0, errors
+    compared = parity("--seeds=0,4", "--norm=l2", "--eps=0.5")
+    assert compared.returncode == 0, compared.stderr
     folder = tmp_path / "parity"
     problem = json.loads((folder / "problem.json").read_text())
     assert {"eps": 0.5, "norm": "l2", "depth": 10, "width": 1}.items() <= problem.items()
@@ -79,7 +72,7 @@ def test_both_sides_stand_beside_each_other(parity, tmp_path):
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(parity, flag, expected):
-    code, _, errors = parity(flag)
-    assert code == 2, errors
-    (line,) = errors.strip().splitlines()
+    refused = parity(flag)
+    assert refused.returncode == 2, refused.stderr
+    (line,) = refused.stderr.strip().splitlines()
     assert expected in line

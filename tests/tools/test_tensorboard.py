@@ -18,7 +18,7 @@ from tests.processes import free_ports
 RECIPE = Recipe(
     train_examples=64,
     validation_examples=20,
-    model="wrn-10-1",
+    model="tiny",
     defense="agkd_bml",
     hyperparameters={"eps": 0.15, "validation_attack_steps": 1},
     batch_size=32,

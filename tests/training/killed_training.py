@@ -1,28 +1,31 @@
-"""Runs tools.train until a chosen moment, when it is killed.
-
-  python killed_training.py LOG MOMENT SEED FLAG...
-
-MOMENT is one of step, checkpoint, validation, edge (of an epoch). What kills it is a signal that cannot be caught, sent
-a random time after the moment has come, and while it lasts: where it is over by then, the next one is cut shorter. LOG
-gets a line that says where that was.
-"""
+"""A training that is killed at a chosen moment."""
 
 import os
 import random
-import runpy
 import signal
-import sys
 import threading
 import time
 
 import tensorflow as tf
 
 from agkd_tf.training import callbacks, checkpoints
+from tests.processes import run_tool
 
 LONGEST = {"step": 0.08, "checkpoint": 0.04, "validation": 0.08}
 
 
-def main(log, moment, seed, *arguments):
+def killed_training(log, moment, seed, *arguments):
+    """Runs tools.train until a chosen moment, when it is killed.
+
+    What kills it is a signal that cannot be caught, sent a random time after the moment has come, and while it lasts:
+    where it is over by then, the next one is cut shorter.
+
+    Args:
+        log: file that gets a line which says where that was.
+        moment: step, checkpoint, validation, or edge (of an epoch).
+        seed: of the random time.
+        *arguments: of tools.train.
+    """
     chance = random.Random(int(seed))
     waited = chance.randint(1, 3)  # how many such moments pass before
     longest, lasting = LONGEST.get(moment), None
@@ -78,9 +81,4 @@ def main(log, moment, seed, *arguments):
         kind = {"step": "train", "validation": "test"}[moment]
         around(first, f"on_{kind}_batch_begin", before=come)
         around(first, f"on_{kind}_batch_end", before=over)
-    sys.argv = ["tools.train", *arguments]
-    runpy.run_module("tools.train", run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_tool("train", *arguments)

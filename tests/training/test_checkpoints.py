@@ -26,7 +26,7 @@ train_module = importlib.import_module("agkd_tf.training.train")  # the name is 
 RECIPE = Recipe(
     train_examples=64,
     validation_examples=20,
-    model="wrn-10-1",
+    model="tiny",
     defense="undefended",
     hyperparameters={"validation_attack_steps": 0},
     batch_size=16,
@@ -265,15 +265,15 @@ def test_a_checkpoint_of_something_else_is_refused(begun, data, tmp_path, differ
 
 def test_a_disk_without_room_is_refused_before_anything_is_trained(begun, data, tmp_path, monkeypatch):
     before = copied(begun, tmp_path / "run")
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 2**20))
-    with pytest.raises(InputError, match=r"`workdir` .* has 1 MiB left; the checkpoints need \d+"):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 2**14))
+    with pytest.raises(InputError, match=r"`workdir` .* has 0 MiB left; the checkpoints need \d+"):
         resumed(begun, tmp_path / "run", data)
     assert checkpoint_paths(tmp_path / "run" / "checkpoints") == before
 
 
 def test_room_for_the_student_is_asked_for_before_its_teacher_is_trained(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 2**20))
-    with pytest.raises(InputError, match=r"`workdir` .* has 1 MiB left"):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 2**14))
+    with pytest.raises(InputError, match=r"`workdir` .* has 0 MiB left"):
         train(dataclasses.replace(RECIPE, defense="bml"), Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
     assert not (tmp_path / "run").exists()
 

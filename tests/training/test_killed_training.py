@@ -1,11 +1,7 @@
 """A training that is killed again and again ends as one that never was."""
 
 import csv
-import os
-import pathlib
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,13 +10,12 @@ import tensorflow as tf
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.training.checkpoints import checkpoint_paths
 from agkd_tf.workdir import Workdir
+from tests.training.killed_training import killed_training
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-KILLED = pathlib.Path(__file__).with_name("killed_training.py")
 FLAGS = (
     "--train_examples=128",
     "--validation_examples=200",
-    "--model=wrn-10-1",
+    "--model=tiny",
     "--batch_size=16",
     "--decay_epochs=6",
     "--eps=38/255",
@@ -34,17 +29,17 @@ RUNS = {
     "agkd_bml": ("--defense=agkd_bml", "--ema=0.9", "--epochs=12", "--teacher_epochs=4", "--teacher_decay_epochs=2"),
     "cat_mix": ("--defense=cat_mix", "--eps=19/255", "--ema=0.9", "--epochs=12", "--attack_steps=1"),
 }
-# Five of each kind, each within such a moment; the first of agkd_bml hit its teacher's training.
-MOMENTS = {
-    "agkd_bml": ["step", "validation", "checkpoint", "edge"] + ["step", "checkpoint", "validation", "edge"] * 2,
-    "cat_mix": ["checkpoint", "step", "edge", "validation"] * 2,
+# The run, the moments when it is killed, and how many of the first at least hit its teacher's training. Twenty-four in
+# all, each within such a moment.
+KILLS = {
+    "few": ("cat_mix", ["step", "checkpoint", "validation", "edge"], 0),
+    "agkd_bml": (
+        "agkd_bml",
+        ["step", "validation", "checkpoint", "edge"] + ["step", "checkpoint", "validation", "edge"] * 2,
+        3,
+    ),
+    "cat_mix": ("cat_mix", ["checkpoint", "step", "edge", "validation"] * 2, 0),
 }
-
-
-def launch(program, *arguments):
-    command, environment = [sys.executable, *program, *map(str, arguments)], os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stderr
 
 
 def state(folder):
@@ -73,22 +68,22 @@ def history(folder):
     return {epoch: line | {"images_per_second": None} for epoch, line in lines.items()}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RUNS)
-def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, name):
+@pytest.mark.parametrize("kills", ["few", *(pytest.param(name, marks=pytest.mark.slow) for name in RUNS)])
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, start, tool, kills):
     killed, unbroken, log = tmp_path / "killed", tmp_path / "unbroken", tmp_path / "log.txt"
+    name, moments, of_teachers = KILLS[kills]
     flags, teachers = (*FLAGS, *RUNS[name]), 0
-    for number, moment in enumerate(MOMENTS[name]):
-        code, errors = launch([KILLED], log, moment, number, *flags, f"--workdir={killed}")
-        assert code == -signal.SIGKILL, f"{moment}: the training ended before it came: {errors}"
+    for number, moment in enumerate(moments):
+        process = start(killed_training, log, moment, number, *flags, f"--workdir={killed}")
+        assert process.wait(300) == -signal.SIGKILL, f"{moment}: the training ended before it came: {process.stderr}"
         of_teacher = name == "agkd_bml" and not checkpoint_paths(Workdir(killed).checkpoints)
         teachers += of_teacher
         print("teacher," if of_teacher else "student,", log.read_text().splitlines()[-1])
-    assert teachers >= (3 if name == "agkd_bml" else 0)
-    assert [line.partition(":")[0] for line in log.read_text().splitlines()] == MOMENTS[name]
+    assert teachers >= of_teachers
+    assert [line.partition(":")[0] for line in log.read_text().splitlines()] == moments
     for folder in (killed, unbroken):
-        code, errors = launch(["-m", "tools.train"], *flags, f"--workdir={folder}")
-        assert (code, errors) == (0, "")
+        trained = tool("train", *flags, f"--workdir={folder}")
+        assert (trained.returncode, trained.stderr) == (0, "")
     folders = [(killed, unbroken)]
     if name == "agkd_bml":
         folders.insert(0, (killed / "teacher", unbroken / "teacher"))

@@ -1,0 +1,26 @@
+# ruff: noqa: F401
+"""What the server imports once that tests fork their processes from: nothing that starts TensorFlow."""
+
+import gc
+
+import tensorboard.plugins.custom_scalar.summary
+import tensorboard.plugins.hparams.api
+import tensorboard.plugins.projector
+import tensorflow_datasets
+
+import agkd_tf.analysis
+import agkd_tf.attacks
+import agkd_tf.benchmark
+import agkd_tf.evaluation
+import agkd_tf.export
+import agkd_tf.monitoring
+import agkd_tf.report
+import agkd_tf.training
+import tests.networks
+import tools._dry_run
+import tools._progress
+import tools._run
+import tools._subject
+import tools._table
+
+gc.freeze()  # what is shared stays shared
