@@ -10,6 +10,7 @@ import tools  # noqa: F401, I001  before TensorFlow: it sets the switches that t
 import gc
 import pathlib
 
+import hypothesis
 import keras
 import numpy as np
 import pytest
@@ -137,5 +138,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_configure(config):
+    hypothesis.settings.register_profile("agkd_tf", max_examples=12 if config.getoption("--all") else 4)
+    hypothesis.settings.load_profile("agkd_tf")
     if config.getoption("--update-golden") and config.getoption("numprocesses", None):
         raise pytest.UsageError("--update-golden writes files that tests share: add -n 0")

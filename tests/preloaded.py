@@ -1,5 +1,7 @@
-# ruff: noqa: F401
+# ruff: noqa: F401, I001
 """What the server imports once that tests fork their processes from: nothing that starts TensorFlow."""
+
+import tools  # first: quiet, and with the command lines' switches
 
 import gc
 

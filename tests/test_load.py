@@ -36,7 +36,7 @@ def examples(count):
 
 def growth_of_an_evaluation():
     """Returns resident bytes after 20,000 images and at the end."""
-    classifier, seen = Classifier(build_model("wrn-10-1", image_shape=SHAPE, num_classes=10)), {}
+    classifier, seen = Classifier(build_model("tiny", image_shape=SHAPE, num_classes=10)), {}
     outcome = Outcome.fresh(IMAGES)
 
     def look(part, variant, done, total):
@@ -49,7 +49,7 @@ def growth_of_an_evaluation():
 
 def growth_of_predict():
     """Returns resident bytes after 20,000 images and at the end."""
-    model, given = build_model("wrn-10-1", image_shape=SHAPE, num_classes=10), examples(IMAGES)
+    model, given = build_model("tiny", image_shape=SHAPE, num_classes=10), examples(IMAGES)
     images, first = given.images / np.float32(255), 0
     for begin in range(0, IMAGES, 10_000):
         model.predict(images[begin : begin + 10_000], batch_size=1000, verbose=0)
@@ -70,7 +70,7 @@ def growth_of_a_training(folder):
     train_module.Throughput = Looking
     small = {"attack_steps": 1, "validation_attack_steps": 0}
     recipe = Recipe(
-        model="wrn-10-1", defense="at", batch_size=8, epochs=12, decay_epochs=(), ema=0.9, hyperparameters=small
+        model="tiny", defense="at", batch_size=8, epochs=12, decay_epochs=(), ema=0.9, hyperparameters=small
     )
     train_module.train(recipe, Workdir(folder), dataset, panel_every=0, verbose=0)
     return seen[1], seen[11]
@@ -81,7 +81,6 @@ def in_a_fresh_process(function, *arguments):
         return executor.submit(function, *arguments).result(timeout=600)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("work", [growth_of_an_evaluation, growth_of_predict])
 def test_a_hundred_thousand_images_take_no_more_memory_than_the_first_twenty(work):
     early, late = in_a_fresh_process(work)
@@ -93,12 +92,11 @@ def test_a_hundred_thousand_images_take_no_more_memory_than_the_first_twenty(wor
 def test_two_thousand_steps_take_no_more_memory_than_the_first_two_hundred(tmp_path):
     early, late = in_a_fresh_process(growth_of_a_training, tmp_path)
     print(f"{early / 2**20:.0f} MiB after 200 steps, {late / 2**20:.0f} after 2,200")
-    assert late <= 1.02 * early
+    assert late <= early + 16 * 2**20
 
 
-@pytest.mark.slow
 def test_callers_at_the_same_time_get_the_answers_of_one(tmp_path):
-    model = build_model("wrn-10-1", image_shape=SHAPE, num_classes=10)
+    model = build_model("tiny", image_shape=SHAPE, num_classes=10)
     export_saved_model(model, tmp_path / "model")
     serve = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
     (name,) = serve.structured_input_signature[1]

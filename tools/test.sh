@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Runs the linter and the tests; arguments go to pytest. Does its own set-up.
+# Runs the linter and the tests: of each claim at least one; with --all, everything. Arguments go to pytest. Does its own
+# set-up.
 set -u
 # shellcheck source=tools/_setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/_setup.sh"
-"$PYTHON" -m ruff check . && "$PYTHON" -m ruff format --check . && exec "$PYTHON" -m pytest -n auto --maxprocesses=8 "$@"
+"$PYTHON" -m ruff check . && "$PYTHON" -m ruff format --check . || exit
+# A file's tests share what they train, so that one worker has them all.
+exec "$PYTHON" -m pytest -n auto --maxprocesses=8 --dist loadfile "$@"

@@ -11,7 +11,7 @@ from agkd_tf.training import Recipe
 @pytest.mark.parametrize("backward_adversary", [True, False])
 def test_the_parts_see_the_images_that_a_step_does_and_give_one_number_each(digits, backward_adversary, monkeypatch):
     settings = {"backward_adversary": backward_adversary}
-    recipe = Recipe(model="wrn-10-1", defense="agkd", batch_size=8, epochs=1, decay_epochs=(), hyperparameters=settings)
+    recipe = Recipe(model="tiny", defense="agkd", batch_size=8, epochs=1, decay_epochs=(), hyperparameters=settings)
     defense = untrained_defense(recipe, digits, jit_compile=False)
     batch = next(iter(training_batches(digits.train, batch_size=8, seed=0)))
     seen, call = {defense.classifier: [], defense.guide: []}, Classifier.__call__

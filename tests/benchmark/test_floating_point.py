@@ -66,7 +66,7 @@ def test_a_networks_forward_pass_is_counted_as_its_program_is():
     assert program_flops(program) == 2 * sum(flops for _, flops in forward_flops(model))
 
 
-@pytest.mark.parametrize("steps", [2, 10])
+@pytest.mark.parametrize("steps", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_step_of_agkd_bml_does_no_more_than_it_must(digits, steps):
     settings = {"attack_steps": steps}
     recipe = Recipe(

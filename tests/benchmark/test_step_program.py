@@ -6,7 +6,7 @@ from agkd_tf.benchmark import StepProgram, program_flops
 from agkd_tf.errors import InputError
 from agkd_tf.training import Recipe
 
-SETTINGS = {"model": "wrn-10-1", "batch_size": 8, "epochs": 1, "decay_epochs": ()}
+SETTINGS = {"model": "tiny", "batch_size": 8, "epochs": 1, "decay_epochs": ()}
 
 
 def signature(hlo):

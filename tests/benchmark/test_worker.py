@@ -1,5 +1,6 @@
 """Measurements in processes of their own. What a worker builds stands here at the top, where its process finds it."""
 
+import multiprocessing
 import os
 import pathlib
 
@@ -8,6 +9,7 @@ import pytest
 from agkd_tf.benchmark import CrashedWorkerError, Worker, reset_peak_memory
 from agkd_tf.errors import InputError
 from agkd_tf.training import NonFiniteLossError
+from tests.processes import FORKED
 
 
 class Allocating:
@@ -71,8 +73,8 @@ def test_what_building_took_and_gave_back_is_not_in_the_peak():
     assert peaks[1] < peaks[0] + 100
 
 
-@pytest.mark.slow
-def test_a_mistake_and_a_crash_reach_the_asker():
+def test_a_mistake_and_a_crash_reach_the_asker(monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: FORKED)
     for error in (InputError("`eps` is wrong"), NonFiniteLossError("loss became NaN")):
         with pytest.raises(type(error), match=str(error)):
             Worker(refusing, error)

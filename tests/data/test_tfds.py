@@ -6,6 +6,7 @@ from agkd_tf.data import load_dataset, tfds
 from agkd_tf.errors import InputError
 
 
+@pytest.mark.slow
 def test_cifar10_has_its_published_sizes(cifar10_dir):
     train, test, names, augmentation = tfds.load("cifar10", data_dir=cifar10_dir)
     assert (len(train), len(test)) == (50_000, 10_000)

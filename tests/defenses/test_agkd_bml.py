@@ -96,8 +96,17 @@ def test_fit_takes_plain_arrays(digits):
     assert history["loss"][0] > 0
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    ("dtype", "jit_compile"),
+    [
+        ("float32", False),
+        ("mixed_bfloat16", False),
+        ("mixed_float16", False),
+        ("mixed_float16", True),
+        pytest.param("float32", True, marks=pytest.mark.slow),
+        pytest.param("mixed_bfloat16", True, marks=pytest.mark.slow),
+    ],
+)
 def test_a_training_of_any_precision_compiles_once_and_has_float32_losses(bench, monkeypatch, dtype, jit_compile):
     traces, loss_terms = [], AGKDBML.loss_terms
 

@@ -26,7 +26,7 @@ from agkd_tf.randomness import step_seed
 from agkd_tf.training import Recipe, train
 from agkd_tf.workdir import Workdir
 
-SMALL = {"train_examples": 160, "validation_examples": 33, "model": "wrn-10-1", "batch_size": 32, "decay_epochs": ()}
+SMALL = {"train_examples": 160, "validation_examples": 33, "model": "tiny", "batch_size": 32, "decay_epochs": ()}
 # Weights agree to rounding. The sign of a gradient near zero makes a step of any rounding, so does a ReLU at zero, and
 # each training step multiplies it: attacks and rates are small here, and what two devices do otherwise than one shows
 # in BN's statistics first; or the steps are few.
@@ -51,13 +51,14 @@ def built(recipe, dataset, **settings):
     return recipe.build_defense(dataset, teacher=teacher, **settings)
 
 
-def weights_after(steps, defense, distribution, rate):
+def weights_after(steps, defense, distribution, rate, model="tiny"):
     """Returns the replicas, weights and what is remembered of the examples, and how far the trained weights moved.
 
     BN is synchronised, XLA off, augmentation on.
     """
     strategy = make_strategy(distribution)
-    recipe = recipe_of(defense, synchronized_bn=True, augmentation="crop_flip", learning_rate=rate)
+    settings = {"synchronized_bn": True, "augmentation": "crop_flip", "learning_rate": rate}
+    recipe = recipe_of(defense, model=model, **settings)
     dataset = recipe.load_dataset()
     with strategy.scope():
         trained = built(recipe, dataset)
@@ -175,11 +176,17 @@ def largest_difference(ours, others):
     return max(np.abs(one - other).max() for one, other in zip(ours, others, strict=True))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("defense", DEFENSES)
-def test_two_devices_with_synchronised_bn_train_as_one(defense, on_devices):
-    devices, both, _ = on_devices(2, weights_after, 5, defense, "mirrored", RATE)
-    alone, one, _ = on_devices(1, weights_after, 5, defense, "none", RATE)
+@pytest.mark.parametrize(
+    ("defense", "model"),
+    [
+        ("agkd_bml", "tiny"),
+        pytest.param("agkd_bml", "wrn-10-1", marks=pytest.mark.slow),
+        *(pytest.param(name, "tiny", marks=pytest.mark.slow) for name in DEFENSES if name != "agkd_bml"),
+    ],
+)
+def test_two_devices_with_synchronised_bn_train_as_one(defense, model, on_devices):
+    devices, both, _ = on_devices(2, weights_after, 5, defense, "mirrored", RATE, model)
+    alone, one, _ = on_devices(1, weights_after, 5, defense, "none", RATE, model)
     assert (devices, alone) == (2, 1)
     assert largest_difference(one, both) < 1e-5
 
@@ -194,8 +201,7 @@ def test_steps_of_a_large_rate_are_those_of_one_device(on_devices, on_workers):
         assert largest_difference(one, weights) < 1e-5 < moved / 1000
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("distribution", ["mirrored", "multi_worker"])
+@pytest.mark.parametrize("distribution", ["mirrored", pytest.param("multi_worker", marks=pytest.mark.slow)])
 def test_an_overflow_in_one_replica_leaves_the_step_out_in_all(on_devices, on_workers, distribution):
     if distribution == "multi_worker":
         results = on_workers(after_an_overflow, distribution)
@@ -205,8 +211,7 @@ def test_an_overflow_in_one_replica_leaves_the_step_out_in_all(on_devices, on_wo
     assert [scale for _, scales in results for scale in scales] == [0.5, 0.5]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("distribution", ["mirrored", "multi_worker"])
+@pytest.mark.parametrize("distribution", [pytest.param("mirrored", marks=pytest.mark.slow), "multi_worker"])
 def test_replicas_keep_one_mean_of_their_moving_statistics(on_devices, on_workers, distribution):
     if distribution == "multi_worker":
         (begun, first), (_, second) = on_workers(moving_statistics, distribution)
@@ -222,8 +227,7 @@ def test_replicas_keep_one_mean_of_their_moving_statistics(on_devices, on_worker
         assert np.any(one != before)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_devices_craft_what_one_does(on_devices, jit_compile):
     replicas, both = on_devices(2, crafted, "mirrored", jit_compile)
     alone, one = on_devices(1, crafted, "none", jit_compile)
@@ -235,7 +239,6 @@ def test_two_devices_craft_what_one_does(on_devices, jit_compile):
         assert np.any(one[adversaries] != one[images], axis=(1, 2, 3)).all()
 
 
-@pytest.mark.slow
 def test_an_accuracy_counts_each_image_once_whatever_the_device(on_devices):
     replicas, accuracy, expected = on_devices(2, validated, "mirrored")
     assert replicas == 2
@@ -243,8 +246,7 @@ def test_an_accuracy_counts_each_image_once_whatever_the_device(on_devices):
     assert 0 < expected < 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_devices_evaluate_as_one(tmp_path, digits, on_devices, jit_compile):
     student = recipe_of("undefended").build_student(digits)
     student.save(tmp_path / "student.keras")
@@ -297,7 +299,6 @@ def test_a_run_goes_on_with_other_numbers_of_devices_as_with_one(tmp_path, on_de
     assert largest_difference(weights, alone) < 1e-5
 
 
-@pytest.mark.slow
 def test_two_workers_train_resume_and_end_with_the_weights_of_one(tmp_path, on_workers, on_devices):
     recipe = functools.partial(recipe_of, "undefended", synchronized_bn=True, learning_rate=RATE)
     for epochs in (1, 2):

@@ -8,8 +8,7 @@ from agkd_tf.training.checkpoints import checkpoint_paths
 from tests.processes import cluster, run_tool, wait_for
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_worker_stops_the_other_with_one_line_and_the_same_command_continues(tmp_path, small, start, killed):
     """The first one, too, which writes the run and has TensorFlow's coordination service."""
     run = tmp_path / "run"

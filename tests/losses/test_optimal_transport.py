@@ -53,7 +53,7 @@ def test_converged_it_is_near_the_cheapest_assignment():
     a, b = (tf.constant(rng.normal(size=(12, 10)), tf.float32) for _ in range(2))
     cost = cosine_cost(a, b).numpy()
     rows, columns = scipy.optimize.linear_sum_assignment(cost)
-    plan = transport_plan(tf.constant(cost), iterations=3000, threshold=0.0).numpy()
+    plan = tf.function(transport_plan)(tf.constant(cost), iterations=3000, threshold=0.0).numpy()
     np.testing.assert_allclose(plan.sum(1), 1 / 12, rtol=1e-2)
     assert (plan * cost).sum() == pytest.approx(cost[rows, columns].mean(), rel=0.1)
 

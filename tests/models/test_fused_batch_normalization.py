@@ -7,6 +7,8 @@ from keras import layers
 from agkd_tf.models import build_model
 from agkd_tf.models.fused_batch_normalization import fused_pass
 
+SLOW = pytest.mark.slow
+
 
 def wrn():
     """A WRN-10-1 whose BN has seen something, and images."""
@@ -38,8 +40,9 @@ def relative(found, expected):
     ]
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("training", "jit_compile"), [(False, False), (True, False), pytest.param(False, True, marks=SLOW), (True, True)]
+)
 def test_a_pass_is_keras_own_with_all_gradients(training, jit_compile):
     student, images = wrn()
     run = tf.function(lambda images: fused_pass(student, images, training=training), jit_compile=jit_compile)
@@ -79,7 +82,7 @@ def test_the_gradient_by_the_images_is_keras_own(training):
     assert max(relative(gradients[:1], gradients[1:])) < 2e-3
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=SLOW)])
 @pytest.mark.parametrize("training", [False, True])
 def test_in_bfloat16_it_is_as_near_to_float32_as_keras_own(training, jit_compile):
     precise, images = wrn()

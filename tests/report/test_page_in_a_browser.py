@@ -63,7 +63,6 @@ def figure():
     return file.getvalue()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [1400, 600])
 def test_tables_and_figures_are_laid_out_within_the_window(browser, tmp_path, width):
     result = {"accuracy": 0.5, "num_examples": 400}

@@ -5,17 +5,19 @@ import numpy as np
 import pytest
 
 from agkd_tf.export import export_saved_model
+from agkd_tf.models import build_model
 from tools import classify
 
 
-@pytest.fixture
-def folder(tiny_model, tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """A folder with a SavedModel, an image that it takes, and what it cannot take."""
-    export_saved_model(tiny_model, tmp_path / "saved")
+    folder = tmp_path_factory.mktemp("classify")
+    export_saved_model(build_model("tiny", image_shape=(16, 16, 1), num_classes=10), folder / "saved")
     for name, size in (("right", 16), ("large", 17)):
-        keras.utils.save_img(tmp_path / f"{name}.png", np.zeros((size, size, 1)), scale=False)
-    (tmp_path / "text.png").write_text("no image")
-    return tmp_path
+        keras.utils.save_img(folder / f"{name}.png", np.zeros((size, size, 1)), scale=False)
+    (folder / "text.png").write_text("no image")
+    return folder
 
 
 def test_each_image_gets_a_class(folder, capsys):

@@ -70,7 +70,6 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-@pytest.mark.slow
 def test_another_output_of_a_saved_model_is_another_model(evaluate, tmp_path):
     model, classes = save(tmp_path / "saved"), []
     for flags in (["--output=logits"], ["--output=negative"], ["--output=probabilities", "--probabilities"]):
@@ -83,7 +82,6 @@ def test_another_output_of_a_saved_model_is_another_model(evaluate, tmp_path):
     refused(evaluate(model, "--output=logits", "--probabilities"), "`probabilities` must be in [0, 1] and sum to 1")
 
 
-@pytest.mark.slow
 def test_images_that_changed_are_evaluated_anew_and_few_classes_are_told_of(evaluate, tmp_path, photos):
     model, data = save(tmp_path / "saved", (8, 8, 3), 3), f"image_folder:{photos}"
     flags = ("--attacks=clean,apgd-t", "--validation_examples=3")
@@ -104,7 +102,6 @@ def test_images_that_changed_are_evaluated_anew_and_few_classes_are_told_of(eval
     assert json.loads((tmp_path / "r.previous-1.json").read_text())["attacks"].items() > first["attacks"].items()
 
 
-@pytest.mark.slow
 def test_a_network_without_a_feature_map_is_attacked_but_has_no_neighbors(evaluate, tmp_path):
     model = dense(tmp_path / "dense.keras")
     attacked = evaluate(model, f"--attacks=clean,pgd-2,transfer:{tmp_path}/dense.keras")
@@ -117,7 +114,6 @@ def test_a_network_without_a_feature_map_is_attacked_but_has_no_neighbors(evalua
     refused(evaluate(softmax), "agkd_tf.models.remove_softmax")
 
 
-@pytest.mark.slow
 def test_a_source_of_transfer_is_checked_by_name_before_anything_is_recorded(evaluate, tmp_path):
     model = save(tmp_path / "saved")
     dense(tmp_path / "nan.keras", weight=keras.initializers.Constant(np.nan))
@@ -129,7 +125,6 @@ def test_a_source_of_transfer_is_checked_by_name_before_anything_is_recorded(eva
     assert not (tmp_path / "r.json").exists()
 
 
-@pytest.mark.slow
 def test_an_audit_is_done_anew_when_its_source_is_another(evaluate, tmp_path):
     model, sections = save(tmp_path / "saved"), []
     for seed in (1, 2):
@@ -145,7 +140,6 @@ def test_an_audit_is_done_anew_when_its_source_is_another(evaluate, tmp_path):
     assert (tmp_path / "r.json").stat().st_mtime_ns == written
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -160,6 +154,5 @@ def test_flags_without_effect_are_refused(evaluate, tmp_path, flags, expected):
     refused(evaluate(dense(tmp_path / "dense.keras"), *flags), expected)
 
 
-@pytest.mark.slow
 def test_a_radius_in_l2_is_never_the_runs_own(tool):
     refused(tool("evaluate", "--workdir=runs/any", "--norm=l2"), "`norm` l2 needs --eps")

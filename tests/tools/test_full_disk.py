@@ -45,15 +45,13 @@ def refused(result, expected):
     return result.returncode
 
 
-@pytest.mark.slow
 def test_a_disk_without_room_is_refused_before_training(disk, tool, small):
-    with disk("size=1m") as folder:
+    with disk("size=16k") as folder:
         result = tool("train", *small, *FLAGS, f"--workdir={folder}/run")
         assert refused(result, "the checkpoints need") == 2
         assert not (folder / "run" / "checkpoints").exists() or not checkpoint_paths(folder / "run" / "checkpoints")
 
 
-@pytest.mark.slow
 def test_a_disk_that_fills_up_in_the_middle_keeps_the_checkpoint_and_training_goes_on(disk, tool, small, start):
     with disk("size=16m") as folder:
         run = Workdir(folder / "run")
@@ -101,7 +99,6 @@ def test_a_lack_of_memory_is_no_full_disk():
         _app.call(raises, [])
 
 
-@pytest.mark.slow
 def test_a_folder_that_may_not_be_written_to_is_refused_before_training(disk, tool, small):
     with disk("size=16m") as folder:
         subprocess.run(["mount", "-o", "remount,ro", folder], check=True)

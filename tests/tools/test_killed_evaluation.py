@@ -24,7 +24,6 @@ def classifier(digits, tmp_path):
     return tmp_path / "linear.keras"
 
 
-@pytest.mark.slow
 def test_an_evaluation_that_is_killed_again_and_again_ends_with_the_same_outcome_of_each_image(
     classifier, tmp_path, start, tool
 ):

@@ -42,7 +42,6 @@ def parity(tool, tmp_path):
     return call
 
 
-@pytest.mark.slow
 def test_both_sides_stand_beside_each_other(parity, tmp_path):
     compared = parity("--seeds=0,4", "--norm=l2", "--eps=0.5")
     assert compared.returncode == 0, compared.stderr
@@ -61,7 +60,6 @@ def test_both_sides_stand_beside_each_other(parity, tmp_path):
     assert [row[6] for row in rows] == ["1", "5", "3.0"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flag", "expected"),
     [

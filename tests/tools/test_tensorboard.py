@@ -58,7 +58,6 @@ def read(address, found, seconds=120):
     raise AssertionError(f"{address} gave only {content}")
 
 
-@pytest.mark.slow
 def test_what_is_written_is_served(server):
     run = "run/tensorboard"
 

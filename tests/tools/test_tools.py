@@ -11,7 +11,6 @@ from agkd_tf.evaluation import SIGNS
 from agkd_tf.models import build_model
 
 
-@pytest.mark.slow
 def test_train_evaluate_export_in_one_folder(tmp_path, tool, small):
     run = tmp_path / "a run, ü"
     # A mistake costs nothing: neither the folder nor a teacher's training.
@@ -72,7 +71,6 @@ def test_train_evaluate_export_in_one_folder(tmp_path, tool, small):
     assert "adversary 0 is not within" in refuted.stderr
 
 
-@pytest.mark.slow
 def test_results_that_are_there_are_not_computed_again_and_settings_have_results_of_their_own(tmp_path, tool, small):
     run = tmp_path / "run"
     trained = tool("train", *small, "--defense=undefended", f"--workdir={run}")
@@ -204,7 +202,6 @@ def oddities(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path, tool, oddities):
     arguments, expected = MISTAKES[name]
@@ -218,7 +215,6 @@ def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path, tool, oddities):
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
 
 
-@pytest.mark.slow
 def test_a_training_that_ends_in_nan_is_one_line_and_exit_code_1(tmp_path, tool, small):
     run = tmp_path / "run"
     stopped = tool("train", *small, "--defense=at", "--learning_rate=1e30", "--panel_every=0", f"--workdir={run}")
@@ -229,7 +225,6 @@ def test_a_training_that_ends_in_nan_is_one_line_and_exit_code_1(tmp_path, tool,
     assert not (run / "student.keras").exists()
 
 
-@pytest.mark.slow
 def test_a_dry_run_prints_sizes_and_trains_nothing(tmp_path, tool):
     result = tool("train", "--flagfile=flags/digits/agkd_bml.flags", "--dry_run", f"--workdir={tmp_path}/run")
     assert result.returncode == 0, result.stderr

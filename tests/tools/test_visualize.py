@@ -3,11 +3,9 @@
 import json
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 
-@pytest.mark.slow
 def test_figures_of_a_run_and_its_teacher(tmp_path, tool, small):
     run = tmp_path / "run"
     trained = tool("train", *small, "--defense=agkd_bml", f"--workdir={run}", "--panel_every=0")

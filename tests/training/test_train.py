@@ -60,7 +60,6 @@ def weights_of(run):
     return load_classifier("workdir", run.path).get_weights()
 
 
-@pytest.mark.slow
 def test_a_resumed_run_equals_an_unbroken_one(data, tmp_path):
     broken = Workdir(tmp_path / "broken")
     train(dataclasses.replace(SMALL, epochs=1), broken, data, verbose=0, panel_every=0)
@@ -83,7 +82,6 @@ def test_a_resumed_run_equals_an_unbroken_one(data, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.slow
 def test_two_runs_of_one_recipe_are_equal_and_write_tensorboard(data, tmp_path):
     runs = [Workdir(tmp_path / name) for name in ("a", "b")]
     recipe = dataclasses.replace(SMALL, epochs=1, decay_epochs=())
@@ -204,7 +202,6 @@ def cat(**changes):
     return like_small("cat_ce", {"smoothing_scale": 2.0, "attack_steps": 2}, **changes)
 
 
-@pytest.mark.slow
 def test_memory_and_moving_average_survive_a_resume(data, tmp_path):
     whole, broken = Workdir(tmp_path / "whole"), Workdir(tmp_path / "broken")
     unbroken = train(cat(ema=0.9), whole, data, verbose=0, panel_every=1)
@@ -284,7 +281,6 @@ def test_the_student_of_the_best_epoch_is_chosen_also_after_a_restart(data, tmp_
     assert keeper.chosen_epoch == last
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("sign", "best"), [(-1, 1), (1, 2)])
 def test_a_lost_best_student_is_not_replaced_in_silence(data, tmp_path, monkeypatch, sign, best):
     monkeypatch.setitem(SELECT_BEST, "robust", lambda logs: sign * logs["epoch"])
