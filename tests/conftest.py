@@ -19,7 +19,7 @@ from keras import layers
 from agkd_tf.data import Examples, load_dataset
 from agkd_tf.models import build_model
 import tests.networks  # noqa: F401  `tiny` among the networks
-from tests.processes import Process, run_tool
+from tests.processes import Process, run_tool, stop_the_server
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -123,6 +123,10 @@ def released():
 def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help="Run the slow tests, too.")
     parser.addoption("--update-golden", action="store_true", help="Rewrite the recorded values in tests/golden.")
+
+
+def pytest_unconfigure(config):
+    stop_the_server()
 
 
 def pytest_sessionstart(session):

@@ -14,6 +14,7 @@ import runpy
 import socket
 import sys
 import time
+from multiprocessing import forkserver
 from unittest import mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -116,6 +117,11 @@ def _begin(devices, worker):
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, devices * [tf.config.LogicalDeviceConfiguration()])
+
+
+def stop_the_server():
+    """Ends the server that processes are forked from, and waits for it, so that their time counts as this process'."""
+    forkserver._forkserver._stop()  # nothing public does
 
 
 def free_ports(count):

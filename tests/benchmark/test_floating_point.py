@@ -89,7 +89,7 @@ def test_the_least_of_other_steps_is_not_known(digits, defense, settings):
 
 
 def test_the_counted_step_is_one_that_runs(digits):
-    recipe = Recipe(model="wrn-10-1", defense="at", batch_size=16, epochs=1, decay_epochs=())
+    recipe = Recipe(model="tiny", defense="at", batch_size=16, epochs=1, decay_epochs=())
     text = StepProgram(recipe, digits).text("stablehlo")
     assert "stablehlo.convolution" in text
     assert "stablehlo.while" not in text

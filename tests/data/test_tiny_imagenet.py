@@ -177,6 +177,7 @@ def test_an_entry_that_climbs_out_of_the_archive_is_written_nowhere(tmp_path):
     assert not list(tmp_path.rglob("climbed*"))
 
 
+@pytest.mark.slow
 def test_the_real_archive_is_read(tmp_path):
     folder = os.environ.get("AGKD_TF_DATA") or ROOT.parent / "shared" / "data"
     if not (pathlib.Path(folder) / "tiny-imagenet-200.zip").is_file():

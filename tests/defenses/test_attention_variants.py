@@ -57,7 +57,10 @@ def test_the_term_teaches_the_feature_map_and_not_the_head(bench, kind):
     assert not np.any(head)
 
 
-@pytest.mark.parametrize("kind", sorted(ATTENTION_MAPS))
+@pytest.mark.parametrize(
+    "kind",
+    ["agkd", *(pytest.param(kind, marks=pytest.mark.slow) for kind in sorted(ATTENTION_MAPS) if kind != "agkd")],
+)
 def test_the_teacher_is_bit_identical_after_training(bench, kind):
     defense = bench.defense("agkd_bml", attention=kind, weight_decay=0.01)
     before = [weight.copy() for weight in defense.teacher.get_weights()]

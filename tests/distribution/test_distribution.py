@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from agkd_tf.attacks import parse_attack
+from agkd_tf.attacks import Attack, parse_attack
+from agkd_tf.attacks.auto_attack import AutoPGD, SquareAttack
 from agkd_tf.data import load_dataset
 from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.distribution import (
@@ -164,8 +165,13 @@ def attacked(path, distribution, jit_compile):
     with strategy.scope():
         classifier = Classifier(load_classifier("model_file", path))
         found = []
-        for name in ("pgd-5", "apgd-t", "square"):
-            attack, outcome = parse_attack(name, eps=0.1, num_classes=10), Outcome.fresh(len(examples))
+        parts = [
+            parse_attack("pgd-5", eps=0.1).parts[0],
+            AutoPGD("apgd-t", "targeted_dlr", 0.1, steps=15),
+            SquareAttack("square", 0.1, queries=200),
+        ]
+        for part in parts:
+            attack, outcome = Attack(part.name, (part,)), Outcome.fresh(len(examples))
             evaluate(classifier.logits, examples, attack, batch_size=10, jit_compile=jit_compile, outcome=outcome)
             found.append(outcome.prediction)
         return num_replicas(), np.stack(found)
@@ -211,7 +217,7 @@ def test_an_overflow_in_one_replica_leaves_the_step_out_in_all(on_devices, on_wo
     assert [scale for _, scales in results for scale in scales] == [0.5, 0.5]
 
 
-@pytest.mark.parametrize("distribution", [pytest.param("mirrored", marks=pytest.mark.slow), "multi_worker"])
+@pytest.mark.parametrize("distribution", ["mirrored", pytest.param("multi_worker", marks=pytest.mark.slow)])
 def test_replicas_keep_one_mean_of_their_moving_statistics(on_devices, on_workers, distribution):
     if distribution == "multi_worker":
         (begun, first), (_, second) = on_workers(moving_statistics, distribution)

@@ -92,30 +92,43 @@ def test_inference_is_measured_for_each_model(tmp_path, tool):
     assert float(rate.replace(",", "")) == pytest.approx(4 / float(seconds), rel=0.5)  # of rounded seconds
 
 
-def test_a_benchmark_refuses_what_it_cannot_measure(tmp_path, tool):
-    at = "flags/digits/at.flags"
-    mistakes = {
-        ("training",): "missing: python -m tools.benchmark training PATH",
-        ("training", tmp_path): "a recipe's flagfile or a run's folder is needed",
-        ("training", tmp_path / "x.flags"): "a recipe's flagfile or a run's folder is needed",
-        ("training", at, "--batch_size=5000"): "`batch_size`",
-        ("training", at, at): "has the name of another recipe: at",
-        ("training", at, "--compare=--stps=2"): "`compare` --stps=2: ",
-        ("training", at, "--compare=--jit_compile=maybe"): "`compare` --jit_compile=maybe: ",
-        ("training", at, "--profile", "--jit_compile=on"): "`profile` is of a step without XLA",
-        ("training", at, "--peer=nowhere/python x.py", "--flops"): "`peer` nowhere/python x.py failed",
-        ("training", at, at, "--dump_stablehlo=x"): "`dump_stablehlo` takes one recipe. Received: 2",
-        ("inference", tmp_path / "model.keras"): "model.keras",
-        ("inference", at, "--flops"): "`flops` is of `training`",
-        ("inference", at, "--model=wrn-10-1"): "`model` is of `training`",
-        ("speed", at): "must be one of training, inference",
-    }
-    for more in ("--flops", "--compare=--eps=0.1", "--rounds=2"):
-        expected = f"`dump_stablehlo` writes a step and times none. Received: {more.partition('=')[0]}"
-        mistakes[("training", at, "--dump_stablehlo=x", more)] = expected
-    for arguments, expected in mistakes.items():
-        refused = tool("benchmark", *arguments)
-        assert refused.returncode == 2, (arguments, refused.stderr)
-        assert expected in refused.stderr
-        assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
-        assert "operations of" not in refused.stdout  # which would take minutes before
+AT = "flags/digits/at.flags"
+MISTAKES = {
+    ("training",): "missing: python -m tools.benchmark training PATH",
+    ("training", "FOLDER"): "a recipe's flagfile or a run's folder is needed",
+    ("training", "FOLDER/x.flags"): "a recipe's flagfile or a run's folder is needed",
+    ("training", AT, AT): "has the name of another recipe: at",
+    ("training", AT, "--compare=--stps=2"): "`compare` --stps=2: ",
+    ("training", AT, "--compare=--jit_compile=maybe"): "`compare` --jit_compile=maybe: ",
+    ("training", AT, "--profile", "--jit_compile=on"): "`profile` is of a step without XLA",
+    ("training", AT, "--peer=nowhere/python x.py", "--flops"): "`peer` nowhere/python x.py failed",
+    ("training", AT, AT, "--dump_stablehlo=x"): "`dump_stablehlo` takes one recipe. Received: 2",
+    ("inference", AT, "--flops"): "`flops` is of `training`",
+    ("inference", AT, "--model=wrn-10-1"): "`model` is of `training`",
+    ("speed", AT): "must be one of training, inference",
+    **{
+        ("training", AT, "--dump_stablehlo=x", f"{flag}{value}"): "`dump_stablehlo` writes a step and times none. "
+        f"Received: {flag}"
+        for flag, value in (("--flops", ""), ("--compare", "=--eps=0.1"), ("--rounds", "=2"))
+    },
+}
+MISTAKES_OF_A_WORKER = {
+    ("training", AT, "--batch_size=5000"): "`batch_size`",
+    ("inference", "FOLDER/model.keras"): "model.keras",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        *MISTAKES.items(),
+        *(pytest.param(*mistake, marks=pytest.mark.slow) for mistake in MISTAKES_OF_A_WORKER.items()),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_benchmark_refuses_what_it_cannot_measure(tmp_path, tool, arguments, expected):
+    refused = tool("benchmark", *(argument.replace("FOLDER", str(tmp_path)) for argument in arguments))
+    assert refused.returncode == 2, refused.stderr
+    assert expected in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
+    assert "operations of" not in refused.stdout  # which would take minutes before

@@ -60,7 +60,7 @@ def weights_of(run):
     return load_classifier("workdir", run.path).get_weights()
 
 
-def test_a_resumed_run_equals_an_unbroken_one(data, tmp_path):
+def test_a_resumed_run_equals_an_unbroken_one_and_writes_tensorboard(data, tmp_path):
     broken = Workdir(tmp_path / "broken")
     train(dataclasses.replace(SMALL, epochs=1), broken, data, verbose=0, panel_every=0)
     # The teacher of a run that has begun is not trained any further.
@@ -77,20 +77,11 @@ def test_a_resumed_run_equals_an_unbroken_one(data, tmp_path):
     assert all(sitting["tensorflow"] == tf.__version__ and sitting["cores"] >= 1 for sitting in sittings)
     other = dataclasses.replace(SMALL, teacher=str(broken.teacher.path))
     reference = Workdir(tmp_path / "reference")
-    train(other, reference, data, verbose=0, panel_every=0)
+    train(other, reference, data, verbose=0, panel_every=2)
     for a, b in zip(weights_of(reference), weights_of(broken), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_two_runs_of_one_recipe_are_equal_and_write_tensorboard(data, tmp_path):
-    runs = [Workdir(tmp_path / name) for name in ("a", "b")]
-    recipe = dataclasses.replace(SMALL, epochs=1, decay_epochs=())
-    for run in runs:
-        train(recipe, run, data, verbose=0, panel_every=1)
-    for a, b in zip(*map(weights_of, runs), strict=True):
-        np.testing.assert_array_equal(a, b)
     tags = set()
-    for file in runs[0].tensorboard.rglob("events*"):
+    for file in reference.tensorboard.rglob("events*"):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
             tags |= {value.tag for value in event.summary.value}
     wanted = {"loss", "attention", "triplet", "embedding_norm", "cross_entropy", "accuracy", "robust_accuracy"}
@@ -204,16 +195,13 @@ def cat(**changes):
 
 def test_memory_and_moving_average_survive_a_resume(data, tmp_path):
     whole, broken = Workdir(tmp_path / "whole"), Workdir(tmp_path / "broken")
-    unbroken = train(cat(ema=0.9), whole, data, verbose=0, panel_every=1)
+    unbroken = train(cat(ema=0.9), whole, data, verbose=0, panel_every=0)
     train(cat(ema=0.9, epochs=1), broken, data, verbose=0, panel_every=0)
     resumed = train(cat(ema=0.9), broken, data, verbose=0, panel_every=0)
     np.testing.assert_array_equal(unbroken.example_eps.numpy(), resumed.example_eps.numpy())
     assert resumed.example_eps.numpy().max() > 0
     for a, b in zip(weights_of(whole), weights_of(broken), strict=True):
         np.testing.assert_array_equal(a, b)
-    plain = Workdir(tmp_path / "plain")
-    train(cat(), plain, data, verbose=0, panel_every=0)
-    assert np.any(weights_of(plain)[0] != weights_of(whole)[0])
 
 
 def test_the_student_becomes_the_moving_average_of_its_weights(data):
@@ -377,10 +365,10 @@ def test_a_teacher_has_the_runs_settings_and_its_own_label_smoothing():
 
 @pytest.mark.parametrize("defense", ["undefended", "bml"])
 def test_images_on_the_device_train_the_same_student(tmp_path, data, defense):
-    recipe = like_small(defense, epochs=1)
+    recipe = like_small(defense, epochs=1, init_from_teacher=False if defense == "bml" else None)
     students = []
     for resident in (False, True):
-        trained = train(recipe, Workdir(tmp_path / str(resident)), data, resident=resident, verbose=0)
+        trained = train(recipe, Workdir(tmp_path / str(resident)), data, resident=resident, verbose=0, panel_every=0)
         assert (trained.resident is not None) == resident
         students.append(trained.student.get_weights())
     assert (trained.resident is trained.pool) == (defense == "bml")
