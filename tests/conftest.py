@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from tensorflow.python.framework import ops
 
 from agkd_tf.data import Examples, load_dataset
 from agkd_tf.models import build_model
@@ -117,6 +118,10 @@ def tool(start):
 def released():
     """Lets go of a module's networks and graphs, many of which hold themselves, before the next one's."""
     yield
+    # TensorFlow keeps each custom gradient, and with it the graph that it was traced in, by name for ever.
+    gradients = ops.gradient_registry._registry
+    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
+        del gradients[name]
     keras.utils.clear_session()  # and a collection of garbage
 
 

@@ -92,7 +92,7 @@ def test_a_hundred_thousand_images_take_no_more_memory_than_the_first_twenty(wor
 def test_two_thousand_steps_take_no_more_memory_than_the_first_two_hundred(tmp_path):
     early, late = in_a_fresh_process(growth_of_a_training, tmp_path)
     print(f"{early / 2**20:.0f} MiB after 200 steps, {late / 2**20:.0f} after 2,200")
-    assert late <= early + 16 * 2**20
+    assert late <= early + 24 * 2**20
 
 
 def test_callers_at_the_same_time_get_the_answers_of_one(tmp_path):
