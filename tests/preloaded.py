@@ -5,6 +5,7 @@ import tools  # first: quiet, and with the command lines' switches
 
 import gc
 
+import tensorboard.main
 import tensorboard.plugins.custom_scalar.summary
 import tensorboard.plugins.hparams.api
 import tensorboard.plugins.projector

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agkd_tf.attacks import ATTACK_NAMES, GradientAttack, parse_attack
+from agkd_tf.attacks import ATTACK_NAMES, GradientAttack, parse_attack, pgd_attack
 from agkd_tf.attacks.auto_attack import AutoPGD, FastAdaptiveBoundary, SquareAttack
 from agkd_tf.errors import InputError
 
@@ -161,3 +161,8 @@ def test_every_text_is_an_attack_or_refused_in_a_line_that_says_what_there_is(na
 def test_what_would_never_end_is_refused(name):
     with pytest.raises(InputError, match="`attacks`"):
         parse_attack(name, eps=EPS)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_attack_of_validation_is_the_one_of_that_name(norm):
+    assert pgd_attack(20, eps=0.1, norm=norm) == parse_attack("pgd-20", eps=0.1, norm=norm).parts[0]

@@ -83,6 +83,7 @@ def test_operations_parts_and_a_peer_stand_beside_the_step(tmp_path, tool):
     assert main.partition(") -> (")[0].count("tensor<3x3x1x16xf32>") == 3
 
 
+@pytest.mark.slow
 def test_inference_is_measured_for_each_model(tmp_path, tool):
     build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10).save(tmp_path / "model.keras")
     measured = tool("benchmark", "inference", tmp_path / "model.keras", "--rounds=2", "--steps=1", "--batch_size=4")

@@ -1,7 +1,6 @@
 """A run, and embeddings, are readable in the real TensorBoard."""
 
 import json
-import subprocess
 import sys
 import time
 import urllib.error
@@ -9,6 +8,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+import tensorboard.main
 
 from agkd_tf.monitoring import write_projector
 from agkd_tf.training import Recipe, train
@@ -27,20 +27,20 @@ RECIPE = Recipe(
 )
 
 
+def serve(*flags):
+    sys.argv = ["tensorboard", *flags]
+    tensorboard.main.run_main()
+
+
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, start):
     """Address of a TensorBoard on loopback that shows one short run, and embeddings."""
     train(RECIPE, Workdir(tmp_path / "run"), RECIPE.load_dataset(), verbose=0, panel_every=1)
     labels = {"kind": ["clean"] * 4, "class": list("abcd")}
     write_projector(tmp_path / "figures" / "at", "embeddings", np.eye(4), np.zeros((4, 2, 2, 1), np.float32), labels)
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "tensorboard.main", "--host=127.0.0.1", f"--port={port}", f"--logdir={tmp_path}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield f"http://127.0.0.1:{port}/data"
-    finally:
-        process.terminate()
-        process.wait()
+    start(serve, "--host=127.0.0.1", f"--port={port}", f"--logdir={tmp_path}")
+    return f"http://127.0.0.1:{port}/data"
 
 
 def read(address, found, seconds=120):

@@ -35,6 +35,7 @@ RECIPE = Recipe(
     ema=0.9,
 )
 STEPS = 4
+INDEX, DATA = "index", "data-00000-of-00001"  # the files of a checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +88,22 @@ def unbroken(begun, data, tmp_path_factory):
     return resumed(begun, folder, data)[0].student.get_weights()
 
 
-@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
-@pytest.mark.parametrize("harm", [cut, flip, remove])
+@pytest.mark.parametrize(
+    ("part", "harm"),
+    [
+        (INDEX, cut),
+        (INDEX, remove),
+        (DATA, flip),
+        pytest.param(INDEX, flip, marks=pytest.mark.slow),
+        pytest.param(DATA, cut, marks=pytest.mark.slow),
+        pytest.param(DATA, remove, marks=pytest.mark.slow),
+    ],
+)
 def test_a_damaged_checkpoint_is_passed_over_and_told_of(begun, unbroken, data, tmp_path, part, harm):
     newest, _ = copied(begun, tmp_path / "run")
     harm(tmp_path / "run" / "checkpoints" / f"{os.path.basename(newest)}.{part}")
     defense, (line,) = resumed(begun, tmp_path / "run", data)
-    if (part, harm) == ("index", remove):
+    if (part, harm) == (INDEX, remove):
         assert line == f"checkpoint {newest} is missing"
     else:
         assert line.startswith(f"checkpoint {newest} is damaged: ")
@@ -103,7 +113,15 @@ def test_a_damaged_checkpoint_is_passed_over_and_told_of(begun, unbroken, data, 
     assert len(checkpoint_paths(tmp_path / "run" / "checkpoints")) == 2
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no proto", b'model_checkpoint_path: "ckpt-\xff"\n'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b'model_checkpoint_path: "ckpt-\xff"\n',
+        pytest.param(b"", marks=pytest.mark.slow),
+        pytest.param(b"no proto", marks=pytest.mark.slow),
+    ],
+)
 def test_a_lost_list_of_checkpoints_loses_nothing(begun, unbroken, data, tmp_path, content):
     copied(begun, tmp_path / "run")
     listing = tmp_path / "run" / "checkpoints" / "checkpoint"
@@ -278,8 +296,17 @@ def test_room_for_the_student_is_asked_for_before_its_teacher_is_trained(data, t
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("moment", ["step", "validation", "first validation"])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("step", signal.SIGINT),
+        ("validation", signal.SIGTERM),
+        ("first validation", signal.SIGTERM),
+        pytest.param("step", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("validation", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("first validation", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_a_training_that_is_asked_to_stop_saves_and_goes_on_with_the_same_bits(
     begun, unbroken, data, tmp_path, monkeypatch, number, moment
 ):
