@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import agkd_tf.processor
+import tests.networks  # noqa: F401  `tiny`, in a new interpreter, too
 from agkd_tf import Undefended
 from agkd_tf.attacks import parse_attack
 from agkd_tf.evaluation import evaluate
@@ -32,7 +33,7 @@ from tools import _flags
 RECIPE = Recipe(
     train_examples=64,
     validation_examples=20,
-    model="wrn-10-1",
+    model="tiny",
     defense="at",
     hyperparameters={"attack_steps": 2, "validation_attack_steps": 0},
     batch_size=32,

@@ -305,9 +305,10 @@ def test_a_run_goes_on_with_other_numbers_of_devices_as_with_one(tmp_path, on_de
     assert largest_difference(weights, alone) < 1e-5
 
 
-def test_two_workers_train_resume_and_end_with_the_weights_of_one(tmp_path, on_workers, on_devices):
+@pytest.mark.parametrize("sittings", [[2], pytest.param([1, 2], marks=pytest.mark.slow)], ids=["once", "resumed"])
+def test_two_workers_train_and_end_with_the_weights_of_one(tmp_path, on_workers, on_devices, sittings):
     recipe = functools.partial(recipe_of, "undefended", synchronized_bn=True, learning_rate=RATE)
-    for epochs in (1, 2):
+    for epochs in sittings:
         results = on_workers(run, tmp_path / "both", "multi_worker", recipe(epochs=epochs), False)
         assert [(replicas, steps) for replicas, steps, _ in results] == 2 * [(2, 5 * epochs)]
     assert largest_difference(results[0][2], results[1][2]) == 0

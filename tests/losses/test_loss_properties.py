@@ -47,7 +47,7 @@ KINDS = st.sampled_from(["normal", "small", "large", "zero", "identical"])
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3 * settings().max_examples, deadline=None, suppress_health_check=list(HealthCheck))
 @given(batch=st.integers(1, 5), classes=st.integers(2, 7), first=KINDS, second=KINDS, seed=st.integers(0, 2**31 - 1))
 def test_losses_and_their_gradients_are_finite(name, batch, classes, first, second, seed):
     random, (loss, positive) = np.random.default_rng(seed), LOSSES[name]
