@@ -66,12 +66,21 @@ class Process:
 
     @property
     def stderr(self):
-        """What was written until now."""
-        return self._read(1)
+        """What was written until now, but for `slow_settings`, which are the machine's matter."""
+        return "".join(line for line in self._read(1).splitlines(keepends=True) if not _is_of_the_machine(line))
+
+    @property
+    def slow_settings(self):
+        """Lines of standard error that say how the processor could be used better."""
+        return [line for line in self._read(1).splitlines() if _is_of_the_machine(line)]
 
     def _read(self, number):
         path = self._outputs[number]
         return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _is_of_the_machine(line):
+    return line.startswith(("note: oneDNN is off", "note: this CPU has no instructions"))
 
 
 def _in_the_process(outputs, environment, function, arguments):

@@ -4,9 +4,12 @@ python tools/classify.py runs/digits/agkd_bml/saved_model IMAGE.png [IMAGE.png .
 """
 
 import os
+import platform
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if platform.machine().lower() in ("x86_64", "amd64"):  # as tools/__init__.py, which is not at hand everywhere
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import tensorflow as tf
 
