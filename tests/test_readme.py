@@ -62,7 +62,6 @@ def test_each_table_and_figure_of_the_supplement_has_its_command():
         assert re.search(rf"^`python -m tools.report .* --tables={number}`$", commands[f"Table {number}"])
 
 
-@pytest.mark.slow
 def test_the_table_to_plan_by_is_what_the_networks_are():
     rows = re.findall(r"^\| `([\w-]+)` \| (\d+)x\d+ \|(.*)\|$", (ROOT / "BUILD.md").read_text("utf-8"), re.MULTILINE)
     assert len(rows) == 6

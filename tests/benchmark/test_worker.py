@@ -47,7 +47,14 @@ def refusing(error):
     raise error
 
 
-@pytest.mark.slow
+@pytest.fixture(params=["forked", pytest.param("anew", marks=pytest.mark.slow)])
+def begun(request, monkeypatch):
+    """How processes begin: forked ones save the time of an import, new interpreters are what a benchmark has."""
+    if request.param == "forked":
+        monkeypatch.setattr(multiprocessing, "get_context", lambda method: FORKED)
+
+
+@pytest.mark.usefixtures("begun")
 def test_each_worker_has_a_process_and_a_peak_of_memory_of_its_own():
     with Worker(Allocating, 1) as small, Worker(Allocating, 100) as large:
         assert small.run(2) == [0.5, 0.5]
@@ -60,7 +67,7 @@ def test_each_worker_has_a_process_and_a_peak_of_memory_of_its_own():
     assert facts[0]["peak_memory_of"] == "process"
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("begun")
 def test_what_building_took_and_gave_back_is_not_in_the_peak():
     try:
         pathlib.Path("/proc/self/clear_refs").write_text("5")
@@ -73,8 +80,8 @@ def test_what_building_took_and_gave_back_is_not_in_the_peak():
     assert peaks[1] < peaks[0] + 100
 
 
-def test_a_mistake_and_a_crash_reach_the_asker(monkeypatch):
-    monkeypatch.setattr(multiprocessing, "get_context", lambda method: FORKED)
+@pytest.mark.usefixtures("begun")
+def test_a_mistake_and_a_crash_reach_the_asker():
     for error in (InputError("`eps` is wrong"), NonFiniteLossError("loss became NaN")):
         with pytest.raises(type(error), match=str(error)):
             Worker(refusing, error)

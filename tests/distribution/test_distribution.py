@@ -263,11 +263,20 @@ def test_two_devices_evaluate_as_one(tmp_path, digits, on_devices, jit_compile):
     assert len(np.unique(together)) > 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("distribution", ["mirrored", "multi_worker"])
-def test_two_replicas_train_and_resume_with_xla_and_float16(tmp_path, on_devices, on_workers, distribution):
+@pytest.mark.parametrize(
+    ("defense", "distribution", "sittings"),
+    [
+        ("undefended", "mirrored", 1),
+        pytest.param("agkd_bml", "mirrored", 2, marks=pytest.mark.slow),
+        pytest.param("agkd_bml", "multi_worker", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_two_replicas_train_and_resume_with_xla_and_float16(
+    tmp_path, on_devices, on_workers, defense, distribution, sittings
+):
     """And with the images on the devices, as a run on GPUs has them."""
-    recipe = functools.partial(recipe_of, "agkd_bml", mixed_precision="float16", train_examples=64)
+    recipe = functools.partial(recipe_of, defense, mixed_precision="float16", train_examples=64)
+    begun = recipe().build_student(load_dataset("digits")).get_weights()
 
     def trained(epochs):
         arguments = (run, tmp_path / "run", distribution, recipe(epochs=epochs), True, True)
@@ -277,10 +286,12 @@ def test_two_replicas_train_and_resume_with_xla_and_float16(tmp_path, on_devices
             assert largest_difference(weights, results[0][2]) == 0
         return weights
 
-    first, second = trained(1), trained(2)
-    assert len(Workdir(tmp_path / "run").history.read_text().splitlines()) == 3  # a header, and each epoch once
-    assert all(np.isfinite(weight).all() for weight in second)
-    assert largest_difference(first, second) > 0
+    for epoch in range(1, sittings + 1):
+        before, begun = begun, trained(epoch)
+        assert all(np.isfinite(weight).all() for weight in begun)
+        assert largest_difference(before, begun) > 0
+    # A header, and each epoch once.
+    assert len(Workdir(tmp_path / "run").history.read_text().splitlines()) == 1 + sittings
 
 
 @pytest.mark.slow
@@ -295,13 +306,20 @@ def test_two_devices_with_a_bounded_pool_and_the_images_on_them_train_as_one(tmp
     assert largest_difference(found[0][2], found[1][2]) < 1e-5
 
 
-@pytest.mark.slow
-def test_a_run_goes_on_with_other_numbers_of_devices_as_with_one(tmp_path, on_devices):
+@pytest.mark.parametrize(
+    "sittings",
+    [
+        [(2, "mirrored"), (1, "none")],
+        pytest.param([(2, "mirrored"), (1, "none"), (2, "mirrored")], marks=pytest.mark.slow),
+    ],
+    ids=len,
+)
+def test_a_run_goes_on_with_other_numbers_of_devices_as_with_one(tmp_path, on_devices, sittings):
     recipe = functools.partial(recipe_of, "undefended", train_examples=64, synchronized_bn=True, learning_rate=RATE)
-    for epochs, devices, name in ((1, 2, "mirrored"), (2, 1, "none"), (3, 2, "mirrored")):
+    for epochs, (devices, name) in enumerate(sittings, 1):
         replicas, steps, weights = on_devices(devices, run, tmp_path / "run", name, recipe(epochs=epochs), False)
         assert (replicas, steps) == (devices, 2 * epochs)
-    _, _, alone = on_devices(1, run, tmp_path / "alone", "none", recipe(epochs=3), False)
+    _, _, alone = on_devices(1, run, tmp_path / "alone", "none", recipe(epochs=len(sittings)), False)
     assert largest_difference(weights, alone) < 1e-5
 
 
