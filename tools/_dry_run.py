@@ -7,6 +7,7 @@ import numpy as np
 from agkd_tf.benchmark import forward_flops
 from agkd_tf.data.device_images import resolve_resident
 from agkd_tf.models.storage import load_classifier
+from agkd_tf.processor import onednn_is_on
 from tools import _flags
 
 # Of all layers' outputs, the part that a training-mode pass keeps for its gradient (measured with
@@ -47,6 +48,7 @@ def describe(recipe, dataset, *, jit_compile, resident):
             ),
             f"Work:        {forward:,.2f} GFLOP for a forward pass of an image",
             f"XLA:         {'on' if defense.use_xla else 'off'}",
+            f"oneDNN:      {'on' if onednn_is_on() else 'off'}",
             f"Memory:      about {(state + activations + images) / 2**20:,.0f} MiB: weights, teacher and optimizer "
             f"{state / 2**20:,.0f}, activations {activations / 2**20:,.0f}, images {images / 2**20:,.0f}; "
             f"about {PROCESS_MIB} more for the process itself, and the data set in host memory",

@@ -1,6 +1,11 @@
 """The command lines, as a user meets them."""
 
 import json
+import os
+import platform
+import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -9,6 +14,7 @@ import tensorflow as tf
 
 from agkd_tf.evaluation import SIGNS
 from agkd_tf.models import build_model
+from tests.processes import ROOT
 
 
 def test_train_evaluate_export_in_one_folder(tmp_path, tool, small):
@@ -231,3 +237,14 @@ def test_a_dry_run_prints_sizes_and_trains_nothing(tmp_path, tool):
     for word in ("--attack_steps=2", "Parameters:", "Steps:", "Memory:"):
         assert word in result.stdout
     assert not (tmp_path / "run").exists()
+
+
+def test_a_command_line_of_its_own_is_quiet_and_has_onednn():
+    """In a new interpreter, as a user's: TensorFlow speaks, and decides about oneDNN, when it is imported."""
+    ours = ("TF_", "KERAS_", "CUDA_")  # what the tests have set
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    command = [sys.executable, "-m", "tools.train", "--flagfile=flags/digits/at.flags", "--model=wrn-10-1", "--dry_run"]
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        assert re.search("^oneDNN: +on$", shown.stdout, re.MULTILINE)
