@@ -65,11 +65,11 @@ def warn_of_slow_settings(model=None):
             f"{ONEDNN_SWITCH}=1 in the environment before TensorFlow is imported"
         )
     sets = instruction_sets()
-    in_bfloat16 = model is not None and any(layer.compute_dtype == "bfloat16" for layer in model.layers)
-    if in_bfloat16 and sets and BFLOAT16_SETS.isdisjoint(sets):
+    layers = () if model is None else model._flatten_layers(include_self=False)  # those of networks within, too
+    if any(layer.compute_dtype == "bfloat16" for layer in layers) and sets and BFLOAT16_SETS.isdisjoint(sets):
         _warn(
-            "this CPU has no instructions for bfloat16, which takes several times as long as float32 on it: "
-            "--mixed_precision=float32"
+            "this CPU has no instructions for bfloat16, which takes several times as long as float32 on it: train the "
+            'network in float32 (tools.train --mixed_precision=float32, or a dtype policy of "float32")'
         )
 
 

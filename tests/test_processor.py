@@ -89,6 +89,10 @@ def test_bfloat16_is_told_of_where_the_processor_has_no_instructions_for_it(proc
         dtype: build_model("tiny", image_shape=(8, 8, 1), num_classes=3, dtype=dtype)
         for dtype in ("float32", "mixed_bfloat16")
     }
+    images = keras.Input((8, 8, 1))
+    nested = keras.Model(images, keras.layers.Dense(2)(networks["mixed_bfloat16"](images)))
+    processor(LAPTOP)
+    assert len(said(nested)) == 1
     processor(LAPTOP)
     (line,) = said(networks["mixed_bfloat16"])
     assert "no instructions for bfloat16" in line
