@@ -17,6 +17,7 @@ from agkd_tf.defenses import (
     Undefended,
 )
 from agkd_tf.errors import InputError
+from agkd_tf.models import adapt
 from agkd_tf.version import __version__
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     "InputError",
     "Undefended",
     "__version__",
+    "adapt",
     "load_dataset",
 ]

@@ -40,9 +40,9 @@ class AGKD(Bidirectional):
     def __init__(self, student, teacher=None, *, attention_weight=1.0, attention="agkd", **kwargs):
         super().__init__(student, **kwargs)
         self.teacher = _frozen(student if teacher is None else teacher, copy=teacher is None)
-        here = {layer.name for layer in self.teacher.layers}
-        names = self.classifier.layer_names.items()
-        self.guide = Classifier(self.teacher, **{part: name for part, name in names if name in here})
+        plain = Classifier(self.teacher)
+        here = {part: name for part, name in self.classifier.layer_names.items() if name and plain.has_layer(name)}
+        self.guide = Classifier(self.teacher, **here) if here else plain
         _check_pair(self.classifier, self.guide)
         self.attention_weight = check_range("attention_weight", attention_weight, 0.0)
         self.attention = check_choice("attention", attention, sorted(ATTENTION_MAPS))
@@ -106,6 +106,6 @@ def _check_pair(student, teacher):
         raise InputError(f"`teacher` has {teacher.num_classes} classes, the student {student.num_classes}")
     if teacher.image_shape != student.image_shape:
         raise InputError(f"`teacher` takes images {teacher.image_shape}, the student {student.image_shape}")
-    maps = [classifier.map_shape for classifier in (teacher, student)]
+    maps = [classifier.map_shape for classifier in (teacher, student)]  # which there must be
     if maps[0] != maps[1]:
         raise InputError(f"`teacher` has attention maps of {maps[0]}, the student of {maps[1]}")

@@ -105,7 +105,8 @@ class Bidirectional(AdversarialDefense):
 
     def loss_terms(self, crafted, labels):
         parts = [crafted[name] for name in Joint._fields if name in crafted]
-        outputs = [tf.split(tensor, len(parts)) for tensor in self.classifier(tf.concat(parts, 0), training=True)]
+        joint = self.classifier(tf.concat(parts, 0), training=True)
+        outputs = [[None] * len(parts) if tensor is None else tf.split(tensor, len(parts)) for tensor in joint]
         joint = Joint(*(Outputs(*part) for part in zip(*outputs, strict=True)))
         logits = joint.forward.logits
         terms = {"cross_entropy": smoothed_cross_entropy(logits, labels, self.label_smoothing)}

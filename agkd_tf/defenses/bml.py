@@ -33,6 +33,7 @@ class BML(Bidirectional):
 
     def __init__(self, student, *, triplet_weight=2.0, margin=0.03, norm_weight=0.001, **kwargs):
         super().__init__(student, **kwargs)
+        self.classifier.check_embedding()
         if not self.backward_adversary:
             raise InputError("`backward_adversary` of False would leave the metric loss without its negatives")
         self.triplet_weight = check_range("triplet_weight", triplet_weight, 0.0)

@@ -58,6 +58,7 @@ class SML(AdversarialTraining):
         **kwargs,
     ):
         super().__init__(student, **kwargs)
+        self.classifier.check_embedding()
         self.pool = pool
         self.triplet_weight = check_range("triplet_weight", triplet_weight, 0.0)
         self.margin = check_range("margin", margin, 0.0)

@@ -3,8 +3,10 @@
 import re
 
 from agkd_tf.errors import InputError
-from agkd_tf.models.classifier import Classifier, Outputs, remove_softmax
+from agkd_tf.models.adapt import adapt
+from agkd_tf.models.classifier import Classifier, Outputs
 from agkd_tf.models.preact_resnet import preact_resnet
+from agkd_tf.models.remove_softmax import remove_softmax
 from agkd_tf.models.resnet import resnet
 from agkd_tf.models.vgg import vgg
 from agkd_tf.models.wide_resnet import wide_resnet
@@ -27,6 +29,7 @@ __all__ = [
     "MODELS",
     "Classifier",
     "Outputs",
+    "adapt",
     "build_model",
     "preact_resnet",
     "remove_softmax",

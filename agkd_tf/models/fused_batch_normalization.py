@@ -1,4 +1,4 @@
-"""A pass through a functional model whose BN is one operation, on the weights of Keras' own layers."""
+"""BN as one operation, on the weights of Keras' own layers."""
 
 import keras
 import tensorflow as tf
@@ -7,30 +7,24 @@ import tensorflow as tf
 SCOPE = "frozen_batch_normalization"
 
 
-def fused_pass(model, images, *, training):
-    """Returns what `model(images, training=training)` does, with each BN of images as one operation.
+def fused(operation, training):
+    """Returns a layer's pass as one operation on the layer's own weights, or None where it has none.
 
     Keras normalises with several elementwise operations, in training mode after those that find mean and variance.
     The results are the same but for rounding, moving statistics among them, and saved models hold Keras' own layers.
-    Synchronised BN, BN of anything but the last axis of images, BN in float64, and BN in a model within the model,
-    run as Keras runs them.
+    Synchronised BN, BN of anything but the last axis of images, and BN in float64 run as Keras runs them.
 
     Args:
-        model: a functional `keras.Model` of one input.
-        images: [B, H, W, C], its input.
-        training: whether BN takes the batch's statistics and moves its own, and other layers do as in training.
+        operation: a Keras layer or operation.
+        training: whether BN takes the batch's statistics and moves its own.
+
+    Returns:
+        A callable, maps [B, h, w, K] -> the same normalised, or None.
     """
-
-    def operation_fn(operation):
-        if _can_be_fused(operation):
-            normalize = _by_batch if training and operation.trainable else _by_moving_statistics
-            return lambda maps, mask=None: normalize(operation, tf.cast(maps, operation.compute_dtype))
-        if isinstance(operation, keras.layers.Layer):
-            return lambda *args, **kwargs: operation(*args, **kwargs | {"training": training})
-        return operation
-
-    # Keras' own way of running a functional model; its layers keep one place in one graph.
-    return model._run_through_graph([images], operation_fn)
+    if not _can_be_fused(operation):
+        return None
+    normalize = _by_batch if training and operation.trainable else _by_moving_statistics
+    return lambda maps: normalize(operation, tf.cast(maps, operation.compute_dtype))
 
 
 def _can_be_fused(operation):

@@ -17,8 +17,8 @@ def vgg(*, depth, image_shape, num_classes, dtype=None, seed=0):
     """Returns a functional VGG-depth from images in [0, 1] to logits.
 
     Five stages of 3x3 convolutions (with bias), BN and ReLU, with 64, 128, 256, 512 and 512 filters, each
-    ended by 2x2 max-pooling; mean pooling; a dense layer. The feature map is 1x1 for 32x32 images, which
-    leaves attention nothing to say.
+    ended by 2x2 max-pooling; mean pooling; a dense layer. The last pooling leaves one place of 32x32 images,
+    which teaches nothing of where to look: the feature map is the one before it, 2x2.
 
     Args:
         depth: a key of `STAGES`.

@@ -60,12 +60,16 @@ def test_every_network_has_an_attention_map_and_starts_alike_from_one_seed(name)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
     classifier = Classifier(models[0])
-    classifier.check_pooled_dense()
     outputs = classifier(np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32))
     assert outputs.logits.shape == (2, 5)
     assert outputs.features.shape[1:3] == classifier.map_shape
-    np.testing.assert_allclose(outputs.features.numpy().mean((1, 2)), outputs.embedding, rtol=1e-4, atol=1e-6)
-    assert models[0].get_layer("features").output.name == classifier._outputs.outputs[0].name
+    features = outputs.features.numpy()
+    if name.startswith("vgg"):  # the map before the last pooling, which leaves one place of this image
+        assert classifier.map_shape == (2, 2)
+        features = features.max((1, 2), keepdims=True)
+    else:
+        classifier.check_pooled_dense()
+    np.testing.assert_allclose(features.mean((1, 2)), outputs.embedding, rtol=1e-4, atol=1e-6)
     assert np.all(np.isfinite(outputs.logits))
     assert np.std(outputs.logits) > 0
     np.testing.assert_array_equal(models[0].get_layer("scaling")(np.array([[0.0, 0.5, 1.0]])), [[-1, 0, 1]])

@@ -45,9 +45,13 @@ def shared_head():
         (lambda: sequential(layers.GlobalMaxPooling2D(), layers.Dropout(0.5)), 5),
         (lambda: sequential(layers.GlobalAveragePooling2D(), layers.Dense(6, "relu")), 6),
         (lambda: nested(None), 5),
+        (lambda: nested(layers.GlobalAveragePooling2D()), 5),
+        (lambda: rescaled(pooled()), 5),
+        (lambda: keras.Sequential([keras.Input((8, 8, 3)), nested(None)]), 5),
+        (lambda: with_softmax(layers.Identity()), 5),
         (shared_head, 5),
     ],
-    ids=["pooled", "flat", "dropout", "hidden", "nested", "shared"],
+    ids=["pooled", "flat", "dropout", "hidden", "nested", "nested_pooled", "whole", "twice", "identity", "shared"],
 )
 def test_feature_map_embedding_and_logits_are_found(model, embedding):
     model = model()
@@ -124,9 +128,13 @@ SOFTMAXES = ["softmax", keras.activations.softmax, keras.ops.softmax, tf.nn.soft
 
 
 @pytest.mark.parametrize("activation", SOFTMAXES)
-def test_a_dense_layer_with_its_own_softmax_is_refused_with_a_remedy(activation):
-    with pytest.raises(InputError, match=r"'probabilities' ends in a softmax.*remove_softmax\(model\)"):
-        Classifier(pooled(activation=activation, name="probabilities"))
+def test_a_dense_layers_own_softmax_is_seen_through(activation):
+    model = pooled(activation=activation)
+    classifier = Classifier(model)
+    logits = classifier.logits(IMAGES)
+    np.testing.assert_allclose(tf.nn.softmax(logits), model(IMAGES), atol=1e-6)
+    model.layers[-1].bias.assign([1.0, 2.0, 3.0, 4.0])
+    np.testing.assert_allclose(classifier.logits(IMAGES) - logits, [[1, 2, 3, 4]] * 2, atol=1e-5)
 
 
 @pytest.mark.parametrize("activation", SOFTMAXES)
@@ -143,16 +151,20 @@ def test_remove_softmax_refuses_a_model_without_one():
         remove_softmax(pooled(name="scores"))
 
 
+def rescaled(model):
+    return keras.Sequential([keras.Input((8, 8, 3)), layers.Rescaling(2.0, -1.0), model])
+
+
 def perceptron():
     return keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(6), layers.Dense(4)])
 
 
-@pytest.mark.parametrize(
-    "model", [perceptron, lambda: nested(layers.GlobalAveragePooling2D())], ids=["perceptron", "pooled backbone"]
-)
+@pytest.mark.parametrize("model", [perceptron, lambda: rescaled(perceptron())], ids=["perceptron", "rescaled"])
 def test_the_image_itself_is_never_taken_for_a_feature_map(model):
+    classifier = Classifier(model())
+    assert classifier(IMAGES).features is None
     with pytest.raises(InputError, match="feature map was not found"):
-        Classifier(model())
+        classifier.check_features()
 
 
 def two_inputs():
@@ -172,25 +184,30 @@ def test_logits_named_alone_must_come_from_one_tensor():
     pool = layers.GlobalAveragePooling2D(name="pool")(layers.Conv2D(5, 3, name="conv")(images))
     model = keras.Model(images, layers.Add(name="sum")([layers.Dense(4)(pool), layers.Dense(4)(pool)]))
     assert Classifier(model, features="conv", embedding="pool", logits="sum").num_classes == 4
-    for names in ({"logits": "sum"}, {"logits": "sum", "features": "conv"}):
+    for names in ({}, {"logits": "sum"}, {"logits": "sum", "features": "conv"}):
+        classifier = Classifier(model, **names)
+        np.testing.assert_allclose(classifier.logits(IMAGES), model(IMAGES), atol=1e-6)
         with pytest.raises(InputError, match=r"embedding=\.\.\."):
-            Classifier(model, **names)
+            classifier.check_embedding()
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: "model.keras", "must be a functional keras.Model"),
-        (lambda: keras.Sequential([layers.Flatten(), layers.Dense(4)]), "must be a functional keras.Model"),
-        (lambda: keras.Sequential([keras.Input((8,)), layers.Dense(4)]), "must take one image batch"),
+        (lambda: "model.keras", r"must be a keras.Model\. Received: 'model.keras'"),
+        (lambda: keras.Sequential([layers.Flatten(), layers.Dense(4)]), r"call it once, as model\(x\[:1\]\)"),
+        (lambda: keras.Sequential([keras.Input((8,)), layers.Dense(4)]), r"must take one image batch.*\(None, 8\)"),
         (two_inputs, "must take one image batch"),
-        (two_pools, "feature map was not found"),
-        (lambda: with_softmax(layers.Rescaling(2.0)), "logits were not found"),
-        (lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.Rescaling(2.0), pooled()]), "logits were not found"),
-        (lambda: keras.Sequential([keras.Input((8, 8, 3)), nested(None)]), "logits were not found"),
+        (lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3)]), r"must return one score per class"),
+        (lambda: pooled(activation="relu", name="end"), r"'end' ends in relu: 4 scores.*remove_softmax\(model\)"),
     ],
-    ids=["no model", "unbuilt", "vectors", "two inputs", "two pools", "no dense end", "whole nested", "nested twice"],
+    ids=["no model", "unbuilt", "vectors", "two inputs", "a map", "relu"],
 )
 def test_a_structure_that_is_not_understood_is_refused(model, message):
     with pytest.raises(InputError, match=message):
         Classifier(model())
+
+
+def test_of_two_pools_of_one_map_it_is_that_map():
+    classifier = Classifier(two_pools())
+    assert (classifier.map_shape, classifier(IMAGES).embedding.shape) == ((6, 6), (2, 10))

@@ -1,0 +1,49 @@
+"""What a layer does to numbers one by one: its activation, by name."""
+
+import keras
+
+# keras.activations, keras.ops, tf.nn and the layers each have their own names.
+_SYNONYMS = {"softmax_v2": "softmax", "log_softmax_v2": "log_softmax", "logsoftmax": "log_softmax"}
+_LAYERS = (
+    keras.layers.ELU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ReLU,
+    keras.layers.Softmax,
+)
+KNOWN = {name for name in dir(keras.activations) if not name.startswith("_")} - {"deserialize", "get", "serialize"}
+
+
+def activation_name(operation):
+    """Returns the name of the activation that a Keras layer or operation is, or None for one that is something else."""
+    if isinstance(operation, keras.layers.Activation):
+        return _named(operation.activation)
+    if isinstance(operation, _LAYERS):
+        return _named(operation)
+    if isinstance(operation, keras.layers.Layer):
+        return None
+    name = _named(operation)  # keras.ops' own classes: Softmax, Relu, HardSigmoid
+    return name if name in KNOWN else None
+
+
+def own_activation_name(operation):
+    """Returns the name of the activation that a dense layer or a convolution ends in; `linear` for none."""
+    activation = getattr(operation, "activation", None)
+    return "linear" if activation is None else _named(activation)
+
+
+def linear_twin(layer):
+    """Returns a layer with the very weights of a dense layer or a convolution, without its activation."""
+    twin = type(layer).from_config(layer.get_config() | {"activation": "linear"})
+    twin.built, twin.input_spec = True, layer.input_spec
+    twin._kernel = layer._kernel
+    twin.bias = layer.bias
+    return twin
+
+
+def _named(activation):
+    name = getattr(activation, "__name__", None)
+    if name is None:
+        name = "".join("_" + letter if letter.isupper() else letter for letter in type(activation).__name__)
+        name = {"_re_l_u": "relu", "_soft_max": "softmax"}.get(name.lower(), name.lower().lstrip("_"))
+    return _SYNONYMS.get(name, name)

@@ -1,0 +1,115 @@
+"""A network of other conventions, as one from images in [0, 1], NHWC, to logits."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from agkd_tf.errors import InputError, check_choice
+from agkd_tf.models.feature_map import FeatureMaps
+from agkd_tf.models.graph import Graph, functional_of
+from agkd_tf.models.head import find_head
+from agkd_tf.models.pixel_scale import PIXELS, check_pixel_scale
+
+CHANNELS = ("last", "first")
+OUTPUTS = ("logits", "probabilities")
+FLOOR = 1e-30
+
+
+def adapt(model, *, pixel_range=(0, 1), mean=None, std=None, channels="last", output="logits"):
+    """Returns a functional model from images in [0, 1], NHWC, to logits, of a model of other conventions.
+
+    The layers are the model's own: who trains the one trains the other, and both can be saved.
+
+        model = agkd_tf.adapt(model, pixel_range=(0, 255))
+        defense = agkd_tf.AdversarialTraining(model, eps=8 / 255)
+
+    Args:
+        model: a built `keras.Model` of one image batch.
+        pixel_range: (least, greatest) pixel value that the model takes.
+        mean, std: what the model's images are standardised by, a number or one a channel, in units of `pixel_range`:
+            the model is given (pixels - mean) / std. None where it does not need that, or does it itself.
+        channels: "first" for a model that takes images [B, C, H, W].
+        output: what the model returns: "logits", or "probabilities" where its softmax cannot be seen, of which
+            logarithms are taken. A softmax or sigmoid that can be seen is left out in either case.
+
+    Returns:
+        A functional `keras.Model`: float32 [B, H, W, C] in [0, 1] -> float32 [B, n]; n is 2 where the model has one
+        score.
+
+    Raises:
+        InputError: for values that fit no image, a model without logits, or one that contradicts them.
+    """
+    check_choice("channels", channels, CHANNELS)
+    check_choice("output", output, OUTPUTS)
+    graph = Graph(model)
+    shape = graph.images.shape[1:]
+    if channels == "first":
+        shape = (*shape[1:], shape[0])
+    scale, offset = _scale_and_offset(pixel_range, mean, std, shape[-1])
+    images = pixels = keras.Input(shape, name="images")
+    if scale != 1.0 or offset != 0.0:
+        pixels = layers.Rescaling(scale, offset, name=PIXELS, dtype="float32")(pixels)
+    if channels == "first":
+        pixels = layers.Permute((3, 1, 2), name="channels_first")(pixels)
+    if output == "probabilities":
+        (tensor,) = graph.outputs if len(graph.outputs) == 1 else (None,)
+        scores = _logarithm(_run(model, pixels), tensor)
+    else:
+        head = find_head(graph)
+        if head.logits is graph.outputs[0]:
+            scores = _run(model, pixels)
+        else:
+            scores = graph.run([head.logits], {graph.images: pixels}, training=None)[0]
+    try:
+        adapted = keras.Model(images, layers.Activation("linear", dtype="float32", name="logits_float32")(scores))
+    except ValueError as error:
+        raise InputError(f"`model` {model.name!r} cannot be adapted: {' '.join(str(error).split())}") from error
+    adapted_graph = Graph(adapted)
+    check_pixel_scale(adapted_graph, FeatureMaps(adapted_graph))
+    return adapted
+
+
+def _run(model, pixels):
+    """Returns a model's symbolic output; the layers of a functional one are not put into a model within the model."""
+    functional = functional_of(model)
+    if functional is None:
+        return model(pixels)
+    # Its input layer would cast to the type that it was made with, such as uint8, which has no gradient.
+    return keras.tree.flatten(functional._run_through_graph([pixels]))[0]
+
+
+def _logarithm(probabilities, tensor):
+    if tensor is None or len(tensor.shape) != 2:
+        raise InputError("`output` probabilities: the model must return one tensor [B, n]")
+    if tensor.shape[1] == 1:
+        probabilities = keras.ops.concatenate([1.0 - probabilities, probabilities], axis=1)
+    return keras.ops.log(keras.ops.maximum(keras.ops.cast(probabilities, "float32"), FLOOR))
+
+
+def _scale_and_offset(pixel_range, mean, std, channels):
+    """Returns the (scale, offset) that lead from [0, 1] to what the model takes: numbers, or lists of one a channel."""
+    values = np.asarray(pixel_range, np.float64).reshape(-1)
+    if len(values) != 2 or not np.isfinite(values).all() or values[0] >= values[1]:
+        raise InputError(f"`pixel_range` must be (least, greatest), such as (0, 255). Received: {pixel_range}")
+    low, high = values
+    given = []
+    for name, value, neutral in (("mean", mean, 0.0), ("std", std, 1.0)):
+        each = np.asarray(neutral if value is None else value, np.float64).reshape(-1)
+        if len(each) not in (1, channels) or not np.isfinite(each).all() or (name == "std" and (each <= 0).any()):
+            raise InputError(
+                f"`{name}` must be one number, or one for each of the {channels} channels, in units of pixel_range"
+                f"{', above 0' if name == 'std' else ''}. Received: {value}"
+            )
+        if value is not None and name == "mean" and not ((each >= low) & (each <= high)).all():
+            raise InputError(
+                f"`mean` must lie in pixel_range ({low:g} to {high:g}), in whose units it is. Received: {value}"
+            )
+        given.append(each)
+    means, deviations = given
+    scale, offset = ((high - low) / deviations).tolist(), ((low - means) / deviations).tolist()
+    if len(set(scale)) == 1 and len(set(offset)) == 1:
+        return scale[0], offset[0]
+    width = max(len(scale), len(offset))
+    return [(scale * width)[n] if len(scale) == 1 else scale[n] for n in range(width)], [
+        (offset * width)[n] if len(offset) == 1 else offset[n] for n in range(width)
+    ]

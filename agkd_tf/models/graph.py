@@ -1,0 +1,235 @@
+"""A Keras model as a flat graph: models within models are opened, to any depth."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Sequence
+
+import keras
+from keras.src.models.functional import Functional
+
+from agkd_tf.errors import InputError
+from agkd_tf.models.fused_batch_normalization import fused
+
+SHOWN = 20  # names that a message lists
+
+
+@dataclasses.dataclass(eq=False, frozen=True)
+class Tensor:
+    """A value that flows through a `Graph`.
+
+    Attributes:
+        shape: with None for the batch, and for sizes that are not known.
+        step: the `Step` that makes it; None for the images.
+    """
+
+    shape: tuple
+    step: "Step | None" = None
+
+
+@dataclasses.dataclass(eq=False, frozen=True)
+class Step:
+    """One call of one layer.
+
+    Attributes:
+        path: the layer's name, behind the names of the models that it is in: `backbone/conv1`.
+        operation: the Keras layer or operation.
+        inputs: the tensors that it takes.
+        arguments: callable, the values of these tensors -> (positional, keyword) arguments.
+        outputs: the tensors that it makes.
+    """
+
+    path: str
+    operation: keras.Operation
+    inputs: Sequence[Tensor]
+    arguments: Callable
+    outputs: list
+
+    def run(self, values, training):
+        """Returns the outputs' values of the inputs' values; None as `training` leaves it to the layers."""
+        args, kwargs = self.arguments(values)
+        normalize = None if training is None else fused(self.operation, training)
+        if normalize is not None:
+            return [normalize(args[0])]
+        if training is not None and isinstance(self.operation, keras.layers.Layer):
+            kwargs = kwargs | {"training": training}
+        return keras.tree.flatten(self.operation(*args, **kwargs))
+
+
+class Graph:
+    """The steps between a model's images and its outputs, in an order in which they can run.
+
+    The layers are the model's own. A model that is no graph, such as a subclassed one, is one step.
+
+    Args:
+        model: a built `keras.Model` of one image batch [B, H, W, C].
+
+    Attributes:
+        images: the `Tensor` that all begins with.
+        steps: list of `Step`.
+        layers: path -> the `Tensor` that the layer makes where it is used last; opened models are among them.
+        outputs: list of `Tensor`.
+
+    Raises:
+        InputError: if the model is not built, or takes anything else.
+    """
+
+    def __init__(self, model):
+        if not isinstance(model, keras.Model):
+            raise InputError(f"the classifier must be a keras.Model. Received: {model!r}")
+        self.model = model
+        self.images, self.steps, self._programs = Tensor(_image_shape(model)), [], {}
+        self.layers = {}
+        functional = functional_of(model)
+        if functional is not None:
+            self.outputs = self._open(functional, [self.images], "")
+        else:
+            shapes = keras.tree.flatten(model.compute_output_spec(keras.KerasTensor(self.images.shape)))
+            self.outputs = self._add(model.name, model, [self.images], lambda values: (values, {}), shapes)
+
+    def named(self, name):
+        """Returns the `Tensor` that a layer makes.
+
+        Args:
+            name: a path such as `backbone/conv1`, or its last part alone where only one layer is called so.
+
+        Raises:
+            InputError: if there is no such layer.
+        """
+        found = [name] if name in self.layers else [path for path in self.layers if path.rpartition("/")[2] == name]
+        if len(found) > 1:
+            raise InputError(f"the classifier has several layers {name!r}: {', '.join(found)}")
+        if not found:
+            names, more = list(self.layers), ""
+            if len(names) > SHOWN:
+                names = difflib.get_close_matches(name, names, 5, 0.5) or names[-SHOWN:]
+                more = f", and {len(self.layers) - len(names)} others"
+            raise InputError(f"the classifier has no layer {name!r}. It has: {', '.join(names)}{more}")
+        return self.layers[found[0]]
+
+    def apply(self, layer, *tensors):
+        """Adds a step that the model does not have, and returns the `Tensor` that it makes.
+
+        Args:
+            layer: a Keras layer; of several tensors it takes a list.
+            *tensors: of this graph.
+        """
+        symbols = [keras.KerasTensor(tensor.shape) for tensor in tensors]
+        made = keras.tree.flatten(layer.compute_output_spec(symbols if len(symbols) > 1 else symbols[0]))
+
+        def arguments(values):
+            return ([list(values)] if len(values) > 1 else list(values)), {}
+
+        return self._add(layer.name, layer, list(tensors), arguments, made)[0]
+
+    def run(self, wanted, given, *, training):
+        """Returns the values of tensors.
+
+        Args:
+            wanted: list of `Tensor`.
+            given: `Tensor` -> value, of all that is needed: the images, or tensors behind them.
+            training: whether the layers run as in training; None leaves it to them, as a new functional model does.
+
+        Raises:
+            ValueError: if other values are needed; see `depends_on_others`.
+        """
+        program = self._program(wanted, given)
+        if program is None:
+            raise ValueError("other values are needed")
+        values = dict(given)
+        for step in program:
+            made = step.run([values[tensor] for tensor in step.inputs], training)
+            values.update(zip(step.outputs, made, strict=True))
+        return [values[tensor] for tensor in wanted]
+
+    def depends_on_others(self, wanted, given):
+        """Returns whether tensors depend on the images by other ways than through the `given` ones."""
+        return self._program(wanted, given) is None
+
+    def leads_to(self, earlier, later):
+        """Returns whether a tensor is made of another, or is it."""
+        waiting, seen = [later], set()
+        while waiting:
+            tensor = waiting.pop()
+            if tensor is earlier:
+                return True
+            if tensor not in seen and tensor.step is not None:
+                seen.add(tensor)
+                waiting.extend(tensor.step.inputs)
+        return False
+
+    def _program(self, wanted, given):
+        """Returns the steps that are needed, in order; None where the images are needed and not given."""
+        key = (tuple(map(id, wanted)), tuple(map(id, given)))
+        if key not in self._programs:
+            needed, seen, waiting = set(), set(given), list(wanted)
+            while waiting:
+                tensor = waiting.pop()
+                if tensor in seen:
+                    continue
+                seen.add(tensor)
+                if tensor.step is None:
+                    self._programs[key] = None
+                    return None
+                if tensor.step not in needed:
+                    needed.add(tensor.step)
+                    waiting.extend(tensor.step.inputs)
+            self._programs[key] = [step for step in self.steps if step in needed]
+        return self._programs[key]
+
+    def _open(self, functional, inputs, prefix):
+        tensors = {id(symbol): tensor for symbol, tensor in zip(functional.inputs, inputs, strict=True)}
+        for depth in sorted(functional._nodes_by_depth, reverse=True):
+            for node in functional._nodes_by_depth[depth]:
+                if node.is_input or any(id(symbol) not in tensors for symbol in node.input_tensors):
+                    continue
+                symbols, path = node.arguments.keras_tensors, prefix + node.operation.name
+                taken = [tensors[id(symbol)] for symbol in symbols]
+                inner = functional_of(node.operation)
+                if inner is not None and _fits(inner, taken):
+                    made = self._open(inner, taken, f"{path}/")
+                else:
+                    made = self._add(path, node.operation, taken, _filler(node.arguments, symbols), node.outputs)
+                self.layers[path] = made[0]
+                tensors.update({id(symbol): tensor for symbol, tensor in zip(node.outputs, made, strict=True)})
+        return [tensors[id(symbol)] for symbol in functional.outputs]
+
+    def _add(self, path, operation, inputs, arguments, symbols):
+        step = Step(path, operation, inputs, arguments, [])
+        step.outputs.extend(Tensor(tuple(symbol.shape), step) for symbol in symbols)
+        self.steps.append(step)
+        return step.outputs
+
+
+def functional_of(operation):
+    """Returns the `Functional` that a layer runs, or None for one that is no graph of layers."""
+    if isinstance(operation, keras.Sequential):
+        return operation._functional if type(operation).call is keras.Sequential.call else None
+    is_graph = isinstance(operation, Functional) and type(operation).call is Functional.call
+    return operation if is_graph else None
+
+
+def _image_shape(model):
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        # A subclassed model knows its images once it has seen some.
+        shape = (model.get_build_config() or {}).get("input_shape") if model.built else None
+        if shape is None:
+            raise InputError(
+                f"the classifier {model.name!r} has not seen an image yet, and does not know its own shape: call it "
+                "once, as model(x[:1])"
+            )
+        inputs = [keras.KerasTensor((None, *shape[1:]))] if len(shape) and not isinstance(shape[0], tuple) else shape
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        shapes = ", ".join(str(tuple(getattr(each, "shape", each))) for each in inputs)
+        raise InputError(f"the classifier must take one image batch [B, H, W, C]. It takes: {shapes}")
+    return (None, *inputs[0].shape[1:])
+
+
+def _fits(functional, tensors):
+    """Returns whether a model's inputs are these tensors as they are: Keras would expand others, or choose by name."""
+    own = [tuple(symbol.shape) for symbol in functional.inputs]
+    return len(own) == len(tensors) == 1 and len(own[0]) == len(tensors[0].shape)
+
+
+def _filler(arguments, symbols):
+    return lambda values: arguments.fill_in({id(symbol): value for symbol, value in zip(symbols, values, strict=True)})

@@ -1,0 +1,196 @@
+"""The end of a classifier: its logits, and the embedding that they are made of."""
+
+import dataclasses
+
+import keras
+from keras import layers
+
+from agkd_tf.errors import InputError
+from agkd_tf.models.activation import activation_name, linear_twin, own_activation_name
+from agkd_tf.models.graph import Tensor
+
+NAME_LOGITS = "give the layer of the logits by logits=... (--logits_layer)"
+# Of layers behind the scores that change neither which class is first nor what they are made of.
+_TRANSPARENT = (layers.Dropout, layers.Identity, layers.Rescaling)
+_RESHAPING = (layers.Flatten, layers.Reshape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """What was found at the end of a `Graph`.
+
+    Attributes:
+        logits: [B, n] before any softmax; of one score, the two classes' logits 0 and z.
+        embedding: [B, K], or None.
+        source: where the search for the feature map begins: what the scores are made of; or None.
+        scores: the dense layer, or the 1x1 convolution, that makes the scores; or None.
+    """
+
+    logits: Tensor
+    embedding: Tensor | None
+    source: Tensor | None
+    scores: keras.layers.Layer | None
+
+
+def find_head(graph, *, logits=None):
+    """Returns the `Head` of a graph.
+
+    A `Softmax` or `Activation` layer, an operation of `keras.ops`, and the activation of the last layer itself are
+    seen through: the scores before it are the logits. One score, with or without a sigmoid, becomes two classes. A
+    1x1 convolution with mean pooling before or behind it is a dense layer of the pooled map.
+
+    Args:
+        graph: `Graph`; steps are added to it.
+        logits: name of the layer that makes the logits; None for the end of the model.
+
+    Raises:
+        InputError: if there are no logits: several outputs, other shapes, or an activation that no softmax follows.
+    """
+    if logits is None and len(graph.outputs) != 1:
+        ends = ", ".join(name for name, tensor in graph.layers.items() if tensor in graph.outputs)
+        raise InputError(f"the classifier has {len(graph.outputs)} outputs ({ends}): {NAME_LOGITS}")
+    tensor = graph.outputs[0] if logits is None else graph.named(logits)
+    _check_scores(graph, tensor)
+    classes = tensor.shape[-1]
+    scores = _before_activations(graph, tensor, classes)
+    step, pooled = _maker(scores)
+    layer = step.operation if step is not None else None
+    embedding = source = None
+    if _is_dense(layer) or _is_pointwise(layer):
+        scores = _without_own_activation(graph, scores, step, pooled, classes)
+        source = step.inputs[0]
+        if len(source.shape) == 2:
+            embedding = source
+        elif pooled:  # the mean of a 1x1 convolution is the 1x1 convolution of the mean
+            embedding = graph.apply(layers.GlobalAveragePooling2D(data_format=layer.data_format), source)
+        elif len(source.shape) == 4 and _places(source, layer) == 1:
+            embedding = graph.apply(layers.Flatten(), source)
+        else:
+            source = None
+    else:
+        layer = None
+    if len(scores.shape) > 2:
+        scores = graph.apply(layers.Flatten(), scores)
+    if classes == 1:
+        zero = graph.apply(layers.Rescaling(0.0, dtype="float32"), scores)
+        scores = graph.apply(layers.Concatenate(dtype="float32"), zero, scores)
+    return Head(scores, embedding, source, layer)
+
+
+def _check_scores(graph, tensor):
+    if len(tensor.shape) == 2 and tensor.shape[1]:
+        return
+    if len(tensor.shape) == 4 and tensor.shape[1:3] == (1, 1) and tensor.shape[3]:
+        return
+    raise InputError(
+        f"the classifier {graph.model.name!r} must return one score per class, [B, n]. It returns {_written(tensor)}: "
+        f"{NAME_LOGITS}"
+    )
+
+
+def scores_without_activation(graph):
+    """Returns (the `Tensor` of a graph's scores before any activation, the layer that makes them or None).
+
+    Raises:
+        InputError: if the graph has several outputs, or no scores [B, n].
+    """
+    if len(graph.outputs) != 1:
+        raise InputError(f"the classifier has {len(graph.outputs)} outputs; one, its scores, is needed")
+    (end,) = graph.outputs
+    _check_scores(graph, end)
+    found = _before_activations(graph, end, end.shape[-1], every=True)
+    step, pooled = _maker(found)
+    if step is not None and not pooled and own_activation_name(step.operation) != "linear":
+        found = graph.apply(linear_twin(step.operation), step.inputs[0])
+    if len(found.shape) > 2:
+        found = graph.apply(layers.Flatten(), found)
+    return found, step and step.operation
+
+
+def _before_activations(graph, tensor, classes, *, every=False):
+    """Returns the tensor before a softmax at the end, with layers that only change its shape looked through.
+
+    With `every`, the one before any activation; otherwise others are refused.
+    """
+    found = tensor
+    while tensor.step is not None:
+        name, operation = activation_name(tensor.step.operation), tensor.step.operation
+        if name == "softmax" or (name == "sigmoid" and classes == 1) or (every and name not in (None, "linear")):
+            found = tensor.step.inputs[0]
+        elif name is not None and name not in ("linear", "log_softmax"):
+            _refuse(tensor.step.path, name, classes)
+        elif name is None and not isinstance(operation, (*_RESHAPING, layers.Dropout, layers.Identity)):
+            break
+        tensor = tensor.step.inputs[0]
+    return found
+
+
+def _maker(tensor):
+    """Returns (the step that makes the scores, whether its map is pooled to them), or (None, False)."""
+    pooled = False
+    while tensor.step is not None:
+        operation = tensor.step.operation
+        if _is_dense(operation) or _is_pointwise(operation):
+            return tensor.step, pooled
+        if _is_pooling(operation):
+            pooled = True
+        elif not (
+            isinstance(operation, (*_TRANSPARENT, *_RESHAPING))
+            or activation_name(operation) in ("linear", "log_softmax")
+            or (pooled and activation_name(operation) is not None)
+        ):
+            break
+        tensor = tensor.step.inputs[0]
+    return None, False
+
+
+def _without_own_activation(graph, scores, step, pooled, classes):
+    layer, name = step.operation, own_activation_name(step.operation)
+    if name in ("linear", "log_softmax") or (pooled and name != "softmax"):
+        return scores
+    if pooled:
+        raise InputError(
+            f"layer {step.path!r} ends in a softmax at each place, of which means are taken: these are no logits; say "
+            'so: agkd_tf.adapt(model, output="probabilities")'
+        )
+    if name != "softmax" and not (name == "sigmoid" and classes == 1):
+        _refuse(step.path, name, classes)
+    tensor, behind = scores, []
+    while tensor is not step.outputs[0]:
+        behind.append(tensor.step)
+        tensor = tensor.step.inputs[0]
+    if any(not isinstance(each.operation, (*_RESHAPING, layers.Dropout, layers.Identity)) for each in behind):
+        raise InputError(
+            f"layer {behind[0].path!r} changes the probabilities of layer {step.path!r}: these are no logits; end the "
+            f"model in {step.path!r}, or name it: logits={step.path!r} (--logits_layer={step.path})"
+        )
+    return graph.apply(linear_twin(layer), step.inputs[0])
+
+
+def _refuse(path, name, classes):
+    raise InputError(
+        f"layer {path!r} ends in {name}: {classes} score{'s' if classes > 1 else ''} that no softmax follows, not "
+        "logits. Use a copy without it, which is trained with softmax: agkd_tf.models.remove_softmax(model)"
+    )
+
+
+def _is_dense(layer):
+    return isinstance(layer, layers.Dense)
+
+
+def _is_pointwise(layer):
+    return isinstance(layer, layers.Conv2D) and set(layer.kernel_size) == {1} and layer.groups == 1
+
+
+def _is_pooling(operation):
+    return isinstance(operation, layers.GlobalAveragePooling2D)
+
+
+def _places(tensor, layer):
+    first = getattr(layer, "data_format", None) == "channels_first"
+    rows, columns = tensor.shape[2:4] if first else tensor.shape[1:3]
+    return rows and columns and rows * columns
+
+
+def _written(tensor):
+    return str(tuple(tensor.shape))

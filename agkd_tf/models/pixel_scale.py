@@ -1,0 +1,134 @@
+"""What a network says of the pixels that it takes: by its first layers, and by its input's type."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from agkd_tf.errors import InputError
+
+PIXELS = "pixels"  # the layer that `adapt` puts in front
+# A network for [0, 1] makes the span between black and white 1, 2, or about 4 (standardised), and one for 0..255 makes
+# it 1 / 255 of that. Half a decade on both sides is left to unusual ones.
+SPANS, LARGEST_OFFSET = (0.05, 25.0), 20.0
+LARGEST_PIXELS = (255, 4095, 65535)
+
+
+def check_pixel_scale(graph, maps):
+    """Checks that a network does not say that it takes other images than those in [0, 1], NHWC.
+
+    Its first layers, up to the first one with trained weights, are asked what they make of black and of white.
+
+    Args:
+        graph: `Graph`.
+        maps: `FeatureMaps` of the graph.
+
+    Raises:
+        InputError: if they do, with what to type.
+    """
+    name = graph.model.name
+    shape = graph.images.shape[1:]
+    first = next((step for step in graph.steps if _is_channels_first(step, graph, maps)), None)
+    if first is not None or (shape[0] in (1, 3, 4) and shape[2] not in (1, 2, 3, 4, None) and shape[1] == shape[2]):
+        said = f"its layer {first.path!r} has the channels first" if first else f"it takes {shape}"
+        raise InputError(
+            f"the classifier {name!r} takes images [B, C, H, W]: {said}. Images here are [B, H, W, C]: "
+            'model = agkd_tf.adapt(model, channels="first") (--channels=first)'
+        )
+    front = front_range(graph)
+    if not front.adapted and _takes_integers(graph.model):
+        raise InputError(
+            f"the classifier {name!r} takes whole pixels ({graph.model.inputs[0].dtype}), which images in [0, 1] would "
+            f"be cut to. {_remedy(255)}"
+        )
+    if front.layer is None or not np.isfinite([front.black, front.white]).all():
+        return
+    made = f"its layer {front.layer!r} makes {front.black:.4g} of black and {front.white:.4g} of white"
+    far_off = max(abs(front.black), abs(front.white)) > LARGEST_OFFSET * max(front.span, 1.0)
+    if 0 < front.span < SPANS[0] or (far_off and front.span < SPANS[1]):
+        largest = next((each for each in LARGEST_PIXELS if SPANS[0] <= each * front.span <= SPANS[1]), 255)
+        raise InputError(
+            f"the classifier {name!r} takes pixels in 0..{largest}: {made}, where images are in [0, 1]. "
+            f"{_remedy(largest)}"
+        )
+    if front.adapted and front.scales and front.span > SPANS[1]:
+        raise InputError(
+            f"the classifier {name!r} scales its pixels itself: {made} of the pixel range it was given. Leave out "
+            "pixel_range (--pixel_range)"
+        )
+
+
+class Front(NamedTuple):
+    """What the layers in front of the first one with trained weights make of the images.
+
+    Attributes:
+        adapted: whether `adapt` put one of them there.
+        scales: whether others change black or white.
+        span: the smallest difference, of a channel, between black and white.
+        black, white: the least value of black, the greatest of white.
+        layer: the path of the last of these layers; None for none.
+    """
+
+    adapted: bool
+    scales: bool
+    span: float
+    black: float
+    white: float
+    layer: str | None
+
+
+def front_range(graph):
+    """Returns the `Front` of a `Graph`."""
+    tensor, layer, pixels = graph.images, None, graph.images
+    while True:
+        users = [step for step in graph.steps if tensor in step.inputs]
+        if len(users) != 1 or not _is_in_front(users[0], tensor):
+            break
+        tensor, layer = users[0].outputs[0], users[0].path
+        if layer == PIXELS:
+            pixels = tensor
+    shape = [1, *(size or 32 for size in graph.images.shape[1:])]
+
+    def of(value):
+        found = graph.run([tensor, pixels], {graph.images: np.full(shape, value, np.float32)}, training=False)
+        return [np.asarray(each, np.float32).reshape(-1, each.shape[-1]) for each in found]
+
+    (black, given_black), (white, given_white) = of(0), of(1)
+    scales = any(
+        not np.isclose(made.min(), given.min()) or not np.isclose(made.max(), given.max())
+        for made, given in ((black, given_black), (white, given_white))
+    )
+    span = np.abs(white - black).max(0).min() if len(black) == len(white) else np.inf
+    return Front(pixels is not graph.images, scales, float(span), float(black.min()), float(white.max()), layer)
+
+
+def _is_in_front(step, tensor):
+    operation = step.operation
+    if isinstance(operation, keras.Model) or len(step.inputs) != 1 or len(step.outputs) != 1:
+        return False
+    if isinstance(operation, keras.layers.Normalization):
+        return True
+    shape = step.outputs[0].shape
+    return len(shape) == 4 and not getattr(operation, "weights", ()) and shape[-1] == tensor.shape[-1]
+
+
+def _is_channels_first(step, graph, maps):
+    """Returns whether a layer takes the images, or what they were scaled to, with the channels first."""
+    taken = [tensor for tensor in step.inputs if len(tensor.shape) == 4]
+    if not taken or getattr(step.operation, "data_format", None) != "channels_first":
+        return False
+    tensor = taken[0]
+    while tensor.step is not None and not getattr(tensor.step.operation, "weights", ()):
+        if isinstance(tensor.step.operation, keras.layers.Permute) or len(tensor.step.inputs) != 1:
+            return False
+        tensor = tensor.step.inputs[0]
+    return tensor is graph.images
+
+
+def _remedy(largest):
+    return f"Use model = agkd_tf.adapt(model, pixel_range=(0, {largest})) (--pixel_range=0,{largest})"
+
+
+def _takes_integers(model):
+    inputs = getattr(model, "inputs", None)
+    return bool(inputs) and "int" in str(inputs[0].dtype)

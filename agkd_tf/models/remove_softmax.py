@@ -1,0 +1,40 @@
+"""A copy of a classifier that ends in its logits."""
+
+import keras
+
+from agkd_tf.errors import InputError
+from agkd_tf.models.graph import Graph, functional_of
+from agkd_tf.models.head import scores_without_activation
+
+
+def remove_softmax(model):
+    """Returns a copy of a model, with the same weights, that ends before its softmax or other last activation.
+
+    Args:
+        model: a functional or sequential `keras.Model` whose scores end in an activation: of a last dense layer or 1x1
+            convolution, or as a layer or operation of its own.
+
+    Raises:
+        InputError: if there is none, or the model is no graph of layers.
+    """
+    if not isinstance(model, keras.Model) or functional_of(model) is None:
+        raise InputError(
+            "the softmax of a model that is no graph of layers cannot be removed: change its code to return logits, or "
+            f'use agkd_tf.adapt(model, output="probabilities"). Received: {model!r}'
+        )
+    original = Graph(model)
+    scores, last = scores_without_activation(original)
+    if scores in original.outputs:
+        raise InputError(f"the last layer has no softmax to remove. Received: {scores.step.path!r}")
+
+    def clone(layer):
+        # An activation of its own, which may be a function that has no name in a configuration, is left out here.
+        linear = {"activation": "linear"} if layer is last else {}
+        return type(layer).from_config(layer.get_config() | linear)
+
+    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    copy.set_weights(model.get_weights())
+    graph = Graph(copy)
+    scores, _ = scores_without_activation(graph)
+    images = keras.Input(batch_shape=graph.images.shape, name=copy.inputs[0].name, dtype=copy.inputs[0].dtype)
+    return keras.Model(images, graph.run([scores], {graph.images: images}, training=None)[0], name=model.name)
