@@ -53,7 +53,7 @@ class AutoPGD(Part):
     variants: int = 1
     passes: int = 1
 
-    def __call__(self, logits, images, labels, indices, seed, variant=0):
+    def perturb(self, logits, images, labels, indices, seed, variant=0):
         seed = variant_seed(named_seed(seed, self.name), variant)
         objective = self._objective(logits(images), labels, variant)
 
@@ -88,7 +88,7 @@ class FastAdaptiveBoundary(Part):
     steps: int = ITERATIONS
     variants: int = 1
 
-    def __call__(self, logits, images, labels, indices, seed, variant=0):
+    def perturb(self, logits, images, labels, indices, seed, variant=0):
         targets = ranked_other_class(logits(images), labels, variant + 1)
         found, distance = fast_adaptive_boundary(
             logits, images, labels, targets, steps=self.steps, enough=self.eps, norm=NORMS[self.norm]
@@ -112,7 +112,7 @@ class SquareAttack(Part):
     queries: int = QUERIES
     variants: int = 1
 
-    def __call__(self, logits, images, labels, indices, seed, variant=0):
+    def perturb(self, logits, images, labels, indices, seed, variant=0):
         seed = variant_seed(named_seed(seed, self.name), variant)
 
         def judge(adv):

@@ -47,7 +47,7 @@ class GradientAttack(Part):
     target: str | None = None
     variants: int = 1
 
-    def __call__(self, logits, images, labels, indices, seed, variant=0):
+    def perturb(self, logits, images, labels, indices, seed, variant=0):
         seed = variant_seed(named_seed(seed, self.name), variant)
         start = None
         if self.random_start:

@@ -9,6 +9,7 @@ from agkd_tf.attacks import auto_attack
 from agkd_tf.attacks.gradient_attack import NORMS, TARGETS, GradientAttack
 from agkd_tf.attacks.part import Part
 from agkd_tf.errors import InputError, check_choice, check_eps, check_range
+from agkd_tf.models import logits_of
 from agkd_tf.perturbation_size import parse_size
 
 
@@ -34,7 +35,7 @@ class Attack:
 
         See `Part`. Every stage sees the whole batch; `agkd_tf.evaluation` spares what has fallen.
         """
-        adv = images
+        logits, adv = logits_of(logits), images
         for number, (part, variant) in enumerate(self.stages):
             tried = part(logits, images, labels, indices, seed, variant)
             robust = tf.equal(tf.argmax(logits(adv), axis=1, output_type=tf.int32), labels)

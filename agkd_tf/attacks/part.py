@@ -3,6 +3,8 @@
 import abc
 import dataclasses
 
+from agkd_tf.models import logits_of
+
 
 class Part(abc.ABC):
     """Base of the attacks, which are dataclasses of their settings.
@@ -15,12 +17,12 @@ class Part(abc.ABC):
     name: str
     variants: int
 
-    @abc.abstractmethod
     def __call__(self, logits, images, labels, indices, seed, variant=0):
         """Returns adversarial images.
 
         Args:
-            logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
+            logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n]; or a `keras.Model`, whose
+                logits in inference mode are attacked.
             images: float32 [B, H, W, C] in [0, 1].
             labels: int32 [B].
             indices: int32 [B], the examples' places in the data set; they key the random numbers.
@@ -30,6 +32,11 @@ class Part(abc.ABC):
         Returns:
             float32 [B, H, W, C].
         """
+        return self.perturb(logits_of(logits), images, labels, indices, seed, variant)
+
+    @abc.abstractmethod
+    def perturb(self, logits, images, labels, indices, seed, variant):
+        """As `__call__`, of a callable to logits."""
 
     def settings(self):
         """Returns what a record of a result needs to name, as a dict for JSON."""

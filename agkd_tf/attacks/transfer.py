@@ -28,7 +28,7 @@ class TransferAttack(Part):
         """Runs of the attack."""
         return self.part.variants
 
-    def __call__(self, logits, images, labels, indices, seed, variant=0):
+    def perturb(self, logits, images, labels, indices, seed, variant=0):
         return self.part(self.source, images, labels, indices, seed, variant)
 
     def settings(self):

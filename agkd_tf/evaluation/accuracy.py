@@ -14,6 +14,7 @@ from agkd_tf.errors import InputError
 from agkd_tf.evaluation.checks import check_classifier
 from agkd_tf.evaluation.interval import wilson_interval
 from agkd_tf.evaluation.outcome import Outcome
+from agkd_tf.models import logits_of
 from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.randomness import step_seed
 
@@ -81,7 +82,8 @@ def evaluate(
     scope of a `tf.distribute.Strategy` of one machine its devices share each batch, with the same numbers.
 
     Args:
-        logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n], inference mode.
+        logits: a `keras.Model`, evaluated in inference mode; or a callable, float32 images [B, H, W, C] in [0, 1] ->
+            float32 logits [B, n].
         examples: `Examples`.
         attack: `agkd_tf.attacks.Attack`.
         batch_size: images a step.
@@ -101,6 +103,7 @@ def evaluate(
             beyond the logits.
     """
     warn_of_slow_settings(logits if isinstance(logits, keras.Model) else None)
+    logits = logits_of(logits)
     if outcome is None:
         outcome = Outcome.fresh(len(examples))
     seed_pair, steps = step_seed(seed, 0), {}

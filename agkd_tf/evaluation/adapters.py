@@ -1,5 +1,8 @@
 """Callables `images -> logits` of models that are not this project's."""
 
+import functools
+
+import keras
 import tensorflow as tf
 
 from agkd_tf.errors import InputError
@@ -15,11 +18,14 @@ def logits_of_probabilities(predict):
     attacks weaker. Removing the softmax (`agkd_tf.models.remove_softmax`) is better where it can be done.
 
     Args:
-        predict: callable, float32 images [B, H, W, C] in [0, 1] -> probabilities [B, n].
+        predict: callable, float32 images [B, H, W, C] in [0, 1] -> probabilities [B, n]; of a `keras.Model`, its
+            inference mode is taken.
 
     Raises:
         InputError: by the callable where TensorFlow is eager, if the outputs are no probabilities.
     """
+    if isinstance(predict, keras.Model):
+        predict = functools.partial(predict, training=False)
 
     def logits(images):
         probabilities = tf.cast(predict(images), tf.float32)

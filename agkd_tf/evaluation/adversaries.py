@@ -9,6 +9,7 @@ import tensorflow as tf
 from agkd_tf.data.pixels import as_float
 from agkd_tf.errors import InputError
 from agkd_tf.files import remove_leftovers, replacing, set_aside, write_text
+from agkd_tf.models import logits_of
 
 SLACK = 1e-5  # of float32, relative to eps
 
@@ -91,7 +92,7 @@ def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, pr
     boundary otherwise, and is told of it.
 
     Args:
-        logits: callable, float32 images [B, H, W, C] -> float32 logits [B, n].
+        logits: a `keras.Model` or a callable, as `evaluate`.
         examples: `Examples` that were attacked.
         adversaries: float32 [N, H, W, C].
         eps, norm: of the attack.
@@ -109,7 +110,7 @@ def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, pr
     """
     if len(adversaries) != len(examples):
         raise VerificationError(f"{len(adversaries)} adversaries of {len(examples)} images")
-    predict = tf.function(logits, autograph=False, reduce_retracing=True)
+    predict = tf.function(logits_of(logits), autograph=False, reduce_retracing=True)
     seen = np.empty(len(examples), np.int64)
     for start in range(0, len(examples), batch_size):
         part = slice(start, start + batch_size)

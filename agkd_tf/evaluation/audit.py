@@ -17,6 +17,7 @@ from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.attacks.pgd import input_gradient
 from agkd_tf.data.pixels import as_float
 from agkd_tf.evaluation.accuracy import evaluate
+from agkd_tf.models import logits_of
 from agkd_tf.perturbation_size import format_size
 
 STEPS = 20
@@ -110,11 +111,11 @@ def audit(
     """Returns a `Sign` for each of `SIGNS`, raised or not, of a classifier.
 
     Args:
-        logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n], inference mode.
+        logits: a `keras.Model` or a callable, as `evaluate`.
         examples: `Examples`; a few hundred are enough.
         eps: radius of the ball.
         norm: linf or l2.
-        source: callable to the logits of another network, for transfer; None to leave that sign out.
+        source: likewise, another network, for transfer; None to leave that sign out.
         source_digest: what identifies the source in a record.
         batch_size, seed, jit_compile: as `evaluate`.
         begin: callable (`Attack`, labels of the images that it is run on) -> `Outcome` to continue and fill, as
@@ -122,6 +123,7 @@ def audit(
         checkpoint: callable without arguments, called after each batch of an attack.
         progress: callable (attack's name, stage's part, variant, images done, images in all).
     """
+    logits = logits_of(logits)
     num_classes = logits(as_float(tf.constant(examples.images[:1]))).shape[1]
 
     def result(attack, examples=examples):

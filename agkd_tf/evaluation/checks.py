@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from agkd_tf.data.pixels import as_float, check_pixels
 from agkd_tf.errors import InputError
+from agkd_tf.models import logits_of
 
 CHECKED = 8  # images whose logits are looked at before anything else
 SUM_TOLERANCE = 1e-3
@@ -15,13 +16,13 @@ def check_classifier(logits, examples):
     """Checks a classifier's outputs of the first images, and all images and labels.
 
     Args:
-        logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
+        logits: a `keras.Model` or a callable, as `evaluate`.
         examples: `Examples`.
 
     Raises:
         InputError: as `check_logits` and `check_images`.
     """
-    first = logits(as_float(tf.constant(examples.images[:CHECKED])))
+    first = logits_of(logits)(as_float(tf.constant(examples.images[:CHECKED])))
     check_logits(first)
     check_images(examples.images, examples.labels, first.shape[1])
 

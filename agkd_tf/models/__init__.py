@@ -4,7 +4,7 @@ import re
 
 from agkd_tf.errors import InputError
 from agkd_tf.models.adapt import adapt
-from agkd_tf.models.classifier import Classifier, Outputs
+from agkd_tf.models.classifier import Classifier, Outputs, logits_of
 from agkd_tf.models.preact_resnet import preact_resnet
 from agkd_tf.models.remove_softmax import remove_softmax
 from agkd_tf.models.resnet import resnet
@@ -31,6 +31,7 @@ __all__ = [
     "Outputs",
     "adapt",
     "build_model",
+    "logits_of",
     "preact_resnet",
     "remove_softmax",
     "resnet",

@@ -172,3 +172,23 @@ class Classifier:
         """Returns float32 logits [B, num_classes] in inference mode: what attacks and evaluations see."""
         (logits,) = self._graph.run([self._logits], {self._graph.images: images}, training=False)
         return tf.cast(logits, tf.float32)
+
+
+def logits_of(classifier):
+    """Returns the callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n], behind a classifier.
+
+    Args:
+        classifier: a `keras.Model` or a defense, whose logits in inference mode these are; a `Classifier`; or a
+            callable to logits, which is returned as it is.
+
+    Raises:
+        InputError: for a model whose logits are not found (see `Classifier`), or anything else.
+    """
+    if isinstance(classifier, keras.Model):
+        own = getattr(classifier, "classifier", None)
+        classifier = own if isinstance(own, Classifier) else Classifier(classifier)
+    if isinstance(classifier, Classifier):
+        return classifier.logits
+    if not callable(classifier):
+        raise InputError(f"a keras.Model, or a callable to logits, is needed. Received: {classifier!r}")
+    return classifier
