@@ -16,10 +16,11 @@ def export_saved_model(model, folder):
 
     Signatures: `serving_default` takes `images` float32 [B, H, W, C] in [0, 1], `serving_uint8` the same
     as uint8 0-255, for any B. Both return a dict of float32 tensors: `logits` [B, n], `probabilities`
-    [B, n], `embedding` [B, K], `attention` [B, h, w] in [0, 1] (the class-irrelevant map).
+    [B, n], and where the network shows them `embedding` [B, K] and `attention` [B, h, w] in [0, 1] (the
+    class-irrelevant map).
 
     Args:
-        model: functional `keras.Model` from images in [0, 1] to logits; of a `Defense`, its student.
+        model: built `keras.Model` from images in [0, 1] to logits (see `Classifier`); of a `Defense`, its student.
         folder: path to write; an existing SavedModel there is replaced once the new one is whole.
 
     Raises:
@@ -30,12 +31,12 @@ def export_saved_model(model, folder):
 
     def serve(images):
         outputs = classifier(as_float(images))
-        return {
-            "logits": outputs.logits,
-            "probabilities": tf.nn.softmax(outputs.logits),
-            "embedding": outputs.embedding,
-            "attention": class_irrelevant_map(outputs.features),
-        }
+        served = {"logits": outputs.logits, "probabilities": tf.nn.softmax(outputs.logits)}
+        if outputs.embedding is not None:
+            served["embedding"] = outputs.embedding
+        if outputs.features is not None:
+            served["attention"] = class_irrelevant_map(outputs.features)
+        return served
 
     archive = keras.export.ExportArchive()
     archive.track(classifier.model)

@@ -89,7 +89,7 @@ def _check_scores(graph, tensor):
 
 
 def scores_without_activation(graph):
-    """Returns (the `Tensor` of a graph's scores before any activation, the layer that makes them or None).
+    """Returns (the `Tensor` of a graph's scores before any activation, the layer whose own is left out or None).
 
     Raises:
         InputError: if the graph has several outputs, or no scores [B, n].
@@ -100,11 +100,13 @@ def scores_without_activation(graph):
     _check_scores(graph, end)
     found = _before_activations(graph, end, end.shape[-1], every=True)
     step, pooled = _maker(found)
+    removed = None
     if step is not None and not pooled and own_activation_name(step.operation) != "linear":
+        removed = step.operation
         found = graph.apply(linear_twin(step.operation), step.inputs[0])
     if len(found.shape) > 2:
         found = graph.apply(layers.Flatten(), found)
-    return found, step and step.operation
+    return found, removed
 
 
 def _before_activations(graph, tensor, classes, *, every=False):

@@ -1,5 +1,6 @@
 """What a network says of the pixels that it takes: by its first layers, and by its input's type."""
 
+import math
 from typing import NamedTuple
 
 import keras
@@ -46,7 +47,7 @@ def check_pixel_scale(graph, maps):
     made = f"its layer {front.layer!r} makes {front.black:.4g} of black and {front.white:.4g} of white"
     far_off = max(abs(front.black), abs(front.white)) > LARGEST_OFFSET * max(front.span, 1.0)
     if 0 < front.span < SPANS[0] or (far_off and front.span < SPANS[1]):
-        largest = next((each for each in LARGEST_PIXELS if SPANS[0] <= each * front.span <= SPANS[1]), 255)
+        largest = min(LARGEST_PIXELS, key=lambda each: abs(math.log(max(each * front.span, 1e-9))))
         raise InputError(
             f"the classifier {name!r} takes pixels in 0..{largest}: {made}, where images are in [0, 1]. "
             f"{_remedy(largest)}"
@@ -66,7 +67,7 @@ class Front(NamedTuple):
         scales: whether others change black or white.
         span: the smallest difference, of a channel, between black and white.
         black, white: the least value of black, the greatest of white.
-        layer: the path of the last of these layers; None for none.
+        layer: the path of the last of these layers that changes them; None for none.
     """
 
     adapted: bool
@@ -79,27 +80,36 @@ class Front(NamedTuple):
 
 def front_range(graph):
     """Returns the `Front` of a `Graph`."""
-    tensor, layer, pixels = graph.images, None, graph.images
+    chain, pixels = [graph.images], graph.images
     while True:
-        users = [step for step in graph.steps if tensor in step.inputs]
-        if len(users) != 1 or not _is_in_front(users[0], tensor):
+        users = [step for step in graph.steps if chain[-1] in step.inputs]
+        if len(users) != 1 or not _is_in_front(users[0], chain[-1]):
             break
-        tensor, layer = users[0].outputs[0], users[0].path
-        if layer == PIXELS:
-            pixels = tensor
+        chain.append(users[0].outputs[0])
+        if users[0].path == PIXELS:
+            pixels = chain[-1]
     shape = [1, *(size or 32 for size in graph.images.shape[1:])]
-
-    def of(value):
-        found = graph.run([tensor, pixels], {graph.images: np.full(shape, value, np.float32)}, training=False)
-        return [np.asarray(each, np.float32).reshape(-1, each.shape[-1]) for each in found]
-
-    (black, given_black), (white, given_white) = of(0), of(1)
-    scales = any(
-        not np.isclose(made.min(), given.min()) or not np.isclose(made.max(), given.max())
-        for made, given in ((black, given_black), (white, given_white))
+    # Of each tensor in the chain, what black and white are, channel by channel.
+    black, white = (
+        [
+            np.asarray(value, np.float32).reshape(-1, value.shape[-1]).mean(0)
+            for value in graph.run(chain, {graph.images: np.full(shape, colour, np.float32)}, training=False)
+        ]
+        for colour in (0, 1)
     )
-    span = np.abs(white - black).max(0).min() if len(black) == len(white) else np.inf
-    return Front(pixels is not graph.images, scales, float(span), float(black.min()), float(white.max()), layer)
+    changes = [
+        not (np.allclose(black[n], black[n - 1], atol=1e-6) and np.allclose(white[n], white[n - 1], atol=1e-6))
+        for n in range(1, len(chain))
+    ]
+    changing = [tensor.step.path for tensor, changed in zip(chain[1:], changes, strict=True) if changed]
+    return Front(
+        adapted=pixels is not graph.images,
+        scales=any(path != PIXELS for path in changing),
+        span=float(np.abs(white[-1] - black[-1]).min()),
+        black=float(black[-1].min()),
+        white=float(white[-1].max()),
+        layer=changing[-1] if changing else None,
+    )
 
 
 def _is_in_front(step, tensor):
@@ -109,7 +119,9 @@ def _is_in_front(step, tensor):
     if isinstance(operation, keras.layers.Normalization):
         return True
     shape = step.outputs[0].shape
-    return len(shape) == 4 and not getattr(operation, "weights", ()) and shape[-1] == tensor.shape[-1]
+    pads = "padding" in type(operation).__name__.lower()  # whose black border would count
+    same = len(shape) == 4 and shape[-1] == tensor.shape[-1]
+    return same and not pads and not getattr(operation, "weights", ())
 
 
 def _is_channels_first(step, graph, maps):
