@@ -113,8 +113,11 @@ def _run():
         )
     every = [*attacks, *(attack for _, attack in swept)]
     _tell_of_margins(subject, every + ([_attack("apgd-dlr", eps, subject)] if FLAGS.audit else []))
-    dataset = load_dataset(**data, **_flags.data_place())
+    training = FLAGS.knn or FLAGS.split == "train"
+    dataset = load_dataset(**data, **_flags.data_place(), training=training)
     examples = dataset.split(FLAGS.split)
+    if not len(examples):
+        raise InputError(f"`split`: {data['dataset']} has no {FLAGS.split} images, only test images: --split=test")
     whole = len(examples)
     if FLAGS.num_examples:
         if FLAGS.num_examples > whole:

@@ -219,7 +219,10 @@ def _data(paths):
                 raise InputError(f"`workdirs`: {path} is of --{name}={value}, {paths[0]} of {found[0][0][name]}")
         if FLAGS.eps is None and eps != found[0][1]:
             raise InputError(f"`workdirs`: {path} has eps {eps:g}, {paths[0]} {found[0][1]:g}: give one with --eps")
-    return load_dataset(**found[0][0], **_flags.data_place()), found[0][1] if FLAGS.eps is None else FLAGS.eps
+    dataset = load_dataset(**found[0][0], **_flags.data_place(), training=FLAGS.split == "train")
+    if not len(dataset.split(FLAGS.split)):
+        raise InputError(f"`split`: {dataset.name} has no {FLAGS.split} images, only test images: --split=test")
+    return dataset, found[0][1] if FLAGS.eps is None else FLAGS.eps
 
 
 def _attacked(subject, examples, name, eps):
