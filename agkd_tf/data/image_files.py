@@ -47,9 +47,11 @@ def is_image(path):
     Raises:
         OSError: if it has to be looked into and cannot be read.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        return False  # a pipe, which would be waited for
     if os.path.splitext(path)[1].lower() in extensions():
-        return True
-    if not os.path.isfile(path):
+        return True  # a link to nothing as well, which is damage
+    if not os.path.exists(path):
         return False
     with open(path, "rb") as file:
         begin = file.read(SIGNED)

@@ -260,7 +260,7 @@ FOLDERS = {
         notes=("images in 1 folder (train/ant/red) below a class' own are of that class",),
     ),
     "links": Folder(linked_away, counts=(3, 1, 3)),
-    "a file that is a pipe": Folder(lambda root: os.mkfifo(root / "test/ant/pipe"), notes=("(test/ant/pipe)",)),
+    "a file that is a pipe": Folder(lambda root: os.mkfifo(root / "test/ant/pipe.png"), notes=("(test/ant/pipe.png)",)),
     "an empty class": Folder(
         lambda root: (root / "test/ant/1.png").unlink(),
         counts=(3, 1, 1),
