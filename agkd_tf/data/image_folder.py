@@ -24,6 +24,7 @@ LIKE_SPLITS = {"dev", "eval", "evaluation", "test", "testing", "train", "trainin
 LEAVINGS = {"__macosx", "@eadir", "desktop.ini", "ehthumbs.db", "thumbs.db"}
 NAMED = 3  # files of which a note says the names
 TASK = 16  # images that a thread reads at once
+LARGE = 2**20  # values of an image that is scaled by itself, so that few such ones are in memory
 TWELVE_BITS = 4096 >> 8  # of what is left of 16-bit values
 
 
@@ -262,7 +263,7 @@ class _Reader:
     def _decoded_in_order(self, pool, split, files):
         """Yields what `_decoded` returns, image by image; few are decoded before they are asked for."""
         tasks = [[path for path, _ in files[start : start + TASK]] for start in range(0, len(files), TASK)]
-        ahead = collections.deque(pool.submit(self._decoded, split, task) for task in tasks[: 2 * os.cpu_count()])
+        ahead = collections.deque(pool.submit(self._decoded, split, task) for task in tasks[: os.cpu_count() + 1])
         for task in itertools.chain(tasks[len(ahead) :], itertools.repeat(None, len(ahead))):
             yield from ahead.popleft().result()
             if task is not None:
@@ -270,12 +271,18 @@ class _Reader:
 
     def _decoded(self, split, paths):
         """Returns a list of the images' pixels, uint8 [H, W, 3]; None for one that is skipped."""
-        images = [self._decoded_file(split, path) for path in paths]
-        if self._scale is not None:  # those of one size together, which takes a fraction of the time
-            for shape in {image.shape for image in images if image is not None}:
-                alike = [place for place, image in enumerate(images) if image is not None and image.shape == shape]
-                for place, scaled in zip(alike, self._scale(np.stack([images[each] for each in alike])), strict=True):
-                    images[place] = scaled
+        images, small = [], collections.defaultdict(list)
+        for place, path in enumerate(paths):
+            image = self._decoded_file(split, path)
+            if self._scale is not None and image is not None:
+                if image.size > LARGE:
+                    image = self._scale(image[None])[0]
+                else:
+                    small[image.shape].append(place)
+            images.append(image)
+        for places in small.values():  # together, which takes a fraction of the time
+            for place, scaled in zip(places, self._scale(np.stack([images[each] for each in places])), strict=True):
+                images[place] = scaled
         return images
 
     def _decoded_file(self, split, path):

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from agkd_tf.data import load_dataset
+from agkd_tf.data import image_folder, load_dataset
 from agkd_tf.errors import InputError, Note
 
 RANDOM = np.random.default_rng(0)
@@ -384,7 +384,8 @@ def test_damaged_files_are_an_image_folders_matter():
 
 @pytest.mark.parametrize("image_size", [None, 5])
 @pytest.mark.parametrize("images_dir", [False, True])
-def test_ordinary_files_are_read_as_tensorflow_datasets_reads_them(root, tmp_path, image_size, images_dir):
+def test_ordinary_files_are_read_as_tensorflow_datasets_reads_them(root, tmp_path, monkeypatch, image_size, images_dir):
+    monkeypatch.setattr(image_folder, "LARGE", 200)  # values: some images are scaled alone, some together
     sizes = [(12, 8)] if image_size is None else [(12, 8), (7, 9), (5, 5)]
     for number in range(40):  # more than a thread reads at once
         pixels = RANDOM.integers(0, 256, (*sizes[number % len(sizes)], (1, 3, 4)[number % 3]), dtype=np.uint8).squeeze()
