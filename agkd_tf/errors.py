@@ -1,4 +1,4 @@
-"""The one error a user can cause and mend."""
+"""The one error a user can cause and mend, and what is said without one."""
 
 
 class InputError(ValueError):
@@ -6,6 +6,13 @@ class InputError(ValueError):
 
     The message names the argument, what was received and what is allowed, in one line. The command
     lines print it and exit with code 2; everything else that is raised is a defect of this library.
+    """
+
+
+class Note(UserWarning):
+    """Says in one line what was guessed, left out or done otherwise than one may expect.
+
+    The command lines print it as `note: ...`; `warnings` shows, silences or raises it like any other.
     """
 
 

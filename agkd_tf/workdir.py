@@ -11,6 +11,7 @@ class Workdir:
         history: a line an epoch of what it logged, CSV; an epoch that was repeated after a crash is there twice.
         environment: machine and versions of each sitting, JSON.
         checkpoints: what training resumes from.
+        class_names: the names of the classes in the order of their numbers, JSON.
         student: the trained classifier as a `.keras` file, as of the last checkpoint.
         tensorboard: event files.
         evaluation: results of `tools.evaluate`, JSON.
@@ -25,6 +26,7 @@ class Workdir:
         self.flags = self.path / "flags.txt"
         self.history = self.path / "history.csv"
         self.environment = self.path / "environment.json"
+        self.class_names = self.path / "class_names.json"
         self.checkpoints = self.path / "checkpoints"
         self.student = self.path / "student.keras"
         self.tensorboard = self.path / "tensorboard"

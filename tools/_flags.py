@@ -108,6 +108,9 @@ def define_data_place(flag_values=flags.FLAGS):
         "no room for; host memory if not given.",
         flag_values,
     )
+    flags.DEFINE_bool(
+        "skip_damaged", False, "image_folder: leave out files that cannot be decoded, and name them.", flag_values
+    )
 
 
 def define_recipe(flag_values=flags.FLAGS):
@@ -391,7 +394,8 @@ def _value(line):
 
 def data_place(flag_values=flags.FLAGS):
     """Returns where data is, as keyword arguments of `load_dataset`."""
-    return {name: flag_values[name].value for name in ("data_dir", "manual_dir", "download", "images_dir")}
+    names = ("data_dir", "manual_dir", "download", "images_dir", "skip_damaged")
+    return {name: flag_values[name].value for name in names}
 
 
 def define_evaluation(flag_values=flags.FLAGS):

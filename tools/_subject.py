@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from agkd_tf.data.class_names import places, same_names
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import file_digest, logits_of_probabilities, saved_model_digest, saved_model_logits
 from agkd_tf.models import Classifier
-from agkd_tf.models.storage import classifier_path, load_classifier
+from agkd_tf.models.storage import classifier_path, load_classifier, read_class_names
 from agkd_tf.workdir import Workdir
-from tools import _flags
+from tools import _app, _flags
 
 KINDS = ("workdir", "model_file", "saved_model")
 DATA = ("dataset", "image_size", "train_examples", "validation_examples")
@@ -26,6 +27,7 @@ class Subject(NamedTuple):
         image_shape: (H, W, C), or None where it is not known.
         digest: SHA-256 of its files.
         classifier: `agkd_tf.models.Classifier`, or None for a SavedModel and a network that it cannot read.
+        class_names: a name a class, or None where they are not known.
     """
 
     path: str
@@ -34,6 +36,25 @@ class Subject(NamedTuple):
     image_shape: tuple | None
     digest: str
     classifier: Classifier | None = None
+    class_names: tuple | None = None
+
+    def numbered_by(self, argument, class_names):
+        """Returns the `Subject` whose logits are those of `class_names`, in that order, found by name.
+
+        Where either's names are not known, it is the same one.
+
+        Raises:
+            InputError: if the two do not have the same names.
+        """
+        if self.class_names is None or class_names is None or same_names(self.class_names, class_names):
+            return self
+        order = places(class_names, self.class_names, whose=f"`{argument}`: what {self.path} is compared with")
+        if len(order) != len(self.class_names):
+            raise InputError(f"`{argument}`: {self.path} has {len(self.class_names)} classes, not {len(order)}")
+        _app.note(f"{self.path} numbers its classes otherwise: its logits are put in order by name")
+        return self._replace(
+            logits=lambda images: tf.gather(self.logits(images), order, axis=1), class_names=class_names
+        )
 
 
 def subject_from_flags(flag_values):
@@ -67,7 +88,8 @@ def _saved_model(path, *, output=None, probabilities=False):
     logits, classes, shape = saved_model_logits(path, output=output)
     if probabilities:
         logits = logits_of_probabilities(logits)
-    return Subject(path, logits, classes, shape, saved_model_digest(path))
+    names = read_class_names("saved_model", path, classes)
+    return Subject(path, logits, classes, shape, saved_model_digest(path), class_names=names)
 
 
 def _keras(argument, path):
@@ -79,8 +101,12 @@ def _keras(argument, path):
         if not _maps_images_to_scores(model):
             raise
         shape, classes = model.inputs[0].shape[1:], model.outputs[0].shape[1]
-        return Subject(path, _logits_of(model), classes, None if None in shape else tuple(shape), digest)
-    return Subject(path, classifier.logits, classifier.num_classes, classifier.image_shape, digest, classifier)
+        names = read_class_names(argument, path, classes)
+        shape = None if None in shape else tuple(shape)
+        return Subject(path, _logits_of(model), classes, shape, digest, class_names=names)
+    classes = classifier.num_classes
+    names = read_class_names(argument, path, classes)
+    return Subject(path, classifier.logits, classes, classifier.image_shape, digest, classifier, names)
 
 
 def _maps_images_to_scores(model):

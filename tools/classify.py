@@ -3,6 +3,7 @@
 python tools/classify.py runs/digits/agkd_bml/saved_model IMAGE.png [IMAGE.png ...]
 """
 
+import json
 import os
 import platform
 import sys
@@ -28,8 +29,23 @@ def main(folder, *paths):
             fail(f"{path} is not an image: {error.message}")
         if images[-1].shape != shape:
             fail(f"{path} must have the model's height, width and channels {tuple(shape)}. It has: {images[-1].shape}")
+    names = class_names(folder)
     for path, probabilities in zip(paths, serve(images=tf.stack(images))["probabilities"].numpy(), strict=True):
-        print(f"  {path}: class {probabilities.argmax()} ({100 * probabilities.max():.0f} %)")
+        number = probabilities.argmax()
+        name = f", {names[number]}" if names and names[number] != str(number) else ""
+        print(f"  {path}: class {number}{name} ({100 * probabilities.max():.0f} %)")
+
+
+def class_names(folder):
+    """Returns the names of the classes, or None where the SavedModel has none."""
+    path = os.path.join(folder, "assets.extra", "agkd_tf.json")
+    if not os.path.exists(path):
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)["class_names"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fail(f"the class names in {path} cannot be read: {error}")
 
 
 def fail(message):

@@ -22,6 +22,7 @@ from agkd_tf.attacks import NORMS, Attack, TransferAttack, parse_attack
 from agkd_tf.attacks.auto_attack import AutoPGD
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import load_dataset
+from agkd_tf.data.class_names import same_names
 from agkd_tf.distribution import ONE_MACHINE, make_strategy
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import (
@@ -37,6 +38,7 @@ from agkd_tf.evaluation import (
     verify_adversaries,
     wilson_interval,
 )
+from agkd_tf.models.storage import read_class_names
 from agkd_tf.monitoring import write_eps_curve
 from agkd_tf.perturbation_size import format_size
 from agkd_tf.processor import warn_of_slow_settings
@@ -113,8 +115,11 @@ def _run():
         )
     every = [*attacks, *(attack for _, attack in swept)]
     _tell_of_margins(subject, every + ([_attack("apgd-dlr", eps, subject)] if FLAGS.audit else []))
-    dataset = load_dataset(**data, **_flags.data_place())
+    training = FLAGS.knn or FLAGS.split == "train"
+    dataset = load_dataset(**data, **_flags.data_place(), training=training, class_names=subject.class_names)
     examples = dataset.split(FLAGS.split)
+    if not len(examples):
+        raise InputError(f"`split`: {data['dataset']} has no {FLAGS.split} images, only test images: --split=test")
     whole = len(examples)
     if FLAGS.num_examples:
         if FLAGS.num_examples > whole:
@@ -125,6 +130,7 @@ def _run():
             f"`dataset` {data['dataset']} has images {examples.images.shape[1:]}, the model takes {subject.image_shape}"
         )
     _check_classifiers(subject, every, examples)
+    _check_class_names(subject, dataset)
     described = {"model_sha256": subject.digest} | {name: value for name, value in data.items() if value is not None}
     described |= {name: FLAGS[name].value for name in ("output", "probabilities") if FLAGS[name].value}
     chosen = FLAGS.split if len(examples) == whole else f"{FLAGS.split}, first {len(examples)}"
@@ -144,6 +150,8 @@ def _run():
             _verify(subject, examples, record, key, eps)
         return
     record.remove_leftovers()
+    if record.sections.get("class_names") != list(dataset.class_names):
+        record.add_section("class_names", list(dataset.class_names))
     if FLAGS.recompute:
         for key in {*keys, *(key for key, _ in sweep_keys.values())}:
             record.forget(key)
@@ -198,6 +206,8 @@ def _attack(name, eps, subject):
     if not name.startswith(TRANSFER):
         return parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=subject.num_classes)
     source = subject_at("attacks", name.removeprefix(TRANSFER))
+    if source.num_classes == subject.num_classes:
+        source = source.numbered_by("attacks", subject.class_names)
     taken = [(network.image_shape or subject.image_shape, network.num_classes) for network in (source, subject)]
     if taken[0] != taken[1]:
         raise InputError(f"`attacks`: {name} takes images and has classes {taken[0]}, the model {taken[1]}")
@@ -210,6 +220,29 @@ def _attack(name, eps, subject):
     if crafted.name != FLAGS["transfer_attack"].default:
         name += f" by {crafted.name}"
     return Attack(name, (TransferAttack(name, crafted.parts[0], source.logits, source.digest),))
+
+
+def _check_class_names(subject, dataset):
+    """Says what is not known where the model has no class names; sources of transfer that have some must agree.
+
+    Raises:
+        InputError: if a source numbers its classes otherwise than the data.
+    """
+    if subject.class_names is not None:
+        return
+    if dataset.num_classes != subject.num_classes:
+        _app.note(
+            f"{subject.path} has {subject.num_classes} classes without names, the data {dataset.num_classes}: they are "
+            f"taken for its first ones, in this order: {', '.join(dataset.class_names)}"
+        )
+    for name in dict.fromkeys([*FLAGS.attacks, FLAGS.sweep_attack]):
+        if name.startswith(TRANSFER):
+            names = read_class_names("attacks", name.removeprefix(TRANSFER))
+            if names is not None and not same_names(names, dataset.class_names):
+                raise InputError(
+                    f"`attacks`: {name} has other class names, or another order, than the data, whose order the model "
+                    "without names is taken to have"
+                )
 
 
 def _evaluate(subject, examples, record, key, attack):

@@ -10,7 +10,7 @@ from absl import flags
 
 from agkd_tf.errors import InputError
 from agkd_tf.export import export_saved_model
-from agkd_tf.models.storage import load_classifier
+from agkd_tf.models.storage import load_classifier, read_class_names
 from agkd_tf.workdir import Workdir
 from tools import _app
 
@@ -32,7 +32,7 @@ def main(argv):
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else Workdir(FLAGS.workdir).saved_model
     if folder.exists() and not (folder / "saved_model.pb").is_file():
         raise InputError(f"`output` exists and is not a SavedModel; it would be replaced. Received: {str(folder)!r}")
-    export_saved_model(load_classifier(*source), folder)
+    export_saved_model(load_classifier(*source), folder, class_names=read_class_names(*source))
     print(f"SavedModel: {folder}")
     print("  import tensorflow as tf")
     print(f"  model = tf.saved_model.load({str(folder)!r})")

@@ -26,7 +26,7 @@ def main(argv):
     del argv
     if not FLAGS.output:
         raise InputError("`output`, the folder to write, is needed: --output=FOLDER")
-    dataset = load_dataset(FLAGS.dataset, image_size=FLAGS.image_size, **_flags.data_place())
+    dataset = load_dataset(FLAGS.dataset, image_size=FLAGS.image_size, **_flags.data_place(), training=False)
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
     examples = dataset.test.take(slice(0, FLAGS.count))

@@ -84,7 +84,7 @@ def _attention():
         raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
     workdir = Workdir(FLAGS.workdir)
     subject, teacher = subject_at("workdir", FLAGS.workdir), _teacher(workdir)
-    dataset, eps = _data([FLAGS.workdir])
+    dataset, eps = _data([FLAGS.workdir], subject.class_names)
     examples = dataset.split(FLAGS.split)
     if FLAGS.images:
         places = _numbers("images", len(examples))
@@ -135,7 +135,9 @@ def _tsne():
     if not FLAGS.workdirs:
         raise InputError("`workdirs` is needed: --workdirs=runs/A,runs/B")
     subjects = {title: subject_at("workdirs", path) for title, path in zip(_titles(), FLAGS.workdirs, strict=True)}
-    dataset, eps = _data(FLAGS.workdirs)
+    known = next((each.class_names for each in subjects.values() if each.class_names is not None), None)
+    subjects = {title: each.numbered_by("workdirs", known) for title, each in subjects.items()}
+    dataset, eps = _data(FLAGS.workdirs, known)
     examples = dataset.split(FLAGS.split).take(slice(0, FLAGS.num_examples))
     attacked = _numbers("classes", dataset.num_classes) if FLAGS.classes else list(range(dataset.num_classes))
     shown = {label: np.flatnonzero(examples.labels == label) for label in range(dataset.num_classes)}
@@ -206,8 +208,8 @@ def _teacher(workdir):
     return Classifier(load_classifier("teacher", recipe.teacher or workdir.teacher.path))
 
 
-def _data(paths):
-    """Returns (data set, eps) that all runs share.
+def _data(paths, class_names):
+    """Returns (data set, eps) that all runs share; its labels are numbered by `class_names`, unless None.
 
     Raises:
         InputError: if they do not, and no flag settles it.
@@ -219,7 +221,12 @@ def _data(paths):
                 raise InputError(f"`workdirs`: {path} is of --{name}={value}, {paths[0]} of {found[0][0][name]}")
         if FLAGS.eps is None and eps != found[0][1]:
             raise InputError(f"`workdirs`: {path} has eps {eps:g}, {paths[0]} {found[0][1]:g}: give one with --eps")
-    return load_dataset(**found[0][0], **_flags.data_place()), found[0][1] if FLAGS.eps is None else FLAGS.eps
+    dataset = load_dataset(
+        **found[0][0], **_flags.data_place(), training=FLAGS.split == "train", class_names=class_names
+    )
+    if not len(dataset.split(FLAGS.split)):
+        raise InputError(f"`split`: {dataset.name} has no {FLAGS.split} images, only test images: --split=test")
+    return dataset, found[0][1] if FLAGS.eps is None else FLAGS.eps
 
 
 def _attacked(subject, examples, name, eps):

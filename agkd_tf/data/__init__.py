@@ -4,11 +4,12 @@ import functools
 import re
 
 from agkd_tf.data import digits, image_folder, tfds
+from agkd_tf.data.class_names import numbered_by
 from agkd_tf.data.class_pool import ClassPool
 from agkd_tf.data.device_images import DeviceImages
 from agkd_tf.data.image_dataset import Examples, ImageDataset, check_examples
 from agkd_tf.data.splits import hold_out_validation
-from agkd_tf.errors import InputError
+from agkd_tf.errors import InputError, check_range
 
 
 def _tiny_imagenet(**place):
@@ -40,6 +41,9 @@ def load_dataset(
     images_dir=None,
     train_examples=None,
     validation_examples=None,
+    class_names=None,
+    skip_damaged=False,
+    training=True,
 ):
     """Returns an `ImageDataset`.
 
@@ -52,30 +56,61 @@ def load_dataset(
         image_size: height and width that images are cropped and scaled to; None to leave them.
         images_dir: folder of a disk to keep decoded images on, for those that host memory has no room for.
         train_examples: train on the first so many images of the training split; None for all.
-        validation_examples: images held out of the training split; None for a tenth of it.
+        validation_examples: images held out of the training split; None for a tenth of it. Of an image folder with a
+            validation split of its own, the first so many images of that; None for all.
+        class_names: a model's names of its classes, by which the data's labels are numbered (see
+            `agkd_tf.data.class_names`); None for the data's own.
+        skip_damaged: whether damaged files of an image folder are left out, with a note, rather than refused.
+        training: whether training images are needed; without, an image folder may have test images alone.
+
+    Warns:
+        Note: of what was left out of an image folder, or guessed, and of labels that are numbered otherwise.
 
     Raises:
-        InputError: for an unknown name, missing data, or more examples than there are.
+        InputError: for an unknown name, missing data, more examples than there are, or a class without a name in
+            `class_names`.
     """
-    place = {"data_dir": data_dir, "manual_dir": manual_dir, "download": download}
-    place |= {"image_size": image_size, "images_dir": images_dir}
-    official, test, class_names, augmentation = _loader(dataset)(**place)
-    train, validation = hold_out_validation(
+    own, place = None, {"image_size": image_size, "images_dir": images_dir}
+    if dataset.startswith(IMAGE_FOLDER):
+        place |= {"skip_damaged": skip_damaged, "training": training, "min_classes": 2 if class_names is None else 1}
+        official, own, test, names = image_folder.load(dataset.removeprefix(IMAGE_FOLDER), **place)
+        augmentation = "none"
+    elif skip_damaged:
+        raise InputError(f"`skip_damaged` is for {IMAGE_FOLDER}PATH. Received: `dataset` {dataset}")
+    else:
+        place |= {"data_dir": data_dir, "manual_dir": manual_dir, "download": download}
+        official, test, names, augmentation = _loader(dataset)(**place)
+    train, validation = _train_and_validation(official, own, train_examples, validation_examples)
+    for split, examples in (("train", train), ("validation", validation), ("test", test)):
+        check_examples(f"{dataset}/{split}", examples, len(names))
+    found = ImageDataset(dataset, names, train, validation, test, augmentation)
+    return found if class_names is None else numbered_by(found, class_names)
+
+
+def _train_and_validation(official, own, train_examples, validation_examples):
+    """Returns (train, validation) `Examples`: what the user divided, or a part of the official training split."""
+    if not len(official):
+        if train_examples or (validation_examples and own is None):
+            raise InputError("`train_examples` and `validation_examples` need training images, of which there are none")
+        return official, official if own is None else _first("validation_examples", own, validation_examples)
+    if own is not None:
+        return _first("train_examples", official, train_examples), _first(
+            "validation_examples", own, validation_examples
+        )
+    return hold_out_validation(
         official,
         train_examples=train_examples,
         validation_examples=max(1, len(official) // 10) if validation_examples is None else validation_examples,
     )
-    for split, examples in (("train", train), ("validation", validation), ("test", test)):
-        check_examples(f"{dataset}/{split}", examples, len(class_names))
-    return ImageDataset(dataset, class_names, train, validation, test, augmentation)
+
+
+def _first(name, examples, count):
+    """Returns the first so many `Examples`; all for None."""
+    return examples if not count else examples.take(slice(0, check_range(name, count, 1, len(examples))))
 
 
 def _loader(dataset):
-    if dataset in DATASETS:
-        return DATASETS[dataset]
-    if dataset.startswith(IMAGE_FOLDER):
-        return functools.partial(image_folder.load, dataset.removeprefix(IMAGE_FOLDER))
-    return functools.partial(_other, dataset)
+    return DATASETS[dataset] if dataset in DATASETS else functools.partial(_other, dataset)
 
 
 def _other(name, **place):

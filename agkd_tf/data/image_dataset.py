@@ -74,8 +74,9 @@ class ImageDataset:
     Attributes:
         name: the data set's name.
         class_names: one name a class; their number is the number of classes.
-        train, validation, test: `Examples`. Validation is held out of the training split;
-            the test split is for final numbers only.
+        train, validation, test: `Examples`. Validation is held out of the training split, or the user's own;
+            the test split is for final numbers only. Train and validation may be without images where nothing
+            trains.
         augmentation: the augmentation that published work uses on it.
     """
 
@@ -92,7 +93,7 @@ class ImageDataset:
 
     @property
     def image_shape(self):
-        return self.train.images.shape[1:]
+        return self.test.images.shape[1:]
 
     def split(self, name):
         """Returns the `Examples` of the split called `name`."""

@@ -1,39 +1,348 @@
 """A user's own images: a folder for each class."""
 
+import collections
+import concurrent.futures
+import dataclasses
+import itertools
 import os
+import random
+import warnings
 
 import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
 
-from agkd_tf.data.tfds import read
-from agkd_tf.errors import InputError
+from agkd_tf.data.image_dataset import Examples, ImagesOnDisk
+from agkd_tf.data.image_files import decode, is_image
+from agkd_tf.data.tfds import resizing, room
+from agkd_tf.errors import InputError, Note
+
+LAYOUT = "PATH/train/CLASS and PATH/test/CLASS"
+VALIDATION = ("validation", "val")
+LIKE_SPLITS = {"dev", "eval", "evaluation", "test", "testing", "train", "training", "val", "valid", "validation"}
+# What file managers, archivers and operating systems leave; besides, all that begins with a dot.
+LEAVINGS = {"__macosx", "@eadir", "desktop.ini", "ehthumbs.db", "thumbs.db"}
+NAMED = 3  # files of which a note says the names
+TASK = 16  # images that a thread reads at once
+LARGE = 2**20  # values of an image that is scaled by itself, so that few such ones are in memory
+TWELVE_BITS = 4096 >> 8  # of what is left of 16-bit values
 
 
-def load(path, *, image_size=None, images_dir=None, **_):
-    """Returns (train `Examples`, test `Examples`, class names, augmentation).
+def load(path, *, image_size=None, images_dir=None, skip_damaged=False, training=True, min_classes=2):
+    """Returns (train, validation and test `Examples`, class names).
 
-    The layout is PATH/train/CLASS/*.png (or .jpg, .jpeg) and PATH/test/CLASS/*.png; without a `test`
-    folder, `validation` is the test split. The classes' numbers are the alphabetical order of their
-    names. Images are read as RGB.
+    The layout is PATH/train/CLASS/FILE and PATH/test/CLASS/FILE, with any files that `image_files.decode` reads, also
+    in folders below. PATH/validation, or PATH/val, is the validation split; without a `test` folder it is the test
+    split. The classes' numbers are the alphabetical order of their names. Images are RGB. What begins with a dot, and
+    what systems leave (Thumbs.db, __MACOSX), is passed over.
+
+    Without `training`, PATH/test/CLASS/FILE alone will do, and PATH/CLASS/FILE, too, which then is the test split.
 
     Args:
         path: the folder.
         image_size: height and width that images are cropped and scaled to; None if all have one size.
         images_dir: as `agkd_tf.data.tfds.load`.
+        skip_damaged: whether images that cannot be decoded are left out, with a note, rather than refused.
+        training: whether each class needs a training image.
+        min_classes: how many classes there must be.
+
+    Train is without images where there are none, validation is None where the user has none.
+
+    Warns:
+        Note: of what was left out, of classes without an image in a split, and of what was guessed.
 
     Raises:
-        InputError: if the folder has not that layout, fewer than two classes, a class without a training
-            image, or images of many sizes.
+        InputError: if the folder has not that layout, too few classes, a class without a training image, images that
+            cannot be decoded, or of many sizes.
     """
-    import tensorflow_datasets as tfds  # slow to import
+    path = os.path.expanduser(path)
+    if not os.path.isdir(path):
+        raise InputError(f"`dataset` image_folder needs a folder with images in {LAYOUT}. Received: {path!r}")
+    try:
+        splits = _splits(path, training=training)
+        names = sorted({name for split in splits.values() for name in split.files})
+        _check(path, splits, names, training=training, min_classes=min_classes)
+        _tell(path, splits, names)
+        reader = _Reader(path, names, image_size, images_dir, skip_damaged)
+        examples = {role: reader.read(split) for role, split in splits.items()}
+    except OSError as error:
+        raise InputError(f"`dataset` image_folder: {_shown(error.filename or path)}: {error.strerror}") from error
+    reader.tell()
+    if training and len(splits["train"].images()):
+        _check_training_images(examples["train"].labels, names)  # of which damaged ones may be left out
+    none = examples["test"].take(slice(0, 0))
+    return examples.get("train", none), examples.get("validation"), examples["test"], tuple(names)
 
-    if not os.path.isdir(os.path.join(path, "train")):
-        raise InputError(
-            f"`dataset` image_folder needs images in PATH/train/CLASS and PATH/test/CLASS. Received: {path!r}"
-        )
-    train, test, names, augmentation = read(tfds.ImageFolder(path), image_size=image_size, images_dir=images_dir)
-    if len(names) < 2:
+
+@dataclasses.dataclass
+class _Split:
+    """What was found of one split.
+
+    Attributes:
+        name: its folder's.
+        files: class name -> paths of its images, in order.
+        left_out: paths of what are no images.
+        below: paths of folders within a class' folder that hold images.
+    """
+
+    name: str
+    files: dict = dataclasses.field(default_factory=dict)
+    left_out: list = dataclasses.field(default_factory=list)
+    below: list = dataclasses.field(default_factory=list)
+
+    def images(self):
+        """Returns (path, class name) of all images, in a random order that is always the same."""
+        # That of tensorflow-datasets' ImageFolder, so that the first N images stay the same ones.
+        images = [(path, name) for name in sorted(self.files) for path in self.files[name]]
+        random.Random(self.name).shuffle(images)
+        return images
+
+
+def _splits(path, *, training):
+    """Returns role (train, validation, test) -> `_Split`."""
+    entries = _entries(path)
+    found = {os.path.basename(entry): entry for entry in entries if os.path.isdir(entry)}
+    own = [name for name in VALIDATION if name in found]
+    if len(own) > 1:
+        raise InputError(f"`dataset` image_folder: {path!r} has {' and '.join(own)}: keep one of them")
+    if "train" not in found:
+        if training:
+            raise InputError(
+                f"`dataset` image_folder needs images in {LAYOUT}. Received: {path!r}, which has "
+                f"{_listed(found) or 'no folder'}; without training images it can only be the test split of "
+                "tools.evaluate, without --knn"
+            )
+        if "test" not in found and not own:
+            wrong = [name for name in found if name.casefold() in LIKE_SPLITS]
+            if wrong:
+                raise InputError(
+                    f"`dataset` image_folder: the folders of {path!r} must be called train, test and validation (or "
+                    f"val). It has: {_listed(found)}"
+                )
+            return {"test": _scan("test", path)}
+    roles = {"train": "train"} if "train" in found else {}
+    if "test" in found:
+        roles |= {"validation": own[0]} if own else {}
+        roles["test"] = "test"
+    elif own:
+        roles["test"] = own[0]
+    else:
+        raise InputError(f"`dataset` image_folder {path!r} has no 'test' split. It has: {_listed(found)}")
+    others = [os.path.join(path, name) for name in found if name not in roles.values()]
+    others += [entry for entry in entries if not os.path.isdir(entry) and is_image(entry)]
+    if others:
+        _note(f"{path}: left out: {_counted(others, path, 'entry', 'entries')} beside {' and '.join(roles.values())}")
+    return {role: _scan(name, found[name]) for role, name in roles.items()}
+
+
+def _scan(name, folder):
+    """Returns the `_Split` of a folder of class folders."""
+    split = _Split(name)
+    for entry in _entries(folder):
+        if os.path.isdir(entry):
+            found = []
+            _walk(entry, split, found, (entry,))
+            # As before by the whole path; a name that is not UTF-8 has a place in that order, too.
+            split.files.setdefault(_shown(os.path.basename(entry)), []).extend(sorted(found))
+        else:
+            split.left_out.append(entry)
+    return split
+
+
+def _walk(folder, split, found, above):
+    """Adds the images of a class' folder, and of those below it, to `found`."""
+    for entry in _entries(folder):
+        if os.path.isdir(entry):
+            if any(os.path.samefile(entry, each) for each in above):
+                raise InputError(f"`dataset` image_folder: {_shown(entry)} is a link to a folder that it lies in")
+            before = len(found)
+            _walk(entry, split, found, (*above, entry))
+            if len(found) > before and len(above) == 1:
+                split.below.append(entry)
+        elif is_image(entry):
+            found.append(entry)
+        else:
+            split.left_out.append(entry)
+
+
+def _entries(folder):
+    """Returns the paths of what a folder holds, in alphabetical order, but for what is hidden or a system's."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries)
+    return [
+        os.path.join(folder, name) for name in names if not name.startswith(".") and name.casefold() not in LEAVINGS
+    ]
+
+
+def _check(path, splits, names, *, training, min_classes):
+    """Checks what was found before any image is read."""
+    for role in ("train", "test"):
+        if role in splits and not splits[role].images():
+            what = f"class folders: {_listed(names)}" if names else "no class folder"
+            what += f"; not read: {_listed(splits[role].left_out)}" if splits[role].left_out else ""
+            raise InputError(
+                f"`dataset` image_folder {path!r} has no image in its {splits[role].name!r} split, but {what}"
+            )
+    if len(names) < min_classes:
         raise InputError(f"`dataset` image_folder needs at least two classes. Received: {', '.join(names)}")
-    counts = np.bincount(train.labels, minlength=len(names))
+    if training:
+        _check_training_images([names.index(name) for _, name in splits["train"].images()], names)
+
+
+def _check_training_images(labels, names):
+    counts = np.bincount(labels, minlength=len(names))
     if not counts.all():
         raise InputError(f"`dataset` image_folder has no training image of class {names[np.argmin(counts)]!r}")
-    return train, test, names, augmentation
+
+
+def _tell(path, splits, names):
+    """Says what was left out, and what was guessed."""
+    left_out = [file for split in splits.values() for file in split.left_out]
+    if left_out:
+        _note(f"{path}: left out: {_counted(left_out, path)}, not an image that can be read")
+    below = [folder for split in splits.values() for folder in split.below]
+    if below:
+        _note(f"{path}: images in {_counted(below, path, 'folder')} below a class' own are of that class")
+    for split in splits.values():
+        empty = [name for name in names if not split.files.get(name) and name in split.files]
+        if empty:
+            _note(f"{path}: no image in the class folder {_listed(f'{split.name}/{name}' for name in empty)}")
+    foreign = [name for name in names if "\\x" in name]
+    if foreign:
+        _note(f"{path}: class names that are not UTF-8 are written {_listed(foreign)}")
+
+
+class _Reader:
+    """Reads the images of splits, several at a time.
+
+    Args:
+        path: the data set's folder.
+        names: class names, in the order of their numbers.
+        image_size, images_dir, skip_damaged: see `load`.
+    """
+
+    def __init__(self, path, names, image_size, images_dir, skip_damaged):
+        self._path, self._numbers = path, {name: number for number, name in enumerate(names)}
+        self._scale = None if image_size is None else _scaling(image_size)
+        self._images_dir, self._skip_damaged = images_dir, skip_damaged
+        self._damaged, self._deep = [], {}  # path -> the largest value's upper 8 bits
+
+    def read(self, split):
+        """Returns the `Examples` of a `_Split`."""
+        files = split.images()
+        if not files:
+            raise InputError(f"`dataset` image_folder {self._path!r} has no image in its {split.name!r} split")
+        labels = np.array([self._numbers[name] for _, name in files], np.int32)
+        images, read = None, []
+        shown = {"total": len(files), "unit": " images", "unit_scale": True, "delay": 5, "disable": None}
+        pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+        try:
+            with tqdm(desc=f"Reading image_folder/{split.name}", leave=False, **shown) as bar:
+                for place, image in enumerate(self._decoded_in_order(pool, split, files)):
+                    bar.update()
+                    if image is None:
+                        continue
+                    if images is None:
+                        first, images = place, room((len(files), *image.shape), self._images_dir)
+                    if image.shape != images.shape[1:]:
+                        raise InputError(
+                            "`dataset` image_folder has images of many sizes, such as "
+                            f"{_shown(files[first][0])} {images.shape[1:]} and {_shown(files[place][0])} "
+                            f"{image.shape}: give one with --image_size"
+                        )
+                    images[len(read)] = image  # after the last one that was whole
+                    read.append(place)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if images is None:
+            raise InputError(f"`dataset` image_folder: no image of its {split.name!r} split can be decoded")
+        rows = np.arange(len(read))
+        images = images[: len(read)] if self._images_dir is None else ImagesOnDisk(images, rows)
+        return Examples(images, labels[read])
+
+    def _decoded_in_order(self, pool, split, files):
+        """Yields what `_decoded` returns, image by image; few are decoded before they are asked for."""
+        tasks = [[path for path, _ in files[start : start + TASK]] for start in range(0, len(files), TASK)]
+        ahead = collections.deque(pool.submit(self._decoded, split, task) for task in tasks[: os.cpu_count() + 1])
+        for task in itertools.chain(tasks[len(ahead) :], itertools.repeat(None, len(ahead))):
+            yield from ahead.popleft().result()
+            if task is not None:
+                ahead.append(pool.submit(self._decoded, split, task))
+
+    def _decoded(self, split, paths):
+        """Returns a list of the images' pixels, uint8 [H, W, 3]; None for one that is skipped."""
+        images, small = [], collections.defaultdict(list)
+        for place, path in enumerate(paths):
+            image = self._decoded_file(split, path)
+            if self._scale is not None and image is not None:
+                if image.size > LARGE:
+                    image = self._scale(image[None])[0]
+                else:
+                    small[image.shape].append(place)
+            images.append(image)
+        for places in small.values():  # together, which takes a fraction of the time
+            for place, scaled in zip(places, self._scale(np.stack([images[each] for each in places])), strict=True):
+                images[place] = scaled
+        return images
+
+    def _decoded_file(self, split, path):
+        try:
+            with open(path, "rb") as file:
+                image, deep = decode(file.read())
+        except (FileNotFoundError, ValueError) as error:  # a link to nothing, or damage
+            reason = "a link to a file that is not there" if isinstance(error, OSError) else error
+            if self._skip_damaged:
+                self._damaged.append((path, reason))
+                return None
+            raise InputError(
+                f"`dataset` image_folder: {_shown(path)} of its {split.name!r} split cannot be decoded: {reason}; "
+                "mend it, take it away, or leave such files out with --skip_damaged"
+            ) from error
+        if deep:
+            self._deep[path] = int(image.max())
+        return image
+
+    def tell(self):
+        """Says which files were damaged, and what of 16-bit images looks too dark."""
+        if self._damaged:
+            reasons = "; ".join(f"{_shown(os.path.relpath(each, self._path))}: {why}" for each, why in self._damaged)
+            _note(f"{self._path}: {len(self._damaged)} damaged images were left out: {reasons}")
+        if self._deep and max(self._deep.values()) < TWELVE_BITS:
+            _note(
+                f"{self._path}: of {_counted(self._deep, self._path, '16-bit image')} the upper 8 bits are kept, but "
+                "no value reaches 4096: of 12 bits they come out nearly black; multiply such values by 16 first"
+            )
+
+
+def _scaling(image_size):
+    """Returns a function: uint8 [B, H, W, 3] -> uint8 [B, image_size, image_size, 3], arrays."""
+    resize = resizing(image_size)
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def scale(images):
+        with tf.device("CPU"):
+            return tf.saturate_cast(tf.round(resize(images)), tf.uint8)
+
+    return lambda images: scale(images).numpy()
+
+
+def _counted(paths, root, what="file", plural=None):
+    """Returns how many paths there are, and the names of the first, within `root`."""
+    paths = sorted(paths)
+    names = [_shown(os.path.relpath(path, root)) for path in paths[:NAMED]]
+    more = [f"{len(paths) - NAMED} more"] if len(paths) > NAMED else []
+    noun = what if len(paths) == 1 else plural or f"{what}s"
+    return f"{len(paths)} {noun} ({', '.join([*names, *more])})"
+
+
+def _listed(names):
+    return ", ".join(_shown(name) for name in names)
+
+
+def _shown(name):
+    """Returns a name as text that can be printed, its bytes that are not UTF-8 as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _note(message):
+    warnings.warn(message, Note, stacklevel=5)

@@ -156,7 +156,7 @@ def _read_split(builder, split, image_size, images_dir):
         shown = {"total": -(-count // batch), "unit": " images", "unit_scale": batch, "delay": 5, "disable": None}
         for part in tqdm(batches, desc=f"Reading {builder.name}/{split}", leave=False, **shown):
             if images is None:
-                images = _room((count, *part["image"].shape[1:]), images_dir)
+                images = room((count, *part["image"].shape[1:]), images_dir)
             if part["image"].shape[1:] != images.shape[1:]:
                 raise InputError(
                     f"`dataset` {builder.name!r} has images of many sizes, such as {images.shape[1:]} and "
@@ -182,8 +182,16 @@ def _read_split(builder, split, image_size, images_dir):
     return Examples(images if images_dir is None else ImagesOnDisk(images, np.arange(count)), labels)
 
 
-def _room(shape, images_dir):
-    """Returns an array of uint8 to write to."""
+def room(shape, images_dir):
+    """Returns an array of uint8 to write images to, in memory or in a file without a name.
+
+    Args:
+        shape: (N, H, W, C).
+        images_dir: folder of the file; None for memory.
+
+    Raises:
+        InputError: if the folder's disk has no room.
+    """
     if images_dir is None:
         return np.empty(shape, np.uint8)
     try:

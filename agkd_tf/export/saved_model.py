@@ -9,9 +9,10 @@ import tensorflow as tf
 from agkd_tf.attention import class_irrelevant_map
 from agkd_tf.data.pixels import as_float
 from agkd_tf.models import Classifier
+from agkd_tf.models.storage import write_class_names
 
 
-def export_saved_model(model, folder):
+def export_saved_model(model, folder, *, class_names=None):
     """Writes a classifier as a SavedModel.
 
     Signatures: `serving_default` takes `images` float32 [B, H, W, C] in [0, 1], `serving_uint8` the same
@@ -22,6 +23,7 @@ def export_saved_model(model, folder):
     Args:
         model: built `keras.Model` from images in [0, 1] to logits (see `Classifier`); of a `Defense`, its student.
         folder: path to write; an existing SavedModel there is replaced once the new one is whole.
+        class_names: a name a class, written to `assets.extra/agkd_tf.json`; None if they are not known.
 
     Raises:
         OSError: if the folder cannot be written.
@@ -47,6 +49,8 @@ def export_saved_model(model, folder):
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)  # where nothing can be written, this says so in Python's words
     archive.write_out(str(unfinished), verbose=False)
+    if class_names is not None:
+        write_class_names(unfinished, class_names)
     if folder.exists():
         shutil.rmtree(replaced, ignore_errors=True)
         folder.rename(replaced)

@@ -7,11 +7,12 @@ import math
 import keras
 
 from agkd_tf.data import ClassPool, DeviceImages, load_dataset
+from agkd_tf.data.class_names import same_names
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.errors import InputError, check_choice, check_range
 from agkd_tf.losses import check_label_smoothing
 from agkd_tf.models import Classifier, build_model
-from agkd_tf.models.storage import load_classifier
+from agkd_tf.models.storage import load_classifier, read_class_names
 from agkd_tf.models.synchronization import synchronize_batch_normalization
 from agkd_tf.training.checkpoints import SELECT_BEST
 from agkd_tf.training.schedule import step_decay
@@ -171,14 +172,31 @@ class Recipe:
         )
 
     def load_dataset(self, **place):
-        """Returns the `ImageDataset`; `place` says where it is, as `agkd_tf.data.load_dataset` takes it."""
+        """Returns the `ImageDataset`; `place` says where it is, as `agkd_tf.data.load_dataset` takes it.
+
+        Its labels are numbered by the class names of the networks that the training begins with, where these are known.
+
+        Raises:
+            InputError: as `load_dataset`, or if these networks number their classes differently.
+        """
         return load_dataset(
             self.dataset,
             **place,
+            class_names=self._known_class_names(),
             image_size=self.image_size,
             train_examples=self.train_examples,
             validation_examples=self.validation_examples,
         )
+
+    def _known_class_names(self):
+        sources = {name: getattr(self, name) for name in ("init_from", "teacher") if getattr(self, name)}
+        known = {name: read_class_names(name, path) for name, path in sources.items()}
+        known = {name: names for name, names in known.items() if names is not None}
+        if len(known) == 2 and not same_names(*known.values()):
+            raise InputError(
+                "`init_from` and `teacher` have other class names than each other, or another order of them"
+            )
+        return next(iter(known.values()), None)
 
     def steps_per_epoch(self, dataset):
         """Returns optimizer steps an epoch."""

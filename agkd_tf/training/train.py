@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import keras
 
 from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.data.class_names import same_names
 from agkd_tf.data.device_images import resolve_resident
 from agkd_tf.distribution import (
     distributed,
@@ -20,8 +22,8 @@ from agkd_tf.distribution import (
 )
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
-from agkd_tf.files import read_json, remove_leftovers, replacing, write_text
-from agkd_tf.models.storage import load_classifier, weights_digest
+from agkd_tf.files import read_json, remove_leftovers, write_text
+from agkd_tf.models.storage import load_classifier, save_classifier, weights_digest
 from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
 from agkd_tf.training.callbacks import KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
 from agkd_tf.training.checkpoints import Checkpoints, check_room, has_begun
@@ -113,6 +115,7 @@ class _Settings(NamedTuple):
 def _train(recipe, workdir, dataset, settings, *, panel_every):
     if settings.check:
         settings.check(recipe, workdir)
+    _check_class_names(workdir, dataset)
     chief, teacher = is_chief(), None
     if recipe.needs_teacher:
         # A student that has begun keeps its teacher, also where the run is continued for more epochs.
@@ -140,8 +143,8 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
         settings.record(recipe, workdir)
 
     def save_student():
-        with replacing(workdir.student) as path, defense.averaged():
-            defense.student.save(path)
+        with defense.averaged():
+            save_classifier(defense.student, workdir.student, dataset.class_names)
 
     steps = recipe.steps_per_epoch(dataset)
     checkpoints = Checkpoints(
@@ -195,6 +198,7 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
         if settings.announce:
             settings.announce(recipe, workdir, defense, finished, begun)
         _record_sitting(workdir, finished)
+        write_text(workdir.class_names, json.dumps(dataset.class_names) + "\n")
         remove_leftovers(workdir.student)
     validation_batch = num_replicas() * -(-min(VALIDATION_BATCH, len(dataset.validation)) // num_replicas())
     validation = distributed(functools.partial(evaluation_batches, dataset.validation, batch_size=validation_batch))
@@ -266,6 +270,24 @@ def _epochs_of(history):
         return 0
     _, *lines = history.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     return len({line.partition(",")[0] for line in lines})
+
+
+def _check_class_names(workdir, dataset):
+    """Checks that a run that has begun goes on with the classes that it began with; an earlier version's has no names.
+
+    Raises:
+        InputError: if it does not.
+    """
+    if not has_begun(workdir.checkpoints) or not workdir.class_names.exists():
+        return
+    recorded = read_json(workdir.class_names, list)
+    if not same_names(recorded, dataset.class_names):
+        pairs = enumerate(itertools.zip_longest(recorded, dataset.class_names))
+        place, (then, now) = next((place, pair) for place, pair in pairs if pair[0] != pair[1])
+        raise InputError(
+            f"{workdir.path} holds a run of other classes than the data has: class {place} was {then!r} and is {now!r} "
+            "now; bring back the classes and their names, or train in another --workdir"
+        )
 
 
 def _record_sitting(workdir, finished):

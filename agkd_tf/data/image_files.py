@@ -1,0 +1,133 @@
+"""Image files of any format as RGB pixels."""
+
+import functools
+import io
+import os
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+ORIENTATION = 0x0112  # EXIF's tag
+ORIENTED = (b"Exif", b"eXIf", b"exif", b"rientation")  # without one of them a PNG or JPEG file has no orientation
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF's
+
+# Formats of Pillow that are no pictures, whose pixels it cannot read, or that run another program (EPS: Ghostscript).
+NOT_READ = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
+
+# What files begin with whose names do not say that they are images: (place, bytes).
+SIGNATURES = (
+    (0, b"\x89PNG\r\n\x1a\n"),
+    (0, b"\xff\xd8\xff"),
+    (0, b"GIF8"),
+    (8, b"WEBP"),
+    (4, b"ftypavif"),
+)
+PNG, JPEG = SIGNATURES[0][1], SIGNATURES[1][1]
+SIGNED = max(place + len(signature) for place, signature in SIGNATURES)  # bytes
+
+
+@functools.cache
+def formats():
+    """Returns the names of the formats that are read, a tuple."""
+    Image.init()
+    return tuple(name for name in Image.OPEN if name not in NOT_READ)
+
+
+@functools.cache
+def extensions():
+    """Returns the endings of image files' names, in lower case and with their dot, a frozenset."""
+    known = set(formats())
+    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in known)
+
+
+def is_image(path):
+    """Returns whether a file is an image by its name or by its first bytes.
+
+    Raises:
+        OSError: if it has to be looked into and cannot be read.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        return False  # a pipe, which would be waited for
+    if os.path.splitext(path)[1].lower() in extensions():
+        return True  # a link to nothing as well, which is damage
+    if not os.path.exists(path):
+        return False
+    with open(path, "rb") as file:
+        begin = file.read(SIGNED)
+    return any(begin[place : place + len(signature)] == signature for place, signature in SIGNATURES)
+
+
+def decode(content):
+    """Returns (RGB pixels uint8 [H, W, 3], whether the file has more than 8 bits a value).
+
+    PNG and JPEG files are decoded by TensorFlow, all others by Pillow. Of an animation its first frame is taken.
+    Grayscale, palettes and CMYK become RGB, transparency is left out. Of 16 bits the upper 8 are kept. EXIF's
+    orientation is applied.
+
+    Args:
+        content: bytes of the file.
+
+    Raises:
+        ValueError: with a line that says why, if these are no image, or a damaged or truncated one, or its values
+            have no known range.
+    """
+    try:
+        if content.startswith(PNG):
+            # Of the header: the bits of a value.
+            return _upright(_by_tensorflow(content), content), content[24] == 16
+        if content.startswith(JPEG):
+            if b"\xff\xd9" not in content:  # TensorFlow would print more than the error
+                raise ValueError("truncated: it has no end-of-image marker")
+            return _upright(_by_tensorflow(content), content), False
+        return _by_pillow(content)
+    except (MemoryError, ValueError):
+        raise
+    except Exception as error:  # of bytes that may be anything
+        raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
+
+
+def _by_tensorflow(content):
+    try:
+        return tf.io.decode_image(content, channels=3, expand_animations=False).numpy()
+    except tf.errors.OpError as error:
+        raise ValueError(error.message.rpartition("}} ")[2].partition(" [Op:")[0].splitlines()[0]) from error
+
+
+def _upright(pixels, content):
+    if not any(word in content for word in ORIENTED):
+        return pixels
+    try:
+        with Image.open(io.BytesIO(content), formats=formats()) as image:
+            orientation = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damage beside the pixels, which are whole
+        return pixels
+    if orientation == 1:
+        return pixels
+    image = Image.fromarray(pixels)
+    image.getexif()[ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+def _by_pillow(content):
+    try:
+        image = Image.open(io.BytesIO(content), formats=formats())
+    except Image.UnidentifiedImageError as error:
+        raise ValueError("it is none of the image formats that are read") from error
+    with image:
+        tags = getattr(image, "tag_v2", {})
+        deep = image.mode.startswith("I") or max(tags.get(BITS_PER_SAMPLE, (8,))) > 8
+        inverted = image.mode.startswith("I") and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+        image = ImageOps.exif_transpose(image)
+        if image.mode == "F":
+            raise ValueError("its values are floating-point numbers, whose range it does not say")
+        if inverted:
+            raise ValueError("its 16-bit values count from white")
+        if image.mode.startswith("I"):
+            values = np.asarray(image)
+            if values.min() < 0 or values.max() > 65535:
+                raise ValueError(f"its values are {values.min()} to {values.max()}, not 0 to 65535")
+            return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2), True
+        if "transparency" in image.info:
+            image = image.convert("RGBA")  # without it Pillow warns
+        return np.asarray(image.convert("RGB")), deep
