@@ -1,4 +1,4 @@
-"""The one error a user can cause and mend."""
+"""What a user is told: the one error that is theirs to mend, and notes."""
 
 
 class InputError(ValueError):
@@ -7,6 +7,10 @@ class InputError(ValueError):
     The message names the argument, what was received and what is allowed, in one line. The command
     lines print it and exit with code 2; everything else that is raised is a defect of this library.
     """
+
+
+class Note(UserWarning):
+    """Says what was guessed, or what a figure is worth, and what to do about it; command lines print it as a line."""
 
 
 def check_choice(argument, value, allowed):

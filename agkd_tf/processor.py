@@ -8,6 +8,8 @@ import warnings
 import tensorflow as tf
 from tensorflow.python.util import _pywrap_util_port  # nothing public says whether oneDNN is on
 
+from agkd_tf.errors import Note
+
 # What convolutions and matrix products run on, by the names of /proc/cpuinfo.
 INSTRUCTION_SETS = (
     "avx",
@@ -24,7 +26,7 @@ BFLOAT16_SETS = {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
 ONEDNN_SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 
 
-class SlowProcessorWarning(UserWarning):
+class SlowProcessorWarning(Note):
     """Says that a computation is slower than it could be on the processor at hand, and what to do about it."""
 
 

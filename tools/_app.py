@@ -7,8 +7,7 @@ import warnings
 import tensorflow as tf
 from absl import app, flags, logging
 
-from agkd_tf.errors import InputError
-from agkd_tf.processor import SlowProcessorWarning
+from agkd_tf.errors import InputError, Note
 
 
 def run(main, commands=(), words=False):
@@ -31,7 +30,7 @@ def note(message):
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
     """As `warnings.showwarning`; the library's own warnings are notes."""
-    if issubclass(category, SlowProcessorWarning):
+    if issubclass(category, Note):
         note(message)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)

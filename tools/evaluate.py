@@ -43,7 +43,7 @@ from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import attack_progress, say
-from tools._subject import data_and_eps, subject_at, subject_from_flags
+from tools._subject import SAVED_MODEL, data_and_eps, subject_at, subject_from_flags
 from tools._table import audit_table, comparison_table, results_table
 
 FLAGS = flags.FLAGS
@@ -53,8 +53,9 @@ SQUARE_SUSPICIOUS = 0.002
 SWEEP_COLUMNS = ("eps", "accuracy", "confidence_interval_95")
 
 flags.DEFINE_string("workdir", None, "Folder of the run to evaluate.")
-flags.DEFINE_string("model_file", None, "A .keras classifier to evaluate instead of a run's.")
+flags.DEFINE_string("model_file", None, "A .keras or .h5 classifier to evaluate instead of a run's.")
 flags.DEFINE_string("saved_model", None, "A SavedModel to evaluate instead: a program, so only one that you trust.")
+flags.DEFINE_string("signature", None, "Signature of the SavedModel; serving_default, or the only one, if not given.")
 flags.DEFINE_string("output", None, "Output of the SavedModel that holds the logits; found if not given.")
 flags.DEFINE_bool("probabilities", False, "The SavedModel's output are probabilities, of which logarithms are taken.")
 flags.DEFINE_string("record", None, "JSON file of the results; the run's evaluation.json if not given.")
@@ -126,7 +127,7 @@ def _run():
         )
     _check_classifiers(subject, every, examples)
     described = {"model_sha256": subject.digest} | {name: value for name, value in data.items() if value is not None}
-    described |= {name: FLAGS[name].value for name in ("output", "probabilities") if FLAGS[name].value}
+    described |= {name: FLAGS[name].value for name in SAVED_MODEL if FLAGS[name].value}
     chosen = FLAGS.split if len(examples) == whole else f"{FLAGS.split}, first {len(examples)}"
     looked_at = {"name": chosen, "sha256": examples.digest().hex()}
     record = EvaluationRecord(FLAGS.record or Workdir(FLAGS.workdir).evaluation, described, looked_at)

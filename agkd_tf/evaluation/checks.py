@@ -48,7 +48,8 @@ def check_logits(logits):
     if logits.min() >= 0 and np.all(np.abs(sums - 1) < SUM_TOLERANCE):
         raise InputError(
             "the classifier returns probabilities, which hide gradients; attacks need logits: remove the softmax "
-            "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model)"
+            "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model); of a "
+            "SavedModel, tools.evaluate --probabilities"
         )
 
 
