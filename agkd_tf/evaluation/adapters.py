@@ -70,7 +70,8 @@ def saved_model_logits(folder, *, signature=None, output=None):
     signature, function = _signature(loaded, signature)
     inputs, outputs = function.structured_input_signature[1], function.structured_outputs
     if len(inputs) != 1:
-        raise InputError(f"`saved_model`: {signature!r} must take one image batch. It takes: {', '.join(inputs)}")
+        names = ", ".join(sorted(inputs))
+        raise InputError(f"`saved_model`: {signature!r} must take one image batch. It takes: {names}")
     ((argument, images),) = inputs.items()
     if not images.dtype.is_floating or images.shape.rank not in (None, 4):
         raise InputError(

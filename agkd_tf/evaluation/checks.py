@@ -86,7 +86,6 @@ def zero_gradients(logits, images, labels, *, saturating=True):
     Raises:
         InputError: if the classifier cannot be differentiated.
     """
-
     logits = logits_of(logits)
 
     def loss(images):
