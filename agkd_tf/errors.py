@@ -1,4 +1,4 @@
-"""The one error a user can cause and mend, and what is said without one."""
+"""What a user is told: the one error that is theirs to mend, and notes."""
 
 
 class InputError(ValueError):

@@ -76,7 +76,7 @@ def check_archive(path):
 
 
 def set_aside(*paths):
-    """Moves existing files to `<stem>.previous-N<suffix>` beside them, with the first N that is free for all.
+    """Moves existing files or folders to `<stem>.previous-N<suffix>` beside them, with the first N free for all.
 
     Returns:
         What `aside` returned before.
@@ -92,7 +92,8 @@ def aside(*paths):
     """Returns where `set_aside` would move files to."""
     number = 1
     while True:
-        targets = [path.with_name(f"{path.stem}.previous-{number}{path.suffix}") for path in paths]
+        named = [(path.name, "") if path.is_dir() else (path.stem, path.suffix) for path in paths]
+        targets = [path.with_name(f"{a}.previous-{number}{b}") for path, (a, b) in zip(paths, named, strict=True)]
         if not any(target.exists() for target in targets):
             return targets
         number += 1

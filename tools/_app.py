@@ -1,5 +1,6 @@
 """The entry that all tools share: a user's mistake is one line and exit code 2."""
 
+import functools
 import re
 import sys
 import warnings
@@ -19,7 +20,7 @@ def run(main, commands=(), words=False):
         words: whether words may follow; without either, only flags are taken.
     """
     logging.set_verbosity(logging.WARNING)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = functools.partial(_show_warning, set())
     app.run(lambda argv: call(main, argv), flags_parser=lambda argv: _parse(argv, commands, words))
 
 
@@ -28,10 +29,12 @@ def note(message):
     print(f"note: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None):
-    """As `warnings.showwarning`; the library's own warnings are notes."""
+def _show_warning(shown, message, category, filename, lineno, file=None, line=None):
+    """As `warnings.showwarning`; the library's own warnings are notes, each `shown` once: what each attack warns of."""
     if issubclass(category, Note):
-        note(message)
+        if str(message) not in shown:
+            shown.add(str(message))
+            note(message)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 

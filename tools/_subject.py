@@ -9,11 +9,12 @@ from agkd_tf.data.class_names import places, same_names
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import file_digest, logits_of_probabilities, saved_model_digest, saved_model_logits
 from agkd_tf.models import Classifier
-from agkd_tf.models.storage import classifier_path, load_classifier, read_class_names
+from agkd_tf.models.storage import FILES, classifier_path, is_saved_model, load_classifier, read_class_names
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 
 KINDS = ("workdir", "model_file", "saved_model")
+SAVED_MODEL = ("signature", "output", "probabilities")  # flags of a SavedModel
 DATA = ("dataset", "image_size", "train_examples", "validation_examples")
 
 
@@ -67,9 +68,9 @@ def subject_from_flags(flag_values):
     if len(named) != 1:
         raise InputError("one of `workdir`, `model_file` and `saved_model` is needed: --workdir=runs/NAME")
     ((kind, path),) = named.items()
-    if kind == "saved_model":
-        return _saved_model(path, output=flag_values.output, probabilities=flag_values.probabilities)
-    for name in ("output", "probabilities"):
+    if is_saved_model(path) or (kind == "saved_model" and not _is_keras_file(path)):
+        return _saved_model(path, **{name: flag_values[name].value for name in SAVED_MODEL})
+    for name in SAVED_MODEL:
         if flag_values[name].value:
             raise InputError(f"`{name}` is for a `saved_model`. Received: --{kind}={path}")
     return _keras(kind, path)
@@ -81,11 +82,15 @@ def subject_at(argument, path):
     Raises:
         InputError: if there is none.
     """
-    return _saved_model(path) if (pathlib.Path(path) / "saved_model.pb").is_file() else _keras(argument, path)
+    return _saved_model(path) if is_saved_model(path) else _keras(argument, path)
 
 
-def _saved_model(path, *, output=None, probabilities=False):
-    logits, classes, shape = saved_model_logits(path, output=output)
+def _is_keras_file(path):
+    return pathlib.Path(path).suffix in FILES and pathlib.Path(path).is_file()
+
+
+def _saved_model(path, *, signature=None, output=None, probabilities=False):
+    logits, classes, shape = saved_model_logits(path, signature=signature, output=output)
     if probabilities:
         logits = logits_of_probabilities(logits)
     names = read_class_names("saved_model", path, classes)
@@ -94,35 +99,30 @@ def _saved_model(path, *, output=None, probabilities=False):
 
 def _keras(argument, path):
     model, digest = load_classifier(argument, path), file_digest(classifier_path(argument, path))
+    _check_one_to_one(argument, path, model)
     try:
         classifier = Classifier(model)
-    except InputError:
-        # Attacks need no more than the logits, whatever lies before them: dense layers alone, or several networks.
-        if not _maps_images_to_scores(model):
-            raise
-        shape, classes = model.inputs[0].shape[1:], model.outputs[0].shape[1]
-        names = read_class_names(argument, path, classes)
-        shape = None if None in shape else tuple(shape)
-        return Subject(path, _logits_of(model), classes, shape, digest, class_names=names)
-    classes = classifier.num_classes
+    except InputError as error:
+        raise InputError(f"`{argument}` {path}: {error}") from error
+    classes, shape = classifier.num_classes, classifier.image_shape
     names = read_class_names(argument, path, classes)
-    return Subject(path, classifier.logits, classes, classifier.image_shape, digest, classifier, names)
+    return Subject(path, classifier.logits, classes, None if None in shape else shape, digest, classifier, names)
 
 
-def _maps_images_to_scores(model):
-    tensors = [getattr(model, name, None) or () for name in ("inputs", "outputs")]
-    shapes = [[tuple(tensor.shape) for tensor in each] for each in tensors]
-    if [len(each) for each in shapes] != [1, 1]:
-        return False
-    (images,), (scores,) = shapes
-    return len(images) == 4 and len(scores) == 2 and scores[1] is not None
-
-
-def _logits_of(model):
-    def logits(images):
-        return tf.cast(model(images, training=False), tf.float32)
-
-    return logits
+def _check_one_to_one(argument, path, model):
+    """Checks that a network has one input and one output, as far as it shows them."""
+    tensors = {name: getattr(model, name, None) or () for name in ("inputs", "outputs")}
+    counts = [len(each) for each in tensors.values()]
+    if max(counts) > 1:
+        names = [", ".join(str(each.name) for each in tensors["inputs"]), ", ".join(map(str, model.output_names))]
+        cut = "keras.Model(m.inputs, m.outputs[0]).save('one.keras')"
+        remedy = (
+            f"; of the outputs choose one: python -c \"import keras; m = keras.models.load_model('{path}'); {cut}\""
+        )
+        raise InputError(
+            f"`{argument}` must have one input, the images, and one output, the logits. Received: {path} "
+            f"from {names[0]} to {names[1]}{remedy if counts[0] == 1 else ''}"
+        )
 
 
 def data_and_eps(flag_values):

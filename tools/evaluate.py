@@ -9,6 +9,7 @@ continues where it stopped; results that are there are not computed again.
 """
 
 import dataclasses
+import functools
 import pathlib
 import re
 import sys
@@ -18,7 +19,7 @@ from absl import flags
 
 from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
 from agkd_tf.analysis.nearest_neighbors import METRICS
-from agkd_tf.attacks import NORMS, Attack, TransferAttack, parse_attack
+from agkd_tf.attacks import NORMS, Attack, TransferAttack, parse_attack, rounded
 from agkd_tf.attacks.auto_attack import AutoPGD
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import load_dataset
@@ -26,17 +27,20 @@ from agkd_tf.data.class_names import same_names
 from agkd_tf.distribution import ONE_MACHINE, make_strategy
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import (
+    AdversaryPNGs,
     EvaluationRecord,
     Sign,
     VerificationError,
     audit,
     check_classifier,
+    check_png_shape,
     create_adversaries,
     evaluate,
     open_adversaries,
     unwritten,
     verify_adversaries,
     wilson_interval,
+    write_pngs,
 )
 from agkd_tf.models.storage import read_class_names
 from agkd_tf.monitoring import write_eps_curve
@@ -45,7 +49,7 @@ from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import attack_progress, say
-from tools._subject import data_and_eps, subject_at, subject_from_flags
+from tools._subject import SAVED_MODEL, data_and_eps, subject_at, subject_from_flags
 from tools._table import audit_table, comparison_table, results_table
 
 FLAGS = flags.FLAGS
@@ -55,8 +59,9 @@ SQUARE_SUSPICIOUS = 0.002
 SWEEP_COLUMNS = ("eps", "accuracy", "confidence_interval_95")
 
 flags.DEFINE_string("workdir", None, "Folder of the run to evaluate.")
-flags.DEFINE_string("model_file", None, "A .keras classifier to evaluate instead of a run's.")
+flags.DEFINE_string("model_file", None, "A .keras or .h5 classifier to evaluate instead of a run's.")
 flags.DEFINE_string("saved_model", None, "A SavedModel to evaluate instead: a program, so only one that you trust.")
+flags.DEFINE_string("signature", None, "Signature of the SavedModel; serving_default, or the only one, if not given.")
 flags.DEFINE_string("output", None, "Output of the SavedModel that holds the logits; found if not given.")
 flags.DEFINE_bool("probabilities", False, "The SavedModel's output are probabilities, of which logarithms are taken.")
 flags.DEFINE_string("record", None, "JSON file of the results; the run's evaluation.json if not given.")
@@ -69,6 +74,9 @@ flags.DEFINE_enum("norm", "linf", list(NORMS), "Norm of the ball.")
 flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
 flags.DEFINE_integer("seed", 0, "Seed of the attacks' random numbers.", 0, 2**31 - 1)
 flags.DEFINE_string("adversaries", None, "Folder to save the adversarial images in, a .npy file an attack.")
+flags.DEFINE_bool(
+    "png", False, "Round adversaries to 8 bits; save them in --adversaries as PNGs, too, a folder an attack."
+)
 flags.DEFINE_bool("verify", False, "Recompute the accuracies from the images in --adversaries alone; 1 on a mismatch.")
 flags.DEFINE_bool("recompute", False, "Compute results that are recorded already once more.")
 flags.DEFINE_bool("audit", False, "Look for the signs of masked gradients, too.")
@@ -92,6 +100,8 @@ def main(argv):
 
 
 def _run():
+    if FLAGS.png and not FLAGS.adversaries:
+        raise InputError("`png` needs --adversaries, the folder to save the images in")
     if FLAGS.verify:
         if not FLAGS.adversaries:
             raise InputError("`verify` needs --adversaries, the folder of the saved images")
@@ -108,11 +118,12 @@ def _run():
         warn_of_slow_settings(subject.classifier.model)
     attacks = [_attack(name, eps, subject) for name in dict.fromkeys(FLAGS.attacks)]
     swept = [(size, _attack(FLAGS.sweep_attack, size, subject)) for size in sorted(set(sweep))]
-    if FLAGS.knn and subject.classifier is None:
-        raise InputError(
-            f"`knn` needs the embedding, which {subject.path} does not show: --workdir, or a --model_file that ends in "
-            "a feature map, its embedding and one dense layer"
-        )
+    if FLAGS.knn:
+        if subject.classifier is None:
+            raise InputError(
+                f"`knn` needs the embedding, which {subject.path} does not show: a run or a .keras file does"
+            )
+        subject.classifier.check_embedding()
     every = [*attacks, *(attack for _, attack in swept)]
     _tell_of_margins(subject, every + ([_attack("apgd-dlr", eps, subject)] if FLAGS.audit else []))
     training = FLAGS.knn or FLAGS.split == "train"
@@ -129,10 +140,12 @@ def _run():
         raise InputError(
             f"`dataset` {data['dataset']} has images {examples.images.shape[1:]}, the model takes {subject.image_shape}"
         )
+    if FLAGS.png:
+        check_png_shape(examples.images.shape)
     _check_classifiers(subject, every, examples)
     _check_class_names(subject, dataset)
     described = {"model_sha256": subject.digest} | {name: value for name, value in data.items() if value is not None}
-    described |= {name: FLAGS[name].value for name in ("output", "probabilities") if FLAGS[name].value}
+    described |= {name: FLAGS[name].value for name in SAVED_MODEL if FLAGS[name].value}
     chosen = FLAGS.split if len(examples) == whole else f"{FLAGS.split}, first {len(examples)}"
     looked_at = {"name": chosen, "sha256": examples.digest().hex()}
     record = EvaluationRecord(FLAGS.record or Workdir(FLAGS.workdir).evaluation, described, looked_at)
@@ -140,11 +153,12 @@ def _run():
         other = "is of another model or other images, or does not say of which"
         say(f"note: {record.path} {other}; it is kept as {record.moves_to.name}")
 
-    def suffix(size=None):
-        return _suffix(None if FLAGS.norm == "linf" and size == own_eps else size, len(examples), whole)
+    def suffix(size=None, png=FLAGS.png):
+        return _suffix(None if FLAGS.norm == "linf" and size == own_eps else size, len(examples), whole, png)
 
-    keys = {attack.name + suffix(eps): attack for attack in attacks}
-    sweep_keys = {size: (attack.name + suffix(size), attack) for size, attack in swept}
+    shown = rounded if FLAGS.png else (lambda attack: attack)
+    keys = {attack.name + suffix(eps): shown(attack) for attack in attacks}
+    sweep_keys = {size: (attack.name + suffix(size), shown(attack)) for size, attack in swept}
     if FLAGS.verify:
         for key in keys:
             _verify(subject, examples, record, key, eps)
@@ -172,7 +186,7 @@ def _run():
     if swept:
         _sweep(subject, examples, record, sweep_keys, suffix())
     if FLAGS.audit:
-        _audit(subject, examples, record, eps, attacks, suffix)
+        _audit(subject, examples, record, eps, attacks, functools.partial(suffix, png=False))
     say(f"\nRecorded in {record.path}")
 
 
@@ -256,6 +270,7 @@ def _evaluate(subject, examples, record, key, attack):
             say(f"note: the adversaries of {lost.sum()} images were not saved; {key} is done once more on them")
             outcome.restart(lost)
     if outcome.finished(len(attack.stages)) and key in record.results:
+        _write_pngs(record, key, examples, adversaries, missing_only=True)
         return
     evaluate(
         subject.logits,
@@ -269,6 +284,7 @@ def _evaluate(subject, examples, record, key, attack):
     )
     if adversaries is not None:
         adversaries.flush()
+    _write_pngs(record, key, examples, adversaries)
     result = record.add(key, attack, seed=FLAGS.seed)
     say(f"{key}: {result.accuracy:.2%} in {result.seconds:.0f} s")
     by_square = result.broken_by.get("square", 0) / result.num_examples
@@ -276,12 +292,22 @@ def _evaluate(subject, examples, record, key, attack):
         say(f"note: Square broke {by_square:.1%} that the gradient attacks left: gradients may be masked; see --audit")
 
 
+def _write_pngs(record, key, examples, adversaries, **settings):
+    if FLAGS.png:
+        folder, described = _adversaries_path(record, key, ""), record.described(key)
+        write_pngs(folder, adversaries, examples.labels, record.predictions(key), described, **settings)
+
+
 def _verify(subject, examples, record, key, eps):
     if key not in record.results:
         raise InputError(f"`verify`: {key} is not recorded; evaluate it first, with the same flags")
     settings = {"eps": eps, "norm": FLAGS.norm, "accuracy": record.results[key]["accuracy"]}
     settings["predictions"] = record.predictions(key)
-    adversaries = open_adversaries(_adversaries_path(record, key), record.described(key))
+    if FLAGS.png:
+        place = (_adversaries_path(record, key, ""), record.described(key), examples.labels, examples.images.shape[1:])
+        adversaries = AdversaryPNGs(*place, predictions=record.predictions(key))
+    else:
+        adversaries = open_adversaries(_adversaries_path(record, key), record.described(key))
     try:
         found = verify_adversaries(subject.logits, examples, adversaries, batch_size=FLAGS.batch_size, **settings)
     except VerificationError as error:
@@ -377,18 +403,20 @@ def _computation():
     return {"batch_size": FLAGS.batch_size, "seed": FLAGS.seed, "jit_compile": jit_compile}
 
 
-def _adversaries_path(record, key):
+def _adversaries_path(record, key, suffix=".npy"):
     folder = pathlib.Path(FLAGS.adversaries) if FLAGS.adversaries else record.path.with_name("adversaries")
-    return folder / f"{key.replace('/', '_')}.npy"
+    return folder / f"{key.replace('/', '_')}{suffix}"
 
 
-def _suffix(eps, count, whole):
+def _suffix(eps, count, whole, png):
     """Returns what tells results of one name apart: the settings that differ from the run's own."""
     settings = [] if FLAGS.split == "test" else [FLAGS.split]
     if eps is not None:
         settings.append(f"{FLAGS.norm} {format_size(eps)}")
     if FLAGS.seed:
         settings.append(f"seed {FLAGS.seed}")
+    if png:
+        settings.append("8 bits")
     if count != whole:
         settings.append(f"first {count}")
     return f" [{', '.join(settings)}]" if settings else ""

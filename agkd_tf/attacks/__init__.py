@@ -5,6 +5,7 @@ from agkd_tf.attacks.fab import fast_adaptive_boundary
 from agkd_tf.attacks.gradient_attack import NORMS, GradientAttack, pgd_attack
 from agkd_tf.attacks.names import ATTACK_NAMES, Attack, parse_attack
 from agkd_tf.attacks.pgd import input_gradient, projected_gradient_descent
+from agkd_tf.attacks.rounding import rounded
 from agkd_tf.attacks.square import square_l2, square_linf
 from agkd_tf.attacks.targets import most_confusing_class, nearest_boundary_class, random_other_class, ranked_other_class
 from agkd_tf.attacks.transfer import TransferAttack
@@ -25,6 +26,7 @@ __all__ = [
     "projected_gradient_descent",
     "random_other_class",
     "ranked_other_class",
+    "rounded",
     "square_l2",
     "square_linf",
 ]

@@ -68,6 +68,9 @@ class GradientAttack(Part):
             momentum=self.momentum,
         )
 
+    def climbed(self, logits):
+        return super().climbed(logits) if self.steps else None
+
     def settings(self):
         return super().settings() if self.steps else {}
 

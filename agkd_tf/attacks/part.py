@@ -38,6 +38,21 @@ class Part(abc.ABC):
     def perturb(self, logits, images, labels, indices, seed, variant):
         """As `__call__`, of a callable to logits."""
 
+    def check_images(self, images):  # noqa: B027  most attacks take any images
+        """Checks images before they are attacked: uint8, or float in [0, 1], [N, H, W, C].
+
+        Raises:
+            InputError: if the attack is not for such images.
+        """
+
+    def climbed(self, logits):
+        """Returns (callable to logits whose gradient the attack follows, whether by the cross-entropy), or None.
+
+        Args:
+            logits: callable, the network at hand.
+        """
+        return logits, getattr(self, "objective", None) == "cross_entropy"
+
     def settings(self):
         """Returns what a record of a result needs to name, as a dict for JSON."""
         return dataclasses.asdict(self)

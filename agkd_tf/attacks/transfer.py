@@ -31,5 +31,8 @@ class TransferAttack(Part):
     def perturb(self, logits, images, labels, indices, seed, variant=0):
         return self.part(self.source, images, labels, indices, seed, variant)
 
+    def climbed(self, logits):
+        return self.part.climbed(self.source)
+
     def settings(self):
         return {"name": self.name, "source_sha256": self.source_digest, "attack": self.part.settings()}

@@ -9,6 +9,7 @@ from agkd_tf.evaluation.adversaries import (
     unwritten,
     verify_adversaries,
 )
+from agkd_tf.evaluation.adversary_pngs import AdversaryPNGs, check_png_shape, write_pngs
 from agkd_tf.evaluation.audit import SIGNS, Sign, audit
 from agkd_tf.evaluation.checks import check_classifier, check_images, check_logits, check_probabilities
 from agkd_tf.evaluation.digests import file_digest, saved_model_digest
@@ -19,6 +20,7 @@ from agkd_tf.evaluation.worst_case import worst_case
 
 __all__ = [
     "SIGNS",
+    "AdversaryPNGs",
     "EvaluationRecord",
     "Outcome",
     "Outcomes",
@@ -29,6 +31,7 @@ __all__ = [
     "check_classifier",
     "check_images",
     "check_logits",
+    "check_png_shape",
     "check_probabilities",
     "create_adversaries",
     "evaluate",
@@ -43,4 +46,5 @@ __all__ = [
     "verify_adversaries",
     "wilson_interval",
     "worst_case",
+    "write_pngs",
 ]

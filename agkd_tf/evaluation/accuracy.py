@@ -11,7 +11,7 @@ from agkd_tf.data.pixels import as_float
 from agkd_tf.distribution import by_all_replicas, num_replicas
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
-from agkd_tf.evaluation.checks import check_classifier
+from agkd_tf.evaluation.checks import check_answers, check_classifier
 from agkd_tf.evaluation.interval import wilson_interval
 from agkd_tf.evaluation.outcome import Outcome
 from agkd_tf.models import logits_of
@@ -97,17 +97,20 @@ def evaluate(
 
     Warns:
         SlowProcessorWarning: once, where the CPU could do a step in a fraction of the time.
+        Note: if two passes give different logits, or most gradients are exactly zero (see `check_answers`).
 
     Raises:
-        InputError: if the logits are not finite, or are probabilities; if float images lie outside [0, 1], or labels
-            beyond the logits.
+        InputError: if the logits are not finite, are probabilities, or have no gradient where the attack needs it; if
+            float images lie outside [0, 1], or labels beyond the logits.
     """
     warn_of_slow_settings(logits if isinstance(logits, keras.Model) else None)
     logits = logits_of(logits)
     if outcome is None:
         outcome = Outcome.fresh(len(examples))
     seed_pair, steps = step_seed(seed, 0), {}
-    check_classifier(logits, examples)
+    check_answers(logits, examples, attack, check_classifier(logits, examples))
+    for part in attack.parts:
+        part.check_images(examples.images)
     for number, (part, variant) in enumerate(attack.stages):
         places = outcome.waiting(number)
         if part not in steps:

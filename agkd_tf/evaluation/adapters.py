@@ -1,14 +1,18 @@
 """Callables `images -> logits` of models that are not this project's."""
 
 import functools
+import re
+import warnings
 
 import keras
 import tensorflow as tf
 
-from agkd_tf.errors import InputError
+from agkd_tf.errors import InputError, Note
 from agkd_tf.evaluation.checks import check_probabilities
 
 FLOOR = 1e-30
+DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+CHANNELS = (1, 3)  # of grey and of color images: how channels first are told from channels last
 
 
 def logits_of_probabilities(predict):
@@ -37,56 +41,144 @@ def logits_of_probabilities(predict):
     return logits
 
 
-def saved_model_logits(folder, *, signature="serving_default", output=None):
+def saved_model_logits(folder, *, signature=None, output=None):
     """Returns (a callable to logits, number of classes, image shape) of a SavedModel, anybody's.
 
     A SavedModel is a program: load only those whose origin you trust.
 
+    The callable takes float32 images [B, H, W, C] in [0, 1] of any B, and has gradients. It casts them to the
+    signature's dtype, turns them where the signature takes channels first [B, C, H, W], and where it takes batches of
+    one size it runs as many of them as are needed, the last filled up.
+
     Args:
         folder: the SavedModel.
-        signature: name of the signature, which takes one float32 batch of images in [0, 1].
+        signature: name of the signature, which takes one batch of images in [0, 1], of a float dtype; None for
+            `serving_default`, or the only one.
         output: name of the output that holds the logits; None for `logits`, or the only one.
 
     The image shape is (H, W, C), or None where the signature leaves any of it open.
 
+    Warns:
+        Note: if the signature takes channels first.
+
     Raises:
         InputError: if the folder is not a SavedModel, has no such signature or output, takes something else than
-            float32 images, or does not say its number of classes.
+            float images, or does not say its number of classes; by the callable where TensorFlow is eager, if the
+            program does not run.
     """
-    try:
-        loaded = tf.saved_model.load(str(folder))
-    except MemoryError:
-        raise
-    except Exception as error:  # of files that may hold anything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"`saved_model` {folder} cannot be read: {reason}") from error
-    signatures = loaded.signatures
-    if signature not in signatures:
-        raise InputError(f"`saved_model` has no signature {signature!r}. It has: {', '.join(signatures)}")
-    function = signatures[signature]
+    loaded = _load(folder)
+    signature, function = _signature(loaded, signature)
     inputs, outputs = function.structured_input_signature[1], function.structured_outputs
     if len(inputs) != 1:
-        raise InputError(f"`saved_model`: {signature!r} must take one image batch. It takes: {', '.join(inputs)}")
-    name = output or ("logits" if "logits" in outputs else None) or (next(iter(outputs)) if len(outputs) == 1 else None)
-    if name not in outputs:
-        raise InputError(
-            f"`saved_model` {folder}: `output`, the one that holds the logits, must be one of {', '.join(outputs)}. "
-            f"Received: {output!r}"
-        )
+        names = ", ".join(sorted(inputs))
+        raise InputError(f"`saved_model`: {signature!r} must take one image batch. It takes: {names}")
     ((argument, images),) = inputs.items()
-    if images.dtype != tf.float32 or images.shape.rank not in (None, 4):
+    if not images.dtype.is_floating or images.shape.rank not in (None, 4):
         raise InputError(
             f"`saved_model`: {signature!r} must take float32 images [B, H, W, C]. "
-            f"It takes: {images.dtype.name} {images.shape}"
+            f"It takes: {images.dtype.name} {images.shape}{_remedy(loaded, images)}"
         )
-    if outputs[name].shape.rank != 2 or outputs[name].shape[-1] is None:
-        raise InputError(
-            f"`saved_model` {folder}: `output` must be [B, n] with a known n. Received: {name!r}, {outputs[name].shape}"
+    name = _output(folder, outputs, output)
+    classes = outputs[name].shape[-1]
+    batch, *shape = images.shape if images.shape.rank == 4 else [None] * 4
+    turned = shape[0] in CHANNELS and shape[2] is not None and shape[2] not in CHANNELS
+    if turned:
+        shape = [shape[1], shape[2], shape[0]]
+        warnings.warn(
+            f"`saved_model` {folder} takes channels first, {images.shape}: each image is turned for it",
+            Note,
+            stacklevel=2,
         )
-    shape = images.shape[1:] if images.shape.rank == 4 else tf.TensorShape(None)
 
-    def logits(images):
+    def run(images):
         # `loaded` owns the variables; this closure keeps it alive.
         return tf.cast(loaded.signatures[signature](**{argument: images})[name], tf.float32)
 
-    return logits, outputs[name].shape[-1], tuple(shape) if shape.is_fully_defined() else None
+    def logits(given):
+        given = tf.cast(tf.transpose(given, [0, 3, 1, 2]) if turned else given, images.dtype)
+        try:
+            return run(given) if batch is None else _in_batches(run, given, batch, classes)
+        except tf.errors.OpError as error:  # what it computes by is not here
+            if not tf.executing_eagerly() or isinstance(error, tf.errors.ResourceExhaustedError):
+                raise
+            raise InputError(f"`saved_model` {folder} does not run: {_reason(error)}") from error
+
+    return logits, classes, tuple(shape) if None not in shape else None
+
+
+def _load(folder):
+    try:
+        try:
+            return tf.saved_model.load(str(folder))
+        except ValueError:  # one of TensorFlow 1 with a program for training, too: which one must be named
+            return tf.saved_model.load(str(folder), tags=[tf.saved_model.SERVING])
+    except MemoryError:
+        raise
+    except Exception as error:  # of files that may hold anything
+        raise InputError(f"`saved_model` {folder} cannot be read: {_reason(error)}") from error
+
+
+def _reason(error):
+    """Returns an error's last cause in one line: what TensorFlow says of where it was comes before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if re.match(r"[A-Za-z]*Error: ", line)), lines[0])
+
+
+def _signature(loaded, name):
+    """Returns (name, function) of a SavedModel's signature called `name`, or of the default or only one."""
+    signatures = loaded.signatures
+    if not signatures:
+        raise InputError(
+            "`saved_model` has no signature: save it with one, "
+            'tf.saved_model.save(module, folder, signatures={"serving_default": module.predict})'
+        )
+    if name is None:
+        name = DEFAULT if DEFAULT in signatures or len(signatures) > 1 else next(iter(signatures))
+    if name not in signatures:
+        raise InputError(f"`saved_model` has no signature {name!r}. It has: {', '.join(signatures)} (--signature=NAME)")
+    return name, signatures[name]
+
+
+def _remedy(loaded, images):
+    """Returns what to type where a signature takes something else than float images."""
+    for name, function in loaded.signatures.items():
+        inputs = list(function.structured_input_signature[1].values())
+        if len(inputs) == 1 and inputs[0].dtype.is_floating and inputs[0].shape.rank in (None, 4):
+            return f"; --signature={name} takes {inputs[0].dtype.name}"
+    if images.dtype.is_integer:
+        return ", which have no gradient: save it with a signature of tf.TensorSpec([None, H, W, C], tf.float32)"
+    return ""
+
+
+def _output(folder, outputs, name):
+    """Returns the name of the output that holds the logits."""
+    found = name or ("logits" if "logits" in outputs else None) or (next(iter(outputs)) if len(outputs) == 1 else None)
+    if found not in outputs:
+        known = ", ".join(f"{each} {_shape(tensor)}" for each, tensor in sorted(outputs.items()))
+        raise InputError(
+            f"`saved_model` {folder}: `output`, the one that holds the logits, must be one of {known} (--output=NAME). "
+            f"Received: {name!r}"
+        )
+    tensor = outputs[found]
+    if tensor.shape.rank != 2 or tensor.shape[-1] is None or not tensor.dtype.is_floating:
+        raise InputError(
+            f"`saved_model` {folder}: `output` must be float [B, n] with a known n. "
+            f"Received: {found!r}, {_shape(tensor)}"
+        )
+    return found
+
+
+def _shape(tensor):
+    return f"{tensor.dtype.name} {tensor.shape}"
+
+
+def _in_batches(run, images, size, classes):
+    """Returns float32 [B, classes], of a program that takes `size` images at a time."""
+    count = tf.shape(images)[0]
+    filled = tf.pad(images, [[0, -count % size], [0, 0], [0, 0], [0, 0]])
+    batches = tf.reshape(filled, tf.concat([[-1, size], tf.shape(images)[1:]], 0))
+    # One after the other, so that it takes no more memory than its maker meant it to.
+    outputs = tf.map_fn(
+        run, batches, fn_output_signature=tf.TensorSpec([size, classes], tf.float32), parallel_iterations=1
+    )
+    return tf.reshape(outputs, [-1, classes])[:count]

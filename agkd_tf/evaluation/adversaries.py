@@ -94,7 +94,7 @@ def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, pr
     Args:
         logits: a `keras.Model` or a callable, as `evaluate`.
         examples: `Examples` that were attacked.
-        adversaries: float32 [N, H, W, C].
+        adversaries: float32 [N, H, W, C], or `AdversaryPNGs`.
         eps, norm: of the attack.
         accuracy: the recorded one.
         predictions: int [N], the classes that were seen in the adversaries (see `Outcome`); None where these were
@@ -114,7 +114,7 @@ def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, pr
     seen = np.empty(len(examples), np.int64)
     for start in range(0, len(examples), batch_size):
         part = slice(start, start + batch_size)
-        adv, clean = np.asarray(adversaries[part]), as_float(tf.constant(examples.images[part])).numpy()
+        adv, clean = (as_float(tf.constant(each[part])).numpy() for each in (adversaries, examples.images))
         moved = (adv - clean).reshape(len(adv), -1)
         length = np.abs(moved).max(1) if norm == "linf" else np.linalg.norm(moved, axis=1)
         outside = np.flatnonzero(

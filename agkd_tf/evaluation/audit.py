@@ -5,6 +5,7 @@ et al., On Evaluating Adversarial Robustness, 2019; Croce and Hein, ICML 2020 (t
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 
@@ -13,10 +14,9 @@ import tensorflow as tf
 
 from agkd_tf.attacks import Attack, TransferAttack, parse_attack, pgd_attack
 from agkd_tf.attacks.auto_attack import SquareAttack
-from agkd_tf.attacks.objectives import cross_entropy
-from agkd_tf.attacks.pgd import input_gradient
 from agkd_tf.data.pixels import as_float
 from agkd_tf.evaluation.accuracy import evaluate
+from agkd_tf.evaluation.checks import random_difference, zero_gradients
 from agkd_tf.models import logits_of
 from agkd_tf.perturbation_size import format_size
 
@@ -197,22 +197,15 @@ def audit(
 
 
 def _zero_gradients(logits, examples, batch_size):
-    gradient = tf.function(
-        lambda images, labels: input_gradient(lambda x: cross_entropy(logits(x), labels), images),
-        autograph=False,
-        reduce_retracing=True,
-    )
+    count = tf.function(functools.partial(zero_gradients, logits), autograph=False, reduce_retracing=True)
     zero = 0
     for start in range(0, len(examples), batch_size):
         part = examples.take(slice(start, start + batch_size))
-        found = gradient(as_float(tf.constant(part.images)), tf.constant(part.labels)).numpy()
-        zero += int(np.count_nonzero(~found.any(axis=(1, 2, 3))))
+        zero += int(count(as_float(tf.constant(part.images)), tf.constant(part.labels)))
     return zero / len(examples)
 
 
 def _random_outputs(logits, examples, batch_size):
     images = as_float(tf.constant(examples.images[:batch_size]))
     passes = tf.function(logits, autograph=False)
-    first, second = (passes(images).numpy() for _ in range(2))
-    difference = float(np.abs(first - second).max())
-    return difference if difference > 1e-4 * max(1.0, float(np.abs(first).max())) else 0.0
+    return random_difference(*(passes(images) for _ in range(2)))

@@ -1,19 +1,24 @@
-"""What is asked of images, labels and outputs before any number is believed."""
+"""What is asked of images, labels, outputs and gradients before any number is believed."""
+
+import warnings
 
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.attacks.objectives import best_other_logit, cross_entropy
+from agkd_tf.attacks.pgd import input_gradient
 from agkd_tf.data.pixels import as_float, check_pixels
-from agkd_tf.errors import InputError
+from agkd_tf.errors import InputError, Note
 from agkd_tf.models import logits_of
 
 CHECKED = 8  # images whose logits are looked at before anything else
 SUM_TOLERANCE = 1e-3
 PROBABILITIES_TOLERANCE = 1e-2  # wider, for those of half precision
+RANDOM_TOLERANCE = 1e-4  # relative to the largest logit: more is no rounding
 
 
 def check_classifier(logits, examples):
-    """Checks a classifier's outputs of the first images, and all images and labels.
+    """Returns a classifier's outputs of the first `CHECKED` images, checked, as all images and labels are.
 
     Args:
         logits: a `keras.Model` or a callable, as `evaluate`.
@@ -25,6 +30,86 @@ def check_classifier(logits, examples):
     first = logits_of(logits)(as_float(tf.constant(examples.images[:CHECKED])))
     check_logits(first)
     check_images(examples.images, examples.labels, first.shape[1])
+    return first
+
+
+def check_answers(logits, examples, attack, first):
+    """Warns where a classifier's answers make an attack's figure worth less than it seems.
+
+    Looked at are the first `CHECKED` images: whether two passes give the same logits, and whether the gradients that
+    the attack follows are exactly zero for most of them.
+
+    Args:
+        logits, examples: as `check_classifier`.
+        attack: `agkd_tf.attacks.Attack`.
+        first: what `check_classifier` returned.
+
+    Warns:
+        Note: if the logits are random and the attack does not reckon with it, or most gradients are zero.
+
+    Raises:
+        InputError: if the attack follows gradients, and the classifier cannot be differentiated.
+    """
+    images = as_float(tf.constant(examples.images[:CHECKED]))
+    labels = tf.constant(examples.labels[:CHECKED], tf.int32)
+    averaging = any(getattr(part, "passes", 1) > 1 for part in attack.parts)
+    if not averaging and random_difference(first, logits(images)):
+        warnings.warn(
+            f"two passes over the same {len(images)} images give different logits, so that an attack sees other "
+            "gradients than the evaluation. Judge by autoattack-rand, whose every look is the mean of 20 passes, or "
+            "leave the random layers out",
+            Note,
+            stacklevel=3,
+        )
+    climbed = [found for part in attack.parts if (found := part.climbed(logits)) is not None]
+    zero = [int(zero_gradients(each, images, labels, saturating=by)) for each, by in dict.fromkeys(climbed)]
+    if zero and min(zero) > len(images) / 2:
+        warnings.warn(
+            f"the gradient by the image is exactly zero for {min(zero)} of the first {len(images)} images, which "
+            "leaves a gradient attack no direction, and its accuracy says little. Judge by autoattack or square, take "
+            "out the step that rounds, casts to integers or saturates, or see what tools.evaluate --audit says",
+            Note,
+            stacklevel=3,
+        )
+
+
+def zero_gradients(logits, images, labels, *, saturating=True):
+    """Returns for how many images the gradient of the loss by the image is exactly zero, int64.
+
+    Args:
+        logits: a `keras.Model` or a callable, as `evaluate`.
+        images: float32 [B, H, W, C].
+        labels: int32 [B].
+        saturating: of the cross-entropy, which vanishes where a probability has become 1, or of the difference
+            between the label's logit and the largest other one, which does not.
+
+    Raises:
+        InputError: if the classifier cannot be differentiated.
+    """
+    logits = logits_of(logits)
+
+    def loss(images):
+        scores = tf.cast(logits(images), tf.float32)
+        if saturating:
+            return cross_entropy(scores, labels)
+        return best_other_logit(scores, labels) - tf.gather(scores, labels, batch_dims=1)
+
+    try:
+        gradient = input_gradient(loss, images)
+    except LookupError as error:
+        reason = " ".join(str(error).split()).partition(". ")[0]
+        raise InputError(
+            f"the classifier cannot be differentiated: {reason}; square needs no gradient (tools.evaluate "
+            "--attacks=clean,square)"
+        ) from error
+    return tf.math.count_nonzero(~tf.reduce_any(gradient != 0, axis=[1, 2, 3]))
+
+
+def random_difference(first, second):
+    """Returns the largest difference between two passes' logits, float [B, n]; 0 where it is of rounding."""
+    first, second = np.asarray(first), np.asarray(second)
+    difference = float(np.abs(first - second).max())
+    return difference if difference > RANDOM_TOLERANCE * max(1.0, float(np.abs(first).max())) else 0.0
 
 
 def check_logits(logits):
@@ -48,7 +133,8 @@ def check_logits(logits):
     if logits.min() >= 0 and np.all(np.abs(sums - 1) < SUM_TOLERANCE):
         raise InputError(
             "the classifier returns probabilities, which hide gradients; attacks need logits: remove the softmax "
-            "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model)"
+            "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model); of a "
+            "SavedModel, tools.evaluate --probabilities"
         )
 
 

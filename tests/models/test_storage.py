@@ -31,11 +31,11 @@ def test_a_saved_defense_gives_its_student(tiny_model, images, tmp_path, compile
     np.testing.assert_array_equal(loaded(images), tiny_model(images))
 
 
-@pytest.mark.parametrize("name", ["nowhere.keras", "nowhere", "weights.h5"])
+@pytest.mark.parametrize("name", ["nowhere.keras", "nowhere", "weights.pt"])
 def test_a_missing_or_foreign_file_is_refused_by_argument(name, tmp_path):
-    (tmp_path / "weights.h5").touch()
+    (tmp_path / "weights.pt").touch()
     with pytest.raises(
-        InputError, match=r"`teacher` must be a run's folder or an existing \.keras file. Received: '.*'"
+        InputError, match=r"`teacher` must be a run's folder or an existing \.keras or \.h5 file. Received: '.*'"
     ):
         load_classifier("teacher", tmp_path / name)
 

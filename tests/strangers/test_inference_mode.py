@@ -1,5 +1,7 @@
 """Whatever is attacked, evaluated or audited runs in inference mode, by whichever door it came."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ import tensorflow as tf
 from keras import layers
 
 import agkd_tf
-from agkd_tf.attacks import parse_attack, pgd_attack
+from agkd_tf.attacks import Attack, parse_attack, pgd_attack
+from agkd_tf.attacks.auto_attack import AutoPGD
 from agkd_tf.data import Examples
+from agkd_tf.errors import Note
 from agkd_tf.evaluation import audit, evaluate, logits_of_probabilities, verify_adversaries
 
 # Layers that do otherwise in training: the first ones also where `training` is not said.
@@ -109,3 +113,47 @@ def test_an_audit_sees_no_random_outputs_of_inference_mode():
     examples = labelled(model).take(slice(0, 20))
     (random,) = [sign for sign in audit(model, examples, eps=0.02) if sign.name == "random outputs"]
     assert not random.raised
+
+
+def noisy(network):
+    return lambda images: network(images + tf.random.normal(tf.shape(images), stddev=0.1))
+
+
+def dropped(network):
+    return lambda images: network(tf.nn.dropout(images, 0.3))
+
+
+def rounded_otherwise(network):
+    """As another order of summation gives it: no more than rounding."""
+    return lambda images: network(images) * (1.0 + 1e-7 * tf.random.uniform([]))
+
+
+# Name -> (how a callable is made of a network, attack, whether it is told of).
+CALLABLES = {
+    "the network": (lambda network: network, "fgsm", False),
+    "rounding": (rounded_otherwise, "fgsm", False),
+    "noise": (noisy, "clean", True),
+    "noise under a gradient attack": (noisy, "fgsm", True),
+    "dropout": (dropped, "fgsm", True),
+    "noise by the attack that averages over it": (noisy, "averaging", False),
+}
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_a_classifier_that_answers_twice_differently_is_told_of(name, fragile):
+    network, examples = fragile
+    make, attack, told = CALLABLES[name]
+    if attack == "averaging":  # autoattack-rand's, shortened
+        attack = Attack("averaging", (AutoPGD("apgd-ce", "cross_entropy", 0.01, steps=2, passes=2),))
+    else:
+        attack = parse_attack(attack, eps=0.01)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        evaluate(make(network), examples.take(slice(0, 9)), attack)
+    notes = [str(each.message) for each in caught if issubclass(each.category, Note)]
+    assert len(notes) == told
+    for note in notes:
+        assert note.startswith("two passes over the same 8 images give different logits")
+        assert "Judge by autoattack-rand" in note
+        with pytest.raises(AssertionError):
+            np.testing.assert_array_equal(*(make(network)(examples.images[:8] / np.float32(255)) for _ in range(2)))

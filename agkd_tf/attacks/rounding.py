@@ -1,0 +1,100 @@
+"""Adversaries of eight bits: what a PNG can hold, and what is shown to the network of it."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from agkd_tf.attacks.part import Part
+from agkd_tf.errors import InputError
+
+BITS, LEVELS = 8, 255
+# Of one of the 255 steps: what float32 may take from a whole number of them, some units in the last place at 1.
+SLACK = 5e-5
+PIXELS = np.arange(LEVELS + 1, dtype=np.float32) / np.float32(
+    LEVELS
+)  # a table: a compiled division may round otherwise
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounded(Part):
+    """An attack whose every point is rounded to 8 bits before the network sees it.
+
+    Gradients pass the rounding as if it were not there, so that the attack goes on from what the network sees of the
+    rounded images, and stops at one that fools it. Rounded is towards the clean image, so that an image stays in the
+    ball, of either norm. See `rounded`.
+
+    Attributes:
+        part: the attack.
+    """
+
+    part: Part
+
+    @property
+    def name(self):
+        """Keys the random numbers: the part's."""
+        return self.part.name
+
+    @property
+    def variants(self):
+        """Runs of the attack."""
+        return self.part.variants
+
+    @property
+    def passes(self):
+        """Forward passes that each look is the mean of."""
+        return getattr(self.part, "passes", 1)
+
+    def perturb(self, logits, images, labels, indices, seed, variant=0):
+        @tf.custom_gradient
+        def seen(points):
+            return towards(points, images), lambda gradient: gradient
+
+        return towards(self.part(lambda points: logits(seen(points)), images, labels, indices, seed, variant), images)
+
+    def check_images(self, images):
+        if images.dtype == np.uint8:
+            return
+        levels = np.asarray(images, np.float32) * LEVELS
+        if len(images) and np.max(np.abs(levels - np.round(levels))) > 1e-3:
+            raise InputError("images must be uint8, or k / 255, for their adversaries to be rounded to 8 bits")
+
+    def climbed(self, logits):
+        return self.part.climbed(logits)
+
+    def settings(self):
+        return {**self.part.settings(), "rounded_to_bits": BITS}
+
+
+def rounded(attack):
+    """Returns an `Attack` all of whose adversaries are images of 8 bits, k / 255 for whole k, for clean ones that are.
+
+    Args:
+        attack: `agkd_tf.attacks.Attack`.
+
+    Raises:
+        InputError: if an attack's eps is less than one step of 1/255, so that nothing would be left of it.
+    """
+    for part in attack.parts:
+        settings = part.settings()
+        eps = settings.get("attack", settings).get("eps")  # of what is transferred, too
+        if eps and eps * LEVELS + SLACK < 1:
+            raise InputError(
+                f"images of 8 bits have steps of 1/255, and {attack.name} has none that is within eps: "
+                f"eps must be at least 1/255. Received: {eps:g}"
+            )
+    return dataclasses.replace(attack, parts=tuple(map(Rounded, attack.parts)))
+
+
+def towards(points, clean):
+    """Returns the images of 8 bits next to `points` on the way to `clean`, which is of 8 bits.
+
+    Args:
+        points, clean: float32 [B, H, W, C] in [0, 1].
+
+    Returns:
+        float32 [B, H, W, C], exactly k / 255 for whole k.
+    """
+    moved = (points - clean) * LEVELS
+    steps = tf.sign(moved) * tf.floor(tf.abs(moved) + SLACK)
+    return tf.gather(PIXELS, tf.cast(tf.clip_by_value(tf.round(clean * LEVELS) + steps, 0, LEVELS), tf.int32))
