@@ -6,7 +6,7 @@ import numpy as np
 
 from agkd_tf.benchmark import forward_flops
 from agkd_tf.data.device_images import resolve_resident
-from agkd_tf.models.storage import load_classifier
+from agkd_tf.models.graph import Graph
 from agkd_tf.processor import onednn_is_on
 from tools import _flags
 
@@ -21,7 +21,7 @@ def describe(recipe, dataset, *, jit_compile, resident):
     teacher = None
     if recipe.needs_teacher:
         trained_first = not recipe.teacher
-        teacher = recipe.build_teacher(dataset) if trained_first else load_classifier("teacher", recipe.teacher)
+        teacher = recipe.build_teacher(dataset) if trained_first else recipe.load_teacher(recipe.teacher)
     resident = resolve_resident(resident, dataset.train.images)
     defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile, resident=resident)
     student, steps = defense.student, recipe.steps_per_epoch(dataset)
@@ -57,9 +57,9 @@ def describe(recipe, dataset, *, jit_compile, resident):
 
 
 def activation_bytes(model):
-    """Returns bytes of all layer outputs for one image."""
+    """Returns bytes of all layer outputs for one image; sizes that are not known count as one."""
     size = 0
-    for layer in model.layers:
-        width = np.dtype("float32").itemsize if layer.compute_dtype == "float32" else 2
-        size += width * math.prod(layer.output.shape[1:])
+    for step in Graph(model).steps:
+        width = np.dtype("float32").itemsize if getattr(step.operation, "compute_dtype", "float32") == "float32" else 2
+        size += sum(width * math.prod(each or 1 for each in tensor.shape[1:]) for tensor in step.outputs)
     return size

@@ -17,12 +17,15 @@ from agkd_tf.distribution import DISTRIBUTIONS
 from agkd_tf.errors import InputError, check_eps, check_range
 from agkd_tf.files import write_text
 from agkd_tf.models import MODEL_NAMES
+from agkd_tf.models.adapt import CHANNELS
 from agkd_tf.perturbation_size import format_size, parse_size
 from agkd_tf.training import Recipe, default_hyperparameters
 from agkd_tf.training.checkpoints import SELECT_BEST
 from agkd_tf.training.recipe import PRECISIONS
 
 EPOCH_LISTS = ("decay_epochs", "teacher_decay_epochs")
+NUMBER_LISTS = ("pixel_range", "pixel_mean", "pixel_std")
+LISTS = EPOCH_LISTS + NUMBER_LISTS
 SWITCH = {"auto": "auto", "on": True, "off": False}
 DEFAULT = "the defense's own default"
 LARGEST = 2**31 - 1  # what TensorFlow counts to
@@ -113,6 +116,57 @@ def define_data_place(flag_values=flags.FLAGS):
     )
 
 
+def define_network(flag_values=flags.FLAGS):
+    """Defines the flags that say what a network from a file takes and shows."""
+    flags.DEFINE_list(
+        "pixel_range",
+        None,
+        "Least and greatest pixel value that a network from a file takes, such as 0,255; 0,1 if not given, as runs do.",
+        flag_values,
+    )
+    for name, what in (("pixel_mean", "subtracted"), ("pixel_std", "divided by")):
+        flags.DEFINE_list(
+            name,
+            None,
+            f"What pixels are {what} for a network from a file: a number, or one a channel, in units of --pixel_range.",
+            flag_values,
+        )
+    flags.DEFINE_enum("channels", None, list(CHANNELS), "first: a network from a file takes [B, C, H, W].", flag_values)
+    for part, what in (
+        ("features", "feature map"),
+        ("embedding", "embedding"),
+        ("logits", "logits"),
+    ):
+        flags.DEFINE_string(
+            f"{part}_layer",
+            None,
+            f"Layer that makes the {what}, such as backbone/conv5_block3_out; found if not given.",
+            flag_values,
+        )
+
+
+def network_settings(flag_values=flags.FLAGS):
+    """Returns (`adapt`'s arguments, `Classifier`'s), those that were given.
+
+    Raises:
+        InputError: for values that are no numbers.
+    """
+    names = {"pixel_range": "pixel_range", "mean": "pixel_mean", "std": "pixel_std", "channels": "channels"}
+    values = {name: flag_values[flag].value for name, flag in names.items()}
+    values |= {name: _numbers(names[name], values[name]) for name in ("pixel_range", "mean", "std")}
+    layers = {part: flag_values[f"{part}_layer"].value for part in ("features", "embedding", "logits")}
+    return tuple({name: value for name, value in each.items() if value is not None} for each in (values, layers))
+
+
+def _numbers(name, texts):
+    if texts is None:
+        return None
+    try:
+        return tuple(float(text) for text in texts)
+    except ValueError:
+        raise InputError(f"`{name}` must be numbers separated by commas. Received: {','.join(texts)}") from None
+
+
 def define_recipe(flag_values=flags.FLAGS):
     """Defines the flags of `Recipe`: together with the data's, they define a run."""
     fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
@@ -136,7 +190,14 @@ def define_recipe(flag_values=flags.FLAGS):
         "Training augmentation; the data set's own if not given.",
         flag_values,
     )
-    flags.DEFINE_string("model", fields["model"], f"Network: {', '.join(MODEL_NAMES)}.", flag_values)
+    flags.DEFINE_string(
+        "model",
+        fields["model"],
+        f"Network: {', '.join(MODEL_NAMES)}; or FILE.keras, a network of one's own, from its weights on.",
+        flag_values,
+    )
+    flags.DEFINE_bool("reinitialize", None, "Start the network of --model=FILE.keras from fresh weights.", flag_values)
+    define_network(flag_values)
     flags.DEFINE_enum(
         "mixed_precision",
         fields["mixed_precision"],
@@ -270,6 +331,7 @@ def recipe_from_flags(flag_values=flags.FLAGS):
                 settings[name] = tuple(int(epoch) for epoch in settings[name] if epoch)
             except ValueError:
                 raise InputError(f"`{name}` must be epochs. Received: {','.join(settings[name])}") from None
+    settings |= {name: _numbers(name, settings[name]) for name in NUMBER_LISTS}
     known = default_hyperparameters(settings["defense"])
     hyperparameters = {}
     for name in sorted(set().union(*map(default_hyperparameters, DEFENSES))):
@@ -286,9 +348,8 @@ def flags_from_recipe(recipe):
     for field in dataclasses.fields(Recipe):
         if field.name != "hyperparameters":
             value = getattr(recipe, field.name)
-            _set(
-                values, field.name, list(map(str, value)) if field.name in EPOCH_LISTS and value is not None else value
-            )
+            is_list = field.name in LISTS and value is not None
+            _set(values, field.name, [f"{each:.12g}" for each in value] if is_list else value)
     for name, value in recipe.hyperparameters.items():
         _set(values, name, value)
     return values

@@ -7,14 +7,27 @@ import tensorflow as tf
 
 from agkd_tf.data.class_names import places, same_names
 from agkd_tf.errors import InputError
-from agkd_tf.evaluation import file_digest, logits_of_probabilities, saved_model_digest, saved_model_logits
-from agkd_tf.models import Classifier
-from agkd_tf.models.storage import FILES, classifier_path, is_saved_model, load_classifier, read_class_names
+from agkd_tf.evaluation import (
+    file_digest,
+    logits_of_pixels,
+    logits_of_probabilities,
+    saved_model_digest,
+    saved_model_logits,
+)
+from agkd_tf.models import Classifier, adapt
+from agkd_tf.models.storage import (
+    classifier_path,
+    is_file_of_keras,
+    is_saved_model,
+    load_classifier,
+    read_class_names,
+)
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 
 KINDS = ("workdir", "model_file", "saved_model")
 SAVED_MODEL = ("signature", "output", "probabilities")  # flags of a SavedModel
+PARTS = ("features", "embedding", "logits")
 DATA = ("dataset", "image_size", "train_examples", "validation_examples")
 
 
@@ -62,46 +75,84 @@ def subject_from_flags(flag_values):
     """Returns the `Subject` that the flags name.
 
     Raises:
-        InputError: for none or several, or one that cannot be read; for flags of a SavedModel without one.
+        InputError: for none or several, or one that cannot be read; for flags of a network from a file without one.
     """
     named = {kind: flag_values[kind].value for kind in KINDS if flag_values[kind].value}
     if len(named) != 1:
         raise InputError("one of `workdir`, `model_file` and `saved_model` is needed: --workdir=runs/NAME")
     ((kind, path),) = named.items()
     if is_saved_model(path) or (kind == "saved_model" and not _is_keras_file(path)):
-        return _saved_model(path, **{name: flag_values[name].value for name in SAVED_MODEL})
+        settings = {name: flag_values[name].value for name in SAVED_MODEL}
+        return _saved_model(path, *_flags.network_settings(flag_values), **settings)
     for name in SAVED_MODEL:
         if flag_values[name].value:
             raise InputError(f"`{name}` is for a `saved_model`. Received: --{kind}={path}")
-    return _keras(kind, path)
+    return keras_subject(kind, path, flag_values)
 
 
-def subject_at(argument, path):
+def subject_at(argument, path, flag_values=None):
     """Returns the `Subject` at a path: a SavedModel, a run's folder or a `.keras` file.
+
+    Args:
+        argument: how messages call the path.
+        path: the path.
+        flag_values: flags that say what networks from files take; None for images in [0, 1].
 
     Raises:
         InputError: if there is none.
     """
-    return _saved_model(path) if is_saved_model(path) else _keras(argument, path)
+    if is_saved_model(path):
+        conventions = {} if flag_values is None else _flags.network_settings(flag_values)[0]
+        return _saved_model(path, conventions, {})
+    return keras_subject(argument, path, flag_values, is_other=True)
 
 
 def _is_keras_file(path):
-    return pathlib.Path(path).suffix in FILES and pathlib.Path(path).is_file()
+    return is_file_of_keras(path) and pathlib.Path(path).is_file()
 
 
-def _saved_model(path, *, signature=None, output=None, probabilities=False):
+def _saved_model(path, conventions, layers, *, signature=None, output=None, probabilities=False):
+    if layers:
+        name, layer = next(iter(layers.items()))
+        raise InputError(
+            f"`{name}_layer` is for a file of Keras: of a SavedModel choose an output, --output=NAME. Received: {layer}"
+        )
     logits, classes, shape = saved_model_logits(path, signature=signature, output=output)
+    if conventions.pop("channels", None) == "first" and shape is not None and shape[2] not in (1, 3, 4):
+        raise InputError(f"`channels` of first: {path} takes images {shape}, which are channels last")
+    if conventions:
+        channels = 3 if shape is None else shape[2]
+        logits = logits_of_pixels(logits, channels=channels, **conventions)
     if probabilities:
         logits = logits_of_probabilities(logits)
     names = read_class_names("saved_model", path, classes)
     return Subject(path, logits, classes, shape, saved_model_digest(path), class_names=names)
 
 
-def _keras(argument, path):
+def keras_subject(argument, path, flag_values=None, *, is_other=False):
+    """Returns the `Subject` of a run or a file of Keras.
+
+    Args:
+        argument, path, flag_values: as `subject_at`.
+        is_other: whether it is another one than the flags name, whose layers they do not tell.
+
+    Raises:
+        InputError: if it cannot be read, or flags do not apply to it.
+    """
     model, digest = load_classifier(argument, path), file_digest(classifier_path(argument, path))
-    _check_one_to_one(argument, path, model)
+    conventions, layers = ({}, {}) if flag_values is None else _flags.network_settings(flag_values)
+    if is_other:
+        layers = {}
     try:
-        classifier = Classifier(model)
+        if is_file_of_keras(path):
+            _check_one_to_one(argument, path, model, layers.get("logits"))
+            if conventions:
+                model = adapt(model, logits=layers.get("logits"), **conventions)
+        else:
+            if (conventions or layers) and not is_other:
+                raise InputError("a run knows its pixels and layers: leave out --pixel_..., --channels and --..._layer")
+            layers = _layers_of_run(path)
+        classifier = Classifier(model, **layers)
     except InputError as error:
         raise InputError(f"`{argument}` {path}: {error}") from error
     classes, shape = classifier.num_classes, classifier.image_shape
@@ -109,16 +160,20 @@ def _keras(argument, path):
     return Subject(path, classifier.logits, classes, None if None in shape else shape, digest, classifier, names)
 
 
-def _check_one_to_one(argument, path, model):
+def _layers_of_run(path):
+    flags_file = Workdir(path).flags
+    recipe = _flags.read_flagfile(flags_file) if flags_file.is_file() else None
+    names = {} if recipe is None else {part: getattr(recipe, f"{part}_layer") for part in PARTS}
+    return {part: name for part, name in names.items() if name}
+
+
+def _check_one_to_one(argument, path, model, logits=None):
     """Checks that a network has one input and one output, as far as it shows them."""
     tensors = {name: getattr(model, name, None) or () for name in ("inputs", "outputs")}
     counts = [len(each) for each in tensors.values()]
-    if max(counts) > 1:
+    if max(counts) > 1 and not (counts[0] == 1 and logits):
         names = [", ".join(str(each.name) for each in tensors["inputs"]), ", ".join(map(str, model.output_names))]
-        cut = "keras.Model(m.inputs, m.outputs[0]).save('one.keras')"
-        remedy = (
-            f"; of the outputs choose one: python -c \"import keras; m = keras.models.load_model('{path}'); {cut}\""
-        )
+        remedy = "; choose one by its layer: --logits_layer=LAYER"
         raise InputError(
             f"`{argument}` must have one input, the images, and one output, the logits. Received: {path} "
             f"from {names[0]} to {names[1]}{remedy if counts[0] == 1 else ''}"

@@ -67,6 +67,7 @@ flags.DEFINE_bool("probabilities", False, "The SavedModel's output are probabili
 flags.DEFINE_string("record", None, "JSON file of the results; the run's evaluation.json if not given.")
 _flags.define_data()
 _flags.define_data_place()
+_flags.define_network()
 _flags.define_evaluation()
 flags.DEFINE_string("transfer_attack", "pgd-20", "Attack on SOURCE whose adversaries transfer:SOURCE shows the model.")
 _flags.define_pixels("eps", None, "Radius of the ball; the run's own if not given.", FLAGS, bounded=False)
@@ -146,6 +147,8 @@ def _run():
     _check_class_names(subject, dataset)
     described = {"model_sha256": subject.digest} | {name: value for name, value in data.items() if value is not None}
     described |= {name: FLAGS[name].value for name in SAVED_MODEL if FLAGS[name].value}
+    conventions, layers = _flags.network_settings()
+    described |= conventions | {f"{part}_layer": layer for part, layer in layers.items()}
     chosen = FLAGS.split if len(examples) == whole else f"{FLAGS.split}, first {len(examples)}"
     looked_at = {"name": chosen, "sha256": examples.digest().hex()}
     record = EvaluationRecord(FLAGS.record or Workdir(FLAGS.workdir).evaluation, described, looked_at)
@@ -219,7 +222,7 @@ def _sizes(name, texts):
 def _attack(name, eps, subject):
     if not name.startswith(TRANSFER):
         return parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=subject.num_classes)
-    source = subject_at("attacks", name.removeprefix(TRANSFER))
+    source = subject_at("attacks", name.removeprefix(TRANSFER), FLAGS)
     if source.num_classes == subject.num_classes:
         source = source.numbered_by("attacks", subject.class_names)
     taken = [(network.image_shape or subject.image_shape, network.num_classes) for network in (source, subject)]

@@ -10,15 +10,17 @@ from absl import flags
 
 from agkd_tf.errors import InputError
 from agkd_tf.export import export_saved_model
-from agkd_tf.models.storage import load_classifier, read_class_names
 from agkd_tf.workdir import Workdir
-from tools import _app
+from tools import _app, _flags
+from tools._subject import keras_subject
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("workdir", None, "Folder of the run to export.")
 flags.DEFINE_string("model_file", None, "A .keras classifier to export instead of a run's.")
 flags.DEFINE_string("output", None, "Folder to write; the run's saved_model if not given.")
+_flags.define_network()
+flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
 
 def main(argv):
@@ -32,7 +34,8 @@ def main(argv):
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else Workdir(FLAGS.workdir).saved_model
     if folder.exists() and not (folder / "saved_model.pb").is_file():
         raise InputError(f"`output` exists and is not a SavedModel; it would be replaced. Received: {str(folder)!r}")
-    export_saved_model(load_classifier(*source), folder, class_names=read_class_names(*source))
+    subject = keras_subject(*source, FLAGS)
+    export_saved_model(subject.classifier, folder, class_names=subject.class_names)
     print(f"SavedModel: {folder}")
     print("  import tensorflow as tf")
     print(f"  model = tf.saved_model.load({str(folder)!r})")

@@ -27,7 +27,6 @@ from agkd_tf.errors import InputError
 from agkd_tf.evaluation import Outcome, evaluate
 from agkd_tf.files import write_text
 from agkd_tf.models import Classifier
-from agkd_tf.models.storage import load_classifier
 from agkd_tf.monitoring import (
     TSNEPanel,
     attention_figure,
@@ -205,7 +204,7 @@ def _teacher(workdir):
     recipe = _flags.read_flagfile(workdir.flags)
     if not recipe.needs_teacher:
         return None
-    return Classifier(load_classifier("teacher", recipe.teacher or workdir.teacher.path))
+    return Classifier(recipe.load_teacher(recipe.teacher or workdir.teacher.path))
 
 
 def _data(paths, class_names):

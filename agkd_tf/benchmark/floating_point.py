@@ -6,6 +6,7 @@ import re
 import keras
 
 from agkd_tf.errors import InputError
+from agkd_tf.models.graph import Graph
 
 _INSTRUCTION = re.compile(
     r"^\s*(?P<root>ROOT )?%?(?P<name>[\w.-]+) = (?P<type>\(.*?\)|\S+) (?P<opcode>[\w-]+)\((?P<rest>.*)$"
@@ -37,14 +38,17 @@ def program_flops(hlo):
 def forward_flops(model):
     """Returns the floating-point operations of a forward pass per image: list of (layer's name, operations).
 
-    Counts Keras' Conv2D and Dense layers, in their order; a multiplication and an addition are two.
+    Counts Keras' Conv2D and Dense layers, those of models within the model too, in their order; a multiplication and an
+    addition are two.
     """
     found = []
-    for layer in model.layers:
+    for step in Graph(model).steps:
+        layer, shape = step.operation, step.outputs[0].shape
         if isinstance(layer, keras.layers.Conv2D):
-            found.append((layer.name, 2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3])))
+            places = shape[2:4] if layer.data_format == "channels_first" else shape[1:3]
+            found.append((step.path, 2 * math.prod(layer.kernel.shape) * math.prod(size or 1 for size in places)))
         elif isinstance(layer, keras.layers.Dense):
-            found.append((layer.name, 2 * math.prod(layer.kernel.shape)))
+            found.append((step.path, 2 * math.prod(layer.kernel.shape) * math.prod(size or 1 for size in shape[1:-1])))
     return found
 
 

@@ -1,7 +1,7 @@
 """Evaluation: accuracies under attack, with what it takes to believe them."""
 
 from agkd_tf.evaluation.accuracy import Result, evaluate
-from agkd_tf.evaluation.adapters import logits_of_probabilities, saved_model_logits
+from agkd_tf.evaluation.adapters import logits_of_pixels, logits_of_probabilities, saved_model_logits
 from agkd_tf.evaluation.adversaries import (
     VerificationError,
     create_adversaries,
@@ -36,6 +36,7 @@ __all__ = [
     "create_adversaries",
     "evaluate",
     "file_digest",
+    "logits_of_pixels",
     "logits_of_probabilities",
     "mean_interval",
     "open_adversaries",

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from agkd_tf.errors import InputError, Note
 from agkd_tf.evaluation.checks import check_probabilities
+from agkd_tf.models.adapt import pixel_scale_and_offset
 
 FLOOR = 1e-30
 DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
@@ -39,6 +40,21 @@ def logits_of_probabilities(predict):
         return tf.math.log(tf.maximum(probabilities, FLOOR))
 
     return logits
+
+
+def logits_of_pixels(logits, *, channels, pixel_range=(0, 1), mean=None, std=None):
+    """Returns a callable to logits that takes images in [0, 1], of one that takes others; see `agkd_tf.adapt`.
+
+    Args:
+        logits: callable, float32 images [B, H, W, C] -> float32 logits [B, n].
+        channels: C.
+        pixel_range, mean, std: as `agkd_tf.adapt`.
+
+    Raises:
+        InputError: for values that fit no image.
+    """
+    scale, offset = pixel_scale_and_offset(pixel_range, mean, std, channels)
+    return lambda images: logits(images * tf.constant(scale, tf.float32) + tf.constant(offset, tf.float32))
 
 
 def saved_model_logits(folder, *, signature=None, output=None):

@@ -21,7 +21,7 @@ def export_saved_model(model, folder, *, class_names=None):
     class-irrelevant map).
 
     Args:
-        model: built `keras.Model` from images in [0, 1] to logits (see `Classifier`); of a `Defense`, its student.
+        model: built `keras.Model` from images in [0, 1] to logits; or a `Classifier`; of a `Defense`, its student.
         folder: path to write; an existing SavedModel there is replaced once the new one is whole.
         class_names: a name a class, written to `assets.extra/agkd_tf.json`; None if they are not known.
 
@@ -29,7 +29,9 @@ def export_saved_model(model, folder, *, class_names=None):
         OSError: if the folder cannot be written.
     """
     folder = pathlib.Path(folder)
-    classifier = Classifier(getattr(model, "student", model))
+    classifier = getattr(model, "classifier", model)  # a defense's own knows its layers' names
+    if not isinstance(classifier, Classifier):
+        classifier = Classifier(model)
 
     def serve(images):
         outputs = classifier(as_float(images))

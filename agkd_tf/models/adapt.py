@@ -7,7 +7,7 @@ from keras import layers
 from agkd_tf.errors import InputError, check_choice
 from agkd_tf.models.feature_map import FeatureMaps
 from agkd_tf.models.graph import Graph, functional_of
-from agkd_tf.models.head import find_head
+from agkd_tf.models.head import find_head, scores_maker
 from agkd_tf.models.pixel_scale import PIXELS, check_pixel_scale
 
 CHANNELS = ("last", "first")
@@ -15,7 +15,7 @@ OUTPUTS = ("logits", "probabilities")
 FLOOR = 1e-30
 
 
-def adapt(model, *, pixel_range=(0, 1), mean=None, std=None, channels="last", output="logits"):
+def adapt(model, *, pixel_range=(0, 1), mean=None, std=None, channels="last", output="logits", logits=None):
     """Returns a functional model from images in [0, 1], NHWC, to logits, of a model of other conventions.
 
     The layers are the model's own: who trains the one trains the other, and both can be saved.
@@ -31,6 +31,7 @@ def adapt(model, *, pixel_range=(0, 1), mean=None, std=None, channels="last", ou
         channels: "first" for a model that takes images [B, C, H, W].
         output: what the model returns: "logits", or "probabilities" where its softmax cannot be seen, of which
             logarithms are taken. A softmax or sigmoid that can be seen is left out in either case.
+        logits: path of the layer that makes the logits, such as `heads/coarse`, of a model with several outputs.
 
     Returns:
         A functional `keras.Model`: float32 [B, H, W, C] in [0, 1] -> float32 [B, n]; n is 2 where the model has one
@@ -45,17 +46,21 @@ def adapt(model, *, pixel_range=(0, 1), mean=None, std=None, channels="last", ou
     shape = graph.images.shape[1:]
     if channels == "first":
         shape = (*shape[1:], shape[0])
-    scale, offset = _scale_and_offset(pixel_range, mean, std, shape[-1])
+    scale, offset = pixel_scale_and_offset(pixel_range, mean, std, shape[-1])
     images = pixels = keras.Input(shape, name="images")
     if scale != 1.0 or offset != 0.0:
         pixels = layers.Rescaling(scale, offset, name=PIXELS, dtype="float32")(pixels)
     if channels == "first":
         pixels = layers.Permute((3, 1, 2), name="channels_first")(pixels)
-    if output == "probabilities":
-        (tensor,) = graph.outputs if len(graph.outputs) == 1 else (None,)
-        scores = _logarithm(_run(model, pixels), tensor)
+    if output == "probabilities" and _hides_its_end(graph):
+        scores = _logarithm(_run(model, pixels), graph.outputs[0])
     else:
-        head = find_head(graph)
+        head = find_head(graph, logits=logits)
+        if output == "probabilities" and head.logits is graph.outputs[0]:
+            raise InputError(
+                f"`output` of probabilities: the model ends in layer {head.logits.step.path!r}, which has no softmax: "
+                'output="logits"'
+            )
         if head.logits is graph.outputs[0]:
             scores = _run(model, pixels)
         else:
@@ -78,16 +83,29 @@ def _run(model, pixels):
     return keras.tree.flatten(functional._run_through_graph([pixels]))[0]
 
 
+def _hides_its_end(graph):
+    """Returns whether what a model returns is made by something else than layers that are understood."""
+    if len(graph.outputs) != 1 or len(graph.outputs[0].shape) != 2:
+        raise InputError("`output` of probabilities: the model must return one tensor [B, n]")
+    return scores_maker(graph, graph.outputs[0]) is None
+
+
 def _logarithm(probabilities, tensor):
-    if tensor is None or len(tensor.shape) != 2:
-        raise InputError("`output` probabilities: the model must return one tensor [B, n]")
     if tensor.shape[1] == 1:
         probabilities = keras.ops.concatenate([1.0 - probabilities, probabilities], axis=1)
     return keras.ops.log(keras.ops.maximum(keras.ops.cast(probabilities, "float32"), FLOOR))
 
 
-def _scale_and_offset(pixel_range, mean, std, channels):
-    """Returns the (scale, offset) that lead from [0, 1] to what the model takes: numbers, or lists of one a channel."""
+def pixel_scale_and_offset(pixel_range, mean, std, channels):
+    """Returns the (scale, offset) that lead from [0, 1] to what a model takes: numbers, or lists of one a channel.
+
+    Args:
+        pixel_range, mean, std: as `adapt`.
+        channels: their number.
+
+    Raises:
+        InputError: for values that fit no image.
+    """
     values = np.asarray(pixel_range, np.float64).reshape(-1)
     if len(values) != 2 or not np.isfinite(values).all() or values[0] >= values[1]:
         raise InputError(f"`pixel_range` must be (least, greatest), such as (0, 255). Received: {pixel_range}")

@@ -73,6 +73,11 @@ class Classifier:
         return tuple(self._graph.images.shape[1:])
 
     @property
+    def shows_features(self):
+        """Whether there is a feature map; see `check_features`."""
+        return self._map is not None
+
+    @property
     def map_shape(self):
         """(h, w) of the feature map; see `check_features`."""
         self.check_features()

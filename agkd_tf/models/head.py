@@ -109,6 +109,12 @@ def scores_without_activation(graph):
     return found, removed
 
 
+def scores_maker(graph, tensor):
+    """Returns the dense layer or 1x1 convolution that makes scores, through their activation; None for another end."""
+    step, _ = _maker(_before_activations(graph, tensor, tensor.shape[-1], every=True))
+    return step and step.operation
+
+
 def _before_activations(graph, tensor, classes, *, every=False):
     """Returns the tensor before a softmax at the end, with layers that only change its shape looked through.
 

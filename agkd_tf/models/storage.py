@@ -116,6 +116,11 @@ def is_saved_model(path):
     return any((pathlib.Path(path) / f"saved_model.{suffix}").is_file() for suffix in ("pb", "pbtxt"))
 
 
+def is_file_of_keras(path):
+    """Returns whether a path, or None, is by its name a file of Keras, rather than a run or a network's name."""
+    return path is not None and pathlib.Path(path).suffix in FILES
+
+
 def load_classifier(argument, path):
     """Returns the classifier at `path` (see `classifier_path`) as a `keras.Model` to logits.
 

@@ -11,8 +11,9 @@ from agkd_tf.data.class_names import same_names
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.errors import InputError, check_choice, check_range
 from agkd_tf.losses import check_label_smoothing
-from agkd_tf.models import Classifier, build_model
-from agkd_tf.models.storage import load_classifier, read_class_names
+from agkd_tf.models import Classifier, adapt, build_model
+from agkd_tf.models.fresh_weights import with_fresh_weights
+from agkd_tf.models.storage import is_file_of_keras, load_classifier, read_class_names
 from agkd_tf.models.synchronization import synchronize_batch_normalization
 from agkd_tf.training.checkpoints import SELECT_BEST
 from agkd_tf.training.schedule import step_decay
@@ -27,7 +28,12 @@ class Recipe:
     Attributes:
         dataset, image_size, train_examples, validation_examples: see `agkd_tf.data.load_dataset`.
         augmentation: a name of `AUGMENTATIONS`; None for the data set's own.
-        model: see `agkd_tf.models.build_model`.
+        model: see `agkd_tf.models.build_model`; or a `.keras` file of a user's own network, which starts from its own
+            weights.
+        reinitialize: start such a network from fresh weights of `seed`.
+        pixel_range, pixel_mean, pixel_std, channels: the images that such a network, and a `teacher` from a file,
+            takes; see `agkd_tf.adapt`. What is trained takes images in [0, 1].
+        features_layer, embedding_layer, logits_layer: see `Classifier`; None where they are found.
         mixed_precision: float32, bfloat16 or float16: what the network computes in.
         synchronized_bn: whether BN statistics are of the whole batch where several replicas share it; excludes XLA.
         defense: a name of `DEFENSES`.
@@ -55,6 +61,14 @@ class Recipe:
     validation_examples: int | None = None
     augmentation: str | None = None
     model: str = "wrn-28-10"
+    reinitialize: bool | None = None
+    pixel_range: tuple[float, ...] | None = None
+    pixel_mean: tuple[float, ...] | None = None
+    pixel_std: tuple[float, ...] | None = None
+    channels: str | None = None
+    features_layer: str | None = None
+    embedding_layer: str | None = None
+    logits_layer: str | None = None
     mixed_precision: str = "float32"
     synchronized_bn: bool = False
     defense: str = "agkd_bml"
@@ -103,6 +117,7 @@ class Recipe:
             starts_from_teacher = DEFENSES[self.defense].starts_from_teacher and not self.init_from
             object.__setattr__(self, "init_from_teacher", starts_from_teacher)
         self._check_idle()
+        self._check_network()
         if self.teacher and not self.needs_teacher:
             raise InputError(
                 f"`teacher` has no effect with --defense={self.defense}, which has none, unless --init_from_teacher"
@@ -137,6 +152,32 @@ class Recipe:
         ):
             if given.get(switch) is False and given.get(name) != defaults.get(name):
                 raise InputError(f"`{name}` has no effect without --{switch}")
+
+    def _check_network(self):
+        """Refuses settings of a network from a file where there is none, and those that such a file has itself."""
+        if is_file_of_keras(self.model):
+            if self.mixed_precision != Recipe.mixed_precision:
+                raise InputError(
+                    f"`mixed_precision` is the file's own with --model={self.model}: set it before the file is saved, "
+                    "keras.config.set_dtype_policy(...)"
+                )
+            return
+        if self.reinitialize:
+            raise InputError(f"`reinitialize` is for --model=FILE.keras. Received: --model={self.model}")
+        for name, value in (self._conventions | {"channels": self.channels}).items():
+            if value is not None and not is_file_of_keras(self.teacher):
+                flag = name if name in ("pixel_range", "channels") else f"pixel_{name}"
+                raise InputError(
+                    f"`{flag}` is for a network from a file, --model=FILE.keras or --teacher=FILE.keras: those built "
+                    "here take images in [0, 1]"
+                )
+
+    @property
+    def _conventions(self):
+        """What `adapt` is given, by its arguments' names; those that are set."""
+        given = {"pixel_range": self.pixel_range, "mean": self.pixel_mean, "std": self.pixel_std}
+        given |= {"channels": self.channels}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def has_teacher(self):
@@ -204,14 +245,24 @@ class Recipe:
         return len(dataset.train) // self.batch_size
 
     def build_student(self, dataset, teacher=None):
-        """Returns the network to train, with the weights that it starts from."""
-        student = build_model(
-            self.model,
-            image_shape=dataset.image_shape,
-            num_classes=dataset.num_classes,
-            dtype=PRECISIONS[self.mixed_precision],
-            seed=self.seed,
-        )
+        """Returns the network to train, with the weights that it starts from.
+
+        Raises:
+            InputError: if there is no such network, it does not fit the data, or the weights do not fit it.
+        """
+        if is_file_of_keras(self.model):
+            student = self._network("model", self.model)
+            if self.reinitialize:
+                student = with_fresh_weights(student, seed=self.seed)
+            self._check_fits("model", student, dataset)
+        else:
+            student = build_model(
+                self.model,
+                image_shape=dataset.image_shape,
+                num_classes=dataset.num_classes,
+                dtype=PRECISIONS[self.mixed_precision],
+                seed=self.seed,
+            )
         if self.synchronized_bn:
             synchronize_batch_normalization(student)
         if self.init_from:
@@ -219,6 +270,46 @@ class Recipe:
         elif teacher is not None and self.init_from_teacher:
             _copy_weights("teacher" if self.teacher else "init_from_teacher", teacher, student)
         return student
+
+    def load_teacher(self, path):
+        """Returns the teacher at a path, a run's folder or a file; images in [0, 1] go to its logits.
+
+        Raises:
+            InputError: if there is none, or it takes other images.
+        """
+        return self._network("teacher", path)
+
+    def _network(self, argument, path):
+        network = load_classifier(argument, path)
+        if not self._conventions or not is_file_of_keras(path):
+            return network
+        try:
+            return adapt(network, **self._conventions)
+        except InputError as error:
+            raise InputError(f"`{argument}` {path}: {error}") from error
+
+    def _check_fits(self, argument, network, dataset):
+        try:
+            classifier = Classifier(network, **self._layer_names)
+        except InputError as error:
+            raise InputError(f"`{argument}` {self.model}: {error}") from error
+        if classifier.num_classes != dataset.num_classes:
+            raise InputError(
+                f"`{argument}` {self.model} has {classifier.num_classes} classes, `dataset` {dataset.name} "
+                f"{dataset.num_classes}"
+            )
+        fits = zip(classifier.image_shape, dataset.image_shape, strict=True)
+        if any(own not in (None, other) for own, other in fits):
+            size = ": --image_size scales them" if classifier.image_shape[2] == dataset.image_shape[2] else ""
+            raise InputError(
+                f"`{argument}` {self.model} takes images {classifier.image_shape}, `dataset` {dataset.name} has "
+                f"{dataset.image_shape}{size}"
+            )
+
+    @property
+    def _layer_names(self):
+        names = {"features": self.features_layer, "embedding": self.embedding_layer, "logits": self.logits_layer}
+        return {part: name for part, name in names.items() if name}
 
     def build_teacher(self, dataset):
         """Returns the clean teacher that would be trained first, untrained.
@@ -261,6 +352,7 @@ class Recipe:
         defense = DEFENSES[self.defense](
             self.build_student(dataset, teacher),
             **given,
+            layer_names=self._layer_names,
             augmentation=self.augmentation or dataset.augmentation,
             weight_decay=self.weight_decay,
             seed=self.seed,

@@ -136,7 +136,7 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
                     f"stopped by {settings.interruption.name} after the teacher, which is saved"
                 )
             wait_for_workers()  # the first of them has written it
-        teacher = load_classifier("teacher", recipe.teacher or workdir.teacher.path)
+        teacher = recipe.load_teacher(recipe.teacher or workdir.teacher.path)
     resident = resolve_resident(settings.resident, dataset.train.images)
     defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=settings.jit_compile, resident=resident)
     if settings.record:
@@ -240,7 +240,7 @@ def _train(recipe, workdir, dataset, settings, *, panel_every):
 def _writers(recipe, workdir, dataset, defense, panel_every):
     """Returns the callbacks that write what is seen of a training."""
     panels = []
-    if panel_every:
+    if panel_every and defense.classifier.shows_features:
         panels.append(
             AttentionPanels(
                 workdir.tensorboard,

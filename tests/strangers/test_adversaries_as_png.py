@@ -108,7 +108,7 @@ def test_what_rounding_would_leave_nothing_of_is_refused(name, colored):
         rounded(make(colored[0]))
 
 
-def test_images_that_are_not_of_8_bits_are_refused(colored):
+def test_images_that_are_not_of_8_bits_are_refused(colored, tmp_path):
     network, examples = colored
     attack = rounded(parse_attack("fgsm", eps=8 / 255))
     floats = dataclasses.replace(examples, images=examples.images / np.float32(255))
@@ -116,7 +116,7 @@ def test_images_that_are_not_of_8_bits_are_refused(colored):
     with pytest.raises(InputError, match=r"must be uint8, or k / 255"):
         evaluate(network, dataclasses.replace(floats, images=floats.images * np.float32(0.99)), attack)
     with pytest.raises(InputError, match=r"adversary 0 is not of 8 bits: evaluate agkd_tf.attacks.rounded\(attack\)"):
-        write_pngs("/nowhere", np.full((1, 2, 2, 1), 0.5, np.float32), [0], [0], {})
+        write_pngs(tmp_path, np.full((1, 2, 2, 1), 0.5, np.float32), [0], [0], {})
 
 
 @pytest.mark.parametrize("channels", [2, 4])

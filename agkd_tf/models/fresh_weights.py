@@ -1,0 +1,34 @@
+"""A network's structure with other initial weights."""
+
+import itertools
+
+import keras
+
+from agkd_tf.errors import InputError
+
+
+def with_fresh_weights(model, *, seed):
+    """Returns a copy of a model with fresh weights, by its own layers' initializers, as a function of the seed.
+
+    Args:
+        model: a functional or sequential `keras.Model`.
+        seed: integer.
+
+    Raises:
+        InputError: if the model is no graph of layers.
+    """
+    seeds = itertools.count(1000 * seed)
+
+    def clone(layer):
+        config = layer.get_config()
+        for value in config.values():
+            if isinstance(value, dict) and "seed" in value.get("config", {}):
+                value["config"]["seed"] = next(seeds)
+        return type(layer).from_config(config)
+
+    try:
+        return keras.models.clone_model(model, clone_function=clone, recursive=True)
+    except ValueError as error:
+        raise InputError(
+            f"the weights of {model.name!r} cannot be made afresh, since it is no graph of layers: save it untrained"
+        ) from error
