@@ -1,5 +1,6 @@
 """What is asked of images, labels, outputs and gradients before any number is believed."""
 
+import math
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from agkd_tf.errors import InputError, Note
 from agkd_tf.models import logits_of
 
 CHECKED = 8  # images whose logits are looked at before anything else
+COUNTED = (20, 100)  # images, at least and at most, of which it is counted how many are classified correctly
 SUM_TOLERANCE = 1e-3
 PROBABILITIES_TOLERANCE = 1e-2  # wider, for those of half precision
 RANDOM_TOLERANCE = 1e-4  # relative to the largest logit: more is no rounding
@@ -37,7 +39,8 @@ def check_answers(logits, examples, attack, first):
     """Warns where a classifier's answers make an attack's figure worth less than it seems.
 
     Looked at are the first `CHECKED` images: whether two passes give the same logits, and whether the gradients that
-    the attack follows are exactly zero for most of them.
+    the attack follows are exactly zero for most of them; and of the first hundred, whether more of the clean ones are
+    classified correctly than by chance.
 
     Args:
         logits, examples: as `check_classifier`.
@@ -45,7 +48,8 @@ def check_answers(logits, examples, attack, first):
         first: what `check_classifier` returned.
 
     Warns:
-        Note: if the logits are random and the attack does not reckon with it, or most gradients are zero.
+        Note: if the logits are random and the attack does not reckon with it, most gradients are zero, or clean images
+            are classified no better than by chance, with what pixels in 0..255 would give.
 
     Raises:
         InputError: if the attack follows gradients, and the classifier cannot be differentiated.
@@ -61,6 +65,7 @@ def check_answers(logits, examples, attack, first):
             Note,
             stacklevel=3,
         )
+    _tell_of_chance(logits, examples)
     climbed = [found for part in attack.parts if (found := part.climbed(logits)) is not None]
     zero = [int(zero_gradients(each, images, labels, saturating=by)) for each, by in dict.fromkeys(climbed)]
     if zero and min(zero) > len(images) / 2:
@@ -71,6 +76,26 @@ def check_answers(logits, examples, attack, first):
             Note,
             stacklevel=3,
         )
+
+
+def _tell_of_chance(logits, examples):
+    count = min(len(examples), COUNTED[1])
+    if count < COUNTED[0]:
+        return
+    images, labels = as_float(tf.constant(examples.images[:count])), np.asarray(examples.labels[:count])
+    scores = np.asarray(logits(images))
+    right, chance = np.count_nonzero(scores.argmax(1) == labels), 1 / scores.shape[1]
+    # Two standard deviations above what guessing gives on average.
+    if right > count * chance + 2 * math.sqrt(count * chance * (1 - chance)):
+        return
+    other = np.count_nonzero(np.asarray(logits(255 * images)).argmax(1) == labels)
+    remedy = "if it takes those: agkd_tf.adapt(model, pixel_range=(0, 255)) (--pixel_range=0,255)"
+    warnings.warn(
+        f"{right} of the first {count} clean images are classified correctly, no better than by chance among "
+        f"{scores.shape[1]} classes. With pixels in 0..255 it would be {other}; {remedy}",
+        Note,
+        stacklevel=4,
+    )
 
 
 def zero_gradients(logits, images, labels, *, saturating=True):

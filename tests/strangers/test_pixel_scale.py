@@ -1,5 +1,8 @@
 """The scale of pixels: a network that takes others than those in [0, 1] has its own accuracy, or is refused."""
 
+import json
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from keras import layers
 import agkd_tf
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data import Examples
-from agkd_tf.errors import InputError
+from agkd_tf.errors import InputError, Note
 from agkd_tf.evaluation import evaluate
 from agkd_tf.models import Classifier, build_model
 
@@ -233,3 +236,110 @@ def test_probabilities_are_adapted_too(end, seen):
     for output in ("logits", "probabilities") if seen else ("probabilities",):
         adapted = agkd_tf.adapt(model, output=output)
         np.testing.assert_allclose(tf.nn.softmax(adapted(images)), model(images), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("door", [lambda model: model, lambda model: lambda images: model(images, training=False)])
+def test_a_network_that_is_no_better_than_chance_is_told_of_with_what_0_to_255_would_give(door):
+    keras.utils.set_random_seed(0)
+    model = network()
+    # It tells images whose mean is above 127.5 of 0..255 from darker ones, and sees only dark ones in [0, 1].
+    model.set_weights([np.zeros(weight.shape, np.float32) for weight in model.get_weights()])
+    model.layers[0].activation = keras.activations.linear
+    model.layers[0].kernel.assign(np.full((3, 3, 3, 4), 1 / 27, np.float32))
+    model.layers[-1].kernel.assign(np.stack([np.zeros(144), np.full(144, 1 / 144), np.full(144, -1.0)], 1))
+    model.layers[-1].bias.assign([127.5, 0.0, 0.0])
+    bright = np.arange(40) % 2
+    images = (IMAGES // 4 + 160 * bright[:, None, None, None]).astype(np.uint8)
+    examples = Examples(images[bright == 1], np.ones(20, np.int32))
+    message = r"0 of the first 20 clean images.*among 3 classes\. With pixels in 0\.\.255 it would be 20;.*0,255"
+    with pytest.warns(Note, match=message):
+        found = evaluate(door(model), examples, CLEAN)
+    assert found.accuracy == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Note)
+        assert evaluate(agkd_tf.adapt(model, pixel_range=(0, 255)), examples, CLEAN).accuracy == 1
+
+
+@pytest.fixture(scope="module")
+def bytes_network(tmp_path_factory, digits):
+    """(a .keras file, a SavedModel) of one network of digits as bytes, and the accuracy that Keras gives it."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            layers.BatchNormalization(momentum=0.5),  # to which images in [0, 1] are all the same
+            layers.Conv2D(8, 5, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-2), loss, metrics=["accuracy"])
+    images = digits.train.images.astype(np.float32)
+    model.fit(images, digits.train.labels, epochs=4, verbose=0)
+    path = tmp_path_factory.mktemp("bytes")
+    model.save(path / "bytes.keras")
+    model.export(path / "bytes", verbose=False)
+    agkd_tf.adapt(model, pixel_range=(0, 255)).save(path / "adapted.keras")
+    _, accuracy = model.evaluate(digits.test.images.astype(np.float32), digits.test.labels, verbose=0)
+    assert accuracy > 0.8
+    return path, accuracy
+
+
+DOORS = {
+    "a file": (["--model_file=PATH/bytes.keras", "--pixel_range=0,255"], True),
+    "a file by its mean": (["--model_file=PATH/bytes.keras", "--pixel_range=-100,155", "--pixel_mean=-100"], True),
+    "a SavedModel": (["--saved_model=PATH/bytes", "--pixel_range=0,255"], True),
+    "an adapted file": (["--model_file=PATH/adapted.keras"], True),
+    "an exported one": (["--saved_model=PATH/exported"], True),
+    "a file without a word": (["--model_file=PATH/bytes.keras"], False),
+    "a SavedModel without a word": (["--saved_model=PATH/bytes"], False),
+}
+
+
+def accuracy_by(tool, path, flags, tmp_path):
+    flags = [flag.replace("PATH", str(path)) for flag in flags]
+    settings = ("--dataset=digits", "--eps=0.1", f"--record={tmp_path}/r.json")
+    found = tool("evaluate", *settings, "--attacks=clean", *flags)
+    assert found.returncode == 0, found.stderr
+    return json.loads((tmp_path / "r.json").read_text())["attacks"]["clean [linf 0.1]"]["accuracy"], found.stderr
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_command_lines_record_the_accuracy_that_keras_gives(name, bytes_network, tool, tmp_path):
+    path, expected = bytes_network
+    flags, told = DOORS[name]
+    if "exported" in name and not (path / "exported").exists():
+        source = (f"--model_file={path}/bytes.keras", "--pixel_range=0,255", f"--output={path}/exported")
+        assert tool("export", *source).returncode == 0
+    accuracy, errors = accuracy_by(tool, path, flags, tmp_path)
+    if told:
+        assert accuracy == pytest.approx(expected, abs=1e-6)
+        assert "chance" not in errors
+    else:
+        assert accuracy < 0.2
+        assert "--pixel_range=0,255" in errors
+
+
+def test_what_is_recorded_names_the_pixels_and_another_scale_is_another_model(bytes_network, tool, tmp_path):
+    path, _ = bytes_network
+    _, errors = accuracy_by(tool, path, DOORS["a file"][0], tmp_path)
+    assert '"pixel_range": [' in (tmp_path / "r.json").read_text()
+    _, errors = accuracy_by(tool, path, DOORS["a file without a word"][0], tmp_path)
+    assert "it is kept as" in errors
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model_file=PATH/bytes.keras", "--pixel_range=0,x"], "`pixel_range` must be numbers"),
+        (["--model_file=PATH/bytes.keras", "--pixel_range=255,0"], "`pixel_range` must be (least, greatest)"),
+        (["--model_file=PATH/bytes.keras", "--channels=first"], "the model takes (16, 1, 16)"),
+        (["--saved_model=PATH/bytes", "--logits_layer=dense"], "`logits_layer` is for a file of Keras"),
+    ],
+)
+def test_flags_that_fit_no_network_are_refused(flags, message, bytes_network, tool, tmp_path):
+    flags = [flag.replace("PATH", str(bytes_network[0])) for flag in flags]
+    found = tool("evaluate", "--dataset=digits", "--eps=0.1", f"--record={tmp_path}/r.json", "--attacks=clean", *flags)
+    assert found.returncode == 2, found.stdout
+    assert message in found.stderr
