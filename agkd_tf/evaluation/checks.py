@@ -28,6 +28,7 @@ def check_classifier(logits, examples):
     Raises:
         InputError: as `check_logits` and `check_images`.
     """
+    check_pixels(examples.images)  # first: what is wrong with them shows in the logits, too
     first = logits_of(logits)(as_float(tf.constant(examples.images[:CHECKED])))
     check_logits(first)
     check_images(examples.images, examples.labels, first.shape[1])
