@@ -19,13 +19,14 @@ class XlaNote(Note):
     """Says that XLA, which would have been taken, is not, and why."""
 
 
-def resolve_jit_compile(jit_compile, network=None):
+def resolve_jit_compile(jit_compile, network=None, image_shape=None):
     """Returns whether to compile with XLA, as a bool.
 
     Args:
         jit_compile: True, False, or "auto": on with a GPU or TPU, off on the CPU, where oneDNN is faster.
         network: `keras.Model` that is trained, whose training pass is looked through for what XLA cannot compile;
             None to leave that out.
+        image_shape: as `uncompilable`.
 
     Warns:
         XlaNote: where "auto" would be on, but XLA cannot compile the network.
@@ -35,7 +36,7 @@ def resolve_jit_compile(jit_compile, network=None):
     """
     check_choice("jit_compile", jit_compile, ("auto", True, False))
     wanted = has_accelerator() if jit_compile == "auto" else jit_compile
-    found = uncompilable(network) if wanted and network is not None else {}
+    found = uncompilable(network, image_shape) if wanted and network is not None else {}
     if not found:
         return wanted
     what = ", ".join(f"{layer} ({operation})" for layer, operation in found.items())
@@ -52,11 +53,12 @@ def has_accelerator():
     return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
 
 
-def uncompilable(network):
+def uncompilable(network, image_shape=None):
     """Returns what XLA cannot compile in a network's training pass and its gradient: operation by layer's name.
 
     Args:
         network: built `keras.Model` of one image batch.
+        image_shape: (H, W, C) of its images; None for what the network says, which a subclassed one does not.
     """
     # TensorFlow registers XLA's kernels when it first compiles something.
     tf.function(tf.negative, jit_compile=True)(tf.constant(0.0))
@@ -65,13 +67,13 @@ def uncompilable(network):
     layers = list(network._flatten_layers(include_self=False))
     found = {layer.name: type(layer).__name__ for layer in layers if isinstance(layer, OF_UNKNOWN_SHAPES)}
     names = {layer.name for layer in layers if not isinstance(layer, keras.Model)}
-    for operation, scopes in _operations(_training_pass(network).as_graph_def()):
+    for operation, scopes in _operations(_training_pass(network, image_shape).as_graph_def()):
         if operation not in ARGUMENTS and not _has_xla_kernel(operation):
             found.setdefault(_layer_of(scopes, names) or network.name, operation)
     return found
 
 
-def _training_pass(network):
+def _training_pass(network, image_shape):
     """Returns the graph of a pass in training mode and of its gradients, which is not run."""
     strategy = tf.distribute.get_strategy()
 
@@ -82,7 +84,8 @@ def _training_pass(network):
             total = tf.add_n([tf.reduce_sum(tf.cast(output, tf.float32)) for output in outputs])
         return tape.gradient(total, [images, *(weight.value for weight in network.trainable_variables)])
 
-    images = tf.TensorSpec([2, *network.inputs[0].shape[1:]], tf.float32)
+    shape = network.inputs[0].shape[1:] if image_shape is None else image_shape
+    images = tf.TensorSpec([2, *shape], tf.float32)
     step = tf.function(lambda images: strategy.run(learn, (images,)), autograph=False)
     return step.get_concrete_function(images).graph
 

@@ -211,7 +211,7 @@ class Defense(keras.Model, abc.ABC):
         for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(argument, None):
                 raise InputError(f"`{argument}` cannot be given: {type(self).__name__} has its own")
-        self.use_xla = resolve_jit_compile(jit_compile, self.student)
+        self.use_xla = resolve_jit_compile(jit_compile, self.student, self.classifier.image_shape)
         self._xla_setting = jit_compile
         optimizer = keras.optimizers.get(optimizer)
         # Keras would go by the defense's own dtype policy, not by the student's.
