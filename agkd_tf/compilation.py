@@ -1,17 +1,129 @@
-"""Whether XLA compiles."""
+"""Whether XLA compiles, and what it cannot compile."""
 
+import collections
+import warnings
+
+import keras
 import tensorflow as tf
+from tensorflow.python.framework import kernels  # nothing public says what XLA has kernels of
 
-from agkd_tf.errors import check_choice
+from agkd_tf.errors import InputError, Note, check_choice
+
+# Layers all of whose operations XLA knows, but not with shapes that only the running step knows.
+OF_UNKNOWN_SHAPES = (keras.layers.RandomElasticTransform,)
+# In every traced function, and no operation of its program.
+ARGUMENTS = {"Placeholder"}
 
 
-def resolve_jit_compile(jit_compile):
+class XlaNote(Note):
+    """Says that XLA, which would have been taken, is not, and why."""
+
+
+def resolve_jit_compile(jit_compile, network=None, image_shape=None):
     """Returns whether to compile with XLA, as a bool.
 
     Args:
         jit_compile: True, False, or "auto": on with a GPU or TPU, off on the CPU, where oneDNN is faster.
+        network: `keras.Model` that is trained, whose training pass is looked through for what XLA cannot compile;
+            None to leave that out.
+        image_shape: as `uncompilable`.
+
+    Warns:
+        XlaNote: where "auto" would be on, but XLA cannot compile the network.
+
+    Raises:
+        InputError: where True is given, but XLA cannot compile the network; names the layers.
     """
     check_choice("jit_compile", jit_compile, ("auto", True, False))
+    wanted = has_accelerator() if jit_compile == "auto" else jit_compile
+    found = uncompilable(network, image_shape) if wanted and network is not None else {}
+    if not found:
+        return wanted
+    what = ", ".join(f"{layer} ({operation})" for layer, operation in found.items())
     if jit_compile == "auto":
-        return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
-    return jit_compile
+        warnings.warn(
+            f"XLA is off: it cannot compile {what}; without that layer, it would be on", XlaNote, stacklevel=3
+        )
+        return False
+    raise InputError(f"`jit_compile` of True: XLA cannot compile {what}. Give jit_compile=False, or 'auto'")
+
+
+def has_accelerator():
+    """Returns whether TensorFlow sees a GPU or TPU."""
+    return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
+
+
+def uncompilable(network, image_shape=None):
+    """Returns what XLA cannot compile in a network's training pass and its gradient: operation by layer's name.
+
+    Args:
+        network: built `keras.Model` of one image batch.
+        image_shape: (H, W, C) of its images; None for what the network says, which a subclassed one does not.
+    """
+    # TensorFlow registers XLA's kernels when it first compiles something.
+    tf.function(tf.negative, jit_compile=True)(tf.constant(0.0))
+    if not _has_xla_kernel("Const"):  # a TensorFlow without XLA for this device: what it lacks is not known
+        return {}
+    layers = list(network._flatten_layers(include_self=False))
+    found = {layer.name: type(layer).__name__ for layer in layers if isinstance(layer, OF_UNKNOWN_SHAPES)}
+    names = {layer.name for layer in layers if not isinstance(layer, keras.Model)}
+    for operation, scopes in _operations(_training_pass(network, image_shape).as_graph_def()):
+        if operation not in ARGUMENTS and not _has_xla_kernel(operation):
+            found.setdefault(_layer_of(scopes, names) or network.name, operation)
+    return found
+
+
+def _training_pass(network, image_shape):
+    """Returns the graph of a pass in training mode and of its gradients, which is not run."""
+    strategy = tf.distribute.get_strategy()
+
+    def learn(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = tf.nest.flatten(network(images, training=True))
+            total = tf.add_n([tf.reduce_sum(tf.cast(output, tf.float32)) for output in outputs])
+        return tape.gradient(total, [images, *(weight.value for weight in network.trainable_variables)])
+
+    shape = network.inputs[0].shape[1:] if image_shape is None else image_shape
+    images = tf.TensorSpec([2, *shape], tf.float32)
+    step = tf.function(lambda images: strategy.run(learn, (images,)), autograph=False)
+    return step.get_concrete_function(images).graph
+
+
+def _operations(graph):
+    """Yields (type, name with its scopes) of each operation of a graph, those of functions under their callers' names.
+
+    Args:
+        graph: `GraphDef`.
+    """
+    functions = {function.signature.name: function.node_def for function in graph.library.function}
+    waiting, seen = collections.deque((node, "") for node in graph.node), set()
+    while waiting:
+        node, scope = waiting.popleft()
+        path = f"{scope}/{node.name}"
+        if node.op in functions:
+            called = [node.op]
+        else:
+            yield node.op, path
+            attributes = node.attr.values()
+            called = [each.func.name for each in attributes if each.HasField("func")]
+            called += [each.name for attribute in attributes for each in attribute.list.func]
+        for name in set(called) & functions.keys():
+            if (name, path) not in seen:
+                seen.add((name, path))
+                waiting += [(inner, path) for inner in functions[name]]
+
+
+def _layer_of(scopes, names):
+    """Returns the innermost layer in a path of scopes, of which Keras numbers the repeated ones, or None."""
+    for scope in reversed(scopes.split("/")):
+        for candidate in (scope, scope.rpartition("_")[0]):
+            if candidate in names:
+                return candidate
+    return None
+
+
+def _has_xla_kernel(operation):
+    kind = next((kind for kind in ("GPU", "TPU") if tf.config.list_physical_devices(kind)), "CPU")
+    registered = kernels.get_registered_kernels_for_op(operation).kernel
+    return any(kernel.device_type == f"XLA_{kind}_JIT" for kernel in registered)

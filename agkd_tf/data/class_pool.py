@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from agkd_tf.data.device_images import DeviceImages
+from agkd_tf.data.labels import as_labels
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.randomness import uniform_integers
 
@@ -22,7 +23,7 @@ class ClassPool:
         images: uint8 [N, H, W, C] (0-255) or float [N, H, W, C] in [0, 1]: an array, or anything that
             numpy-style integer arrays index, such as a memory-mapped file, where the images do not
             fit into host memory.
-        labels: int [N].
+        labels: int [N], or one-hot rows (see `as_labels`).
         num_classes: number of classes; every class needs an image.
         capacity_per_class: images of each class held at a time; None for all.
         seed: integer, for the samples of a bounded pool.
@@ -32,15 +33,14 @@ class ClassPool:
     """
 
     def __init__(self, images, labels, *, num_classes, capacity_per_class=None, seed=0):
-        labels = np.asarray(labels).reshape(-1)
-        if len(labels) != len(images):
-            raise InputError(f"ClassPool: {len(images)} images but {len(labels)} labels")
+        check_range("num_classes", num_classes, 1)
+        if isinstance(images, list | tuple | tf.Tensor):
+            images = np.asarray(images)
+        if len(getattr(images, "shape", ("N", "H", "W", "C"))) != 4:  # a source of rows need not say its shape
+            raise InputError(f"ClassPool: images must be [N, H, W, C]. Received: {list(images.shape)}")
+        labels = as_labels(labels, num_classes, count=len(images), prefix="ClassPool: ")
         self._members = [np.flatnonzero(labels == label) for label in range(num_classes)]
         sizes = np.array([len(members) for members in self._members])
-        if sizes.sum() != len(labels):
-            raise InputError(
-                f"ClassPool: labels must be in [0, {num_classes - 1}]. Received: {labels.min()} to {labels.max()}"
-            )
         if not sizes.all():
             raise InputError(
                 f"ClassPool: no training image of class {int(np.argmin(sizes))} to draw second images from: more are "
@@ -121,6 +121,16 @@ class ClassPool:
     def take(self, indices):
         """Returns images by their places among all, int [B], of a pool that holds all: float32 [B, H, W, C]."""
         return self._images.take(tf.gather(self._place_of, indices))
+
+    @property
+    def image_shape(self):
+        """(H, W, C) of the images."""
+        return self._images.image_shape
+
+    @property
+    def num_classes(self):
+        """Number of classes, each of which has an image."""
+        return len(self._members)
 
     @property
     def nbytes(self):

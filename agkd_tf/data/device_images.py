@@ -34,10 +34,11 @@ class DeviceImages:
         images: uint8 [N, H, W, C] (0-255) or float [N, H, W, C] in [0, 1].
 
     Raises:
-        InputError: for float images outside [0, 1].
+        InputError: for float images outside [0, 1], and for other types (see `check_pixels`).
     """
 
     def __init__(self, images):
+        images = np.asarray(images) if isinstance(images, list | tuple | tf.Tensor) else images
         self._shape = tuple(images.shape[1:])
         self._packed = tf.Variable(self._pack(images), trainable=False, name="images")
 
@@ -57,6 +58,11 @@ class DeviceImages:
         pixels = tf.bitcast(tf.gather(self._packed, rows), tf.uint8)
         pixels = tf.reshape(pixels, [-1, PIXELS * self._packed.shape[1]])[:, : math.prod(self._shape)]
         return as_float(tf.reshape(pixels, [-1, *self._shape]))
+
+    @property
+    def image_shape(self):
+        """(H, W, C) of the images."""
+        return self._shape
 
     @property
     def nbytes(self):

@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 
 import numpy as np
+import tensorflow as tf
 
+from agkd_tf.data.labels import as_labels
 from agkd_tf.errors import InputError
 
 CHUNK = 1000  # images read at once
@@ -44,11 +46,19 @@ class Examples:
 
     Attributes:
         images: uint8 [N, H, W, C], NHWC, 0-255: an array in host memory, or `ImagesOnDisk`.
-        labels: int32 [N], 0 to num_classes - 1.
+        labels: int32 [N], 0 to num_classes - 1; made of integers of other types, or of one-hot rows (see `as_labels`).
+
+    Raises:
+        InputError: for labels that are not understood.
     """
 
     images: np.ndarray | ImagesOnDisk
     labels: np.ndarray
+
+    def __post_init__(self):
+        if isinstance(self.images, list | tuple | tf.Tensor):
+            object.__setattr__(self, "images", np.asarray(self.images))
+        object.__setattr__(self, "labels", as_labels(self.labels))
 
     def __len__(self):
         return len(self.labels)
@@ -109,9 +119,4 @@ def check_examples(name, examples, num_classes):
     images, labels = examples.images, examples.labels
     if images.dtype != np.uint8 or images.ndim != 4:
         raise InputError(f"{name}: images must be uint8 [N, H, W, C]. Received: {images.dtype} {list(images.shape)}")
-    if len(images) != len(labels):
-        raise InputError(f"{name}: {len(images)} images but {len(labels)} labels")
-    if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
-        raise InputError(
-            f"{name}: labels must be in [0, {num_classes - 1}]. Received: {labels.min()} to {labels.max()}"
-        )
+    as_labels(labels, num_classes, count=len(images), prefix=f"{name}: ")

@@ -8,7 +8,7 @@ from agkd_tf.attacks import most_confusing_class
 from agkd_tf.attacks.objectives import cross_entropy, targeted_cross_entropy
 from agkd_tf.data.augmentation import augment
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
-from agkd_tf.errors import InputError, check_range
+from agkd_tf.errors import check_range
 from agkd_tf.losses import boosted_margin, check_label_smoothing, smoothed_cross_entropy, weighted_divergence
 from agkd_tf.models import Outputs
 from agkd_tf.randomness import named_seed
@@ -66,6 +66,8 @@ class Bidirectional(AdversarialDefense):
         self.mart, self.mart_beta = mart, check_range("mart_beta", mart_beta, 0.0)
         self.targeted, self.backward_adversary = targeted, backward_adversary
 
+    draws_from_pool = True
+
     @property
     def training_images(self):
         return 3 if self.backward_adversary else 2
@@ -86,8 +88,7 @@ class Bidirectional(AdversarialDefense):
         return {}
 
     def craft(self, clean, labels, seed):
-        if self.pool is None:
-            raise InputError(f"{type(self).__name__} needs `pool`, a ClassPool of the training images, to train")
+        self.check_pool()
         confusing = most_confusing_class(self.classifier.logits(clean), labels)
         ascended, classes = (targeted_cross_entropy, confusing) if self.targeted else (cross_entropy, labels)
         if not self.backward_adversary:

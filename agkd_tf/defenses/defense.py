@@ -4,13 +4,15 @@ import abc
 import contextlib
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from agkd_tf.attacks import pgd_attack
+from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data.augmentation import AUGMENTATIONS, augment
-from agkd_tf.data.pixels import as_float, check_pixels
+from agkd_tf.data.class_pool import ClassPool
+from agkd_tf.data.input_checks import InputChecks, as_array, input_errors
+from agkd_tf.data.pixels import as_float, check_pixels, check_shape, check_type
 from agkd_tf.distribution import all_rows, has_several_workers, not_finite_for_all, num_replicas, share_mean
 from agkd_tf.errors import InputError, check_choice, check_eps, check_range
 from agkd_tf.models import Classifier
@@ -19,6 +21,8 @@ from agkd_tf.randomness import named_seed, step_seed
 
 # Which weights decay: all of them as PyTorch's SGD has it, or kernels only as TensorFlow papers have it.
 DECAYED = {"all": 0, "kernels": 2}
+EMPTY = "there are no images: the data are empty"
+WEIGHTS_REFUSED = "`sample_weight` and `class_weight` cannot be given: a defense weighs its own terms"
 
 
 class Defense(keras.Model, abc.ABC):
@@ -34,8 +38,9 @@ class Defense(keras.Model, abc.ABC):
     the moving statistics are the mean of the replicas'.
 
     Batches are `(images, labels)`, as for any Keras model, or dicts with `image`, `label`, `index` (the
-    example's place in its split) and, in evaluation, `valid` (see `agkd_tf.data.batches`). Images are
-    uint8, or float in [0, 1].
+    example's place in its split) and, in evaluation, `valid` (see `agkd_tf.data.batches`). They come as arrays, lists,
+    tensors, a `tf.data.Dataset`, a Python generator or a `keras.utils.PyDataset`; images are uint8, or float in
+    [0, 1], labels integers, whole floats or one-hot rows. All of them are checked on the host, where they are read.
 
     Args:
         student: functional `keras.Model` from images in [0, 1], NHWC, to logits; trained in place.
@@ -54,6 +59,8 @@ class Defense(keras.Model, abc.ABC):
 
     # How many images its training-mode passes see for each image of a batch: what memory is planned by.
     training_images = 1
+    # Whether it draws second images of a class, from a `pool`, to train.
+    draws_from_pool = False
     # Whether a run starts the student from a clean teacher's weights unless told otherwise.
     starts_from_teacher = False
 
@@ -70,7 +77,7 @@ class Defense(keras.Model, abc.ABC):
         layer_names=None,
         name=None,
     ):
-        super().__init__(name=name)
+        super().__init__(name=name, autocast=False)  # images keep their precision: the student casts them itself
         self.student = student
         self.classifier = Classifier(student, **(layer_names or {}))
         self.eps = check_eps("eps", eps)
@@ -80,7 +87,7 @@ class Defense(keras.Model, abc.ABC):
         self.validation_attack_steps = check_range("validation_attack_steps", validation_attack_steps, 0)
         self.seed = check_range("seed", seed, 0, 2**31 - 1)
         self.use_xla = False
-        self.pool = None
+        self._pool = None
         # What has `take(indices)`, where batches leave their images out: `DeviceImages`, or a pool that holds all.
         self.resident = None
         self.step = self.add_weight(
@@ -91,9 +98,12 @@ class Defense(keras.Model, abc.ABC):
             aggregation="only_first_replica",
             name="step",
         )
+        # As in any Keras model, one tracker has the loss of training, then that of validation.
+        self._mean_loss = keras.metrics.Mean(name="loss")
         self.trackers = {}
         names = ["accuracy", "robust_accuracy"] if validation_attack_steps else ["accuracy"]
-        self.test_trackers = {name: keras.metrics.SparseCategoricalAccuracy(name=name) for name in names}
+        accuracies = {name: keras.metrics.SparseCategoricalAccuracy(name=name) for name in names}
+        self.test_trackers = {"loss": self._mean_loss, **accuracies}
         self.built = True
 
     # What a defense says of itself.
@@ -134,35 +144,88 @@ class Defense(keras.Model, abc.ABC):
 
     # What they share.
 
+    @property
+    def pool(self):
+        """`agkd_tf.data.ClassPool` that second images are drawn from, or None; saved files are without it."""
+        return self._pool
+
+    @pool.setter
+    def pool(self, pool):
+        if pool is not None:
+            if not isinstance(pool, ClassPool):
+                raise InputError(f"`pool` must be a ClassPool of the training images. Received: {type(pool).__name__}")
+            if pool.num_classes != self.classifier.num_classes:
+                raise InputError(f"`pool` has {pool.num_classes} classes, the student {self.classifier.num_classes}")
+            if not tf.TensorShape(pool.image_shape).is_compatible_with(self.classifier.image_shape):
+                wanted = self.classifier.image_shape
+                raise InputError(f"`pool` has images {pool.image_shape}, the student takes {wanted}")
+        self._pool = pool
+
+    def check_pool(self):
+        """Checks that a defense which draws second images can do so.
+
+        Raises:
+            InputError: if it has no pool.
+        """
+        if self.draws_from_pool and self.pool is None:
+            raise InputError(
+                f"{type(self).__name__} needs `pool`, a ClassPool of the training images, to train: defense.pool = "
+                f"ClassPool(images, labels, num_classes={self.classifier.num_classes})"
+            )
+
+    def __call__(self, images, *args, **kwargs):
+        """Returns the student's logits, float32 [B, num_classes], of uint8 images, or float images in [0, 1].
+
+        Raises:
+            InputError: for float images outside [0, 1], where TensorFlow is eager, and for other types and shapes.
+        """
+        # Here, since Keras puts a page around what `call` raises.
+        images = as_array(images) if isinstance(images, list | tuple) else images
+        check_shape(images, self.classifier.image_shape)
+        if isinstance(images, keras.KerasTensor) or not tf.executing_eagerly():
+            check_type(images)
+        else:
+            check_pixels(images)
+        return super().__call__(images, *args, **kwargs)
+
     def call(self, images, training=False):
-        """Returns the student's logits, float32 [B, num_classes]."""
-        return self.classifier(images, training=training).logits
+        """Returns what `__call__` does."""
+        return self.classifier(as_float(images), training=training).logits
 
     def compile(self, optimizer, *, jit_compile="auto", **kwargs):
         """Prepares training.
 
         Args:
-            optimizer: a Keras optimizer; a student in float16 wants a `keras.optimizers.LossScaleOptimizer`.
-            jit_compile: "auto" (XLA on GPU and TPU, off on the CPU, where oneDNN is faster), True or
-                False. XLA goes around the attack, the passes and the gradient, not the optimizer.
+            optimizer: a Keras optimizer. For a student that computes in float16 it is wrapped in a
+                `keras.optimizers.LossScaleOptimizer`, unless it is one, or `auto_scale_loss` is False.
+            jit_compile: "auto" (XLA on GPU and TPU, where it can compile the student; off on the CPU, where oneDNN is
+                faster), True or False. XLA goes around the attack, the passes and the gradient, not the optimizer.
             **kwargs: as `keras.Model.compile`, but `loss` and metrics, which are the defense's own.
 
+        Warns:
+            XlaNote: where "auto" steps back, as XLA cannot compile the student.
+
         Raises:
-            InputError: if a loss or metrics are given.
+            InputError: if a loss or metrics are given, or `jit_compile` of True for what XLA cannot compile.
         """
         for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(argument, None):
                 raise InputError(f"`{argument}` cannot be given: {type(self).__name__} has its own")
-        self.use_xla = resolve_jit_compile(jit_compile)
-        self._jit_compile = jit_compile
-        names = ["loss", *self.term_weights, "train_accuracy"]
+        self.use_xla = resolve_jit_compile(jit_compile, self.student, self.classifier.image_shape)
+        self._xla_setting = jit_compile
+        optimizer = keras.optimizers.get(optimizer)
+        # Keras would go by the defense's own dtype policy, not by the student's.
+        wants_scale = kwargs.pop("auto_scale_loss", True) and _computes_in_float16(self.student)
+        if wants_scale and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        super().compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False, **kwargs)
+        names = [*self.term_weights, "train_accuracy"]
         # Under loss scaling a gradient may overflow, which is handled.
-        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
         names.append("loss_scale" if scaled else "gradient_norm")
         if self.weight_decay or self.student.losses:
             names.append("regularization")
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
-        super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
+        self.trackers = {"loss": self._mean_loss, **{name: keras.metrics.Mean(name=name) for name in names}}
         self.optimizer.build(self.student.trainable_variables)
         # Without XLA, `fit` compiles the whole step; a function within it would exclude synchronised BN.
         self._compiled_gradients = self.compute_gradients
@@ -177,7 +240,7 @@ class Defense(keras.Model, abc.ABC):
             return None
         return {
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
-            "jit_compile": self._jit_compile,
+            "jit_compile": self._xla_setting,
         }
 
     def compile_from_config(self, config):
@@ -191,16 +254,98 @@ class Defense(keras.Model, abc.ABC):
             SlowProcessorWarning: once, where the CPU could do a step in a fraction of the time.
 
         Raises:
-            InputError: for an array of float images outside [0, 1].
+            InputError: for images or labels that are not understood (see the class), no data, or a missing pool.
         """
-        if isinstance(x, np.ndarray):
-            check_pixels(x)
+        self._assert_compile_called("fit")
+        self.check_pool()
+        checks = self._checks()
+        x, y = checks.source(x, y)
+        if kwargs.get("validation_data") is not None:
+            given = kwargs["validation_data"]
+            is_pair = isinstance(given, tuple | list) and len(given) > 1
+            if is_pair and len(given) == 3 and given[2] is not None:
+                raise InputError(WEIGHTS_REFUSED)
+            kwargs["validation_data"] = self._checks(num_examples=None).source(*(given[:2] if is_pair else (given,)))
+        _check_batch_size(batch_size)
         warn_of_slow_settings(self.student)
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
         if self.pool is not None and self.pool.bounded:
             refresh = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.pool.refresh(epoch))
             callbacks.insert(0, refresh)
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+        with input_errors():
+            history = super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+        if history.epoch and not history.history:
+            raise InputError(EMPTY)
+        return history
+
+    def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        """As `keras.Model.evaluate`: `loss`, the mean cross-entropy of the clean images, and `accuracy`, and
+        `robust_accuracy` where validation attacks.
+
+        Raises:
+            InputError: as `fit`.
+        """
+        if not kwargs.get("_use_cached_eval_dataset"):  # of `fit`, which has checked it
+            self._assert_compile_called("evaluate")
+            x, y = self._checks(num_examples=None).source(x, y)
+            _check_batch_size(batch_size)
+        with input_errors():
+            found = super().evaluate(x, y, batch_size, *args, **kwargs)
+        if isinstance(found, dict | list) and not found:
+            raise InputError(EMPTY)
+        return found
+
+    def predict(self, x, batch_size=None, *args, **kwargs):
+        """As `keras.Model.predict`: the student's logits, float32 [N, num_classes], as an array.
+
+        Raises:
+            InputError: as `fit`, of the images.
+        """
+        x, _ = self._checks(labelled=False).source(x)
+        _check_batch_size(batch_size)
+        try:
+            with input_errors():
+                return super().predict(x, batch_size, *args, **kwargs)
+        except UnboundLocalError as error:  # Keras has no words for a dataset that turns out to be empty
+            raise InputError(EMPTY) from error
+
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        """As `keras.Model.train_on_batch`; raises as `fit`."""
+        self._assert_compile_called("train_on_batch")
+        self.check_pool()
+        return super().train_on_batch(*self._checks().source(x, y), *args, **kwargs)
+
+    def test_on_batch(self, x, y=None, *args, **kwargs):
+        """As `keras.Model.test_on_batch`; raises as `fit`."""
+        self._assert_compile_called("test_on_batch")
+        return super().test_on_batch(*self._checks(num_examples=None).source(x, y), *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        """As `keras.Model.predict_on_batch`; raises as `predict`."""
+        return super().predict_on_batch(self._checks(labelled=False).source(x)[0])
+
+    def save(self, filepath, *args, **kwargs):
+        """As `keras.Model.save`: a `.keras` file of student, teacher, optimizer and step; all but the pool.
+
+        Raises:
+            InputError: for another format, which could not be read again.
+        """
+        if not str(filepath).endswith(".keras") and kwargs.get("zipped") is not False:
+            raise InputError(
+                f'a defense is saved as a .keras file: defense.save("defense.keras"). Received: {str(filepath)!r}'
+            )
+        return super().save(filepath, *args, **kwargs)
+
+    def export(self, *args, **kwargs):
+        """Raises `InputError`: what is served is the student, by `agkd_tf.export.export_saved_model`."""
+        raise InputError(
+            'a defense is not exported, its student is: agkd_tf.export.export_saved_model(defense, "folder")'
+        )
+
+    def _checks(self, **more):
+        classifier = self.classifier
+        settings = {"num_examples": getattr(self, "num_examples", None), **more}
+        return InputChecks(classifier.image_shape, classifier.num_classes, **settings)
 
     def train_step(self, data):
         """Crafts, learns, and returns the running means of the loss and its terms."""
@@ -227,7 +372,8 @@ class Defense(keras.Model, abc.ABC):
         for name, rows in memory.items():
             kept = self.memory[name]
             kept.assign(tf.tensor_scatter_nd_update(kept.value, all_rows(indices)[:, None], all_rows(rows)))
-        self.step.assign_add(1)
+        with tf.control_dependencies([labels]):  # where a dataset has ended, there was no step
+            self.step.assign_add(1)
         for name, tracker in self.trackers.items():
             tracker.update_state(scalars[name], sample_weight=tf.shape(labels)[0])
         return _logs(self.trackers)
@@ -274,11 +420,15 @@ class Defense(keras.Model, abc.ABC):
         return tf.add_n([tf.nn.l2_loss(tf.cast(weight, tf.float32)) for weight in weights])
 
     def test_step(self, data):
-        """Returns `accuracy` on the images, and `robust_accuracy` under PGD where it is asked for."""
+        """Returns `loss`, the mean cross-entropy of the clean images, `accuracy` on them, and `robust_accuracy` under
+        PGD where it is asked for.
+        """
         images, labels, indices, valid = unpack(data)
         images = as_float(images)
         count = {name: tracker.update_state for name, tracker in self.test_trackers.items()}
-        count["accuracy"](labels, self.classifier.logits(images), sample_weight=valid)
+        logits = self.classifier.logits(images)
+        count["loss"](cross_entropy(logits, labels), sample_weight=valid)
+        count["accuracy"](labels, logits, sample_weight=valid)
         if self.validation_attack_steps:
             indices = tf.range(tf.shape(labels)[0]) if indices is None else indices
             attack = pgd_attack(self.validation_attack_steps, eps=self.eps)
@@ -312,7 +462,7 @@ class Defense(keras.Model, abc.ABC):
 
     @property
     def metrics(self):
-        return [*self.trackers.values(), *self.test_trackers.values()]
+        return list({**self.trackers, **self.test_trackers}.values())  # the loss once
 
     def checkpointed(self):
         """Returns the trackable objects that a resumed run must restore, by name."""
@@ -349,6 +499,16 @@ def _logs(trackers):
     return {name: tf.reshape(tracker.result(), shape) for name, tracker in trackers.items()}
 
 
+def _computes_in_float16(network):
+    layers = [layer for layer in network._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
+    return any(layer.compute_dtype == "float16" for layer in layers if layer.weights)
+
+
+def _check_batch_size(batch_size):
+    if batch_size is not None:
+        check_range("batch_size", batch_size, 1)
+
+
 def unpack(data):
     """Returns (images or None, labels int32 [B], indices int32 [B] or None, valid float32 [B]) of a batch.
 
@@ -360,7 +520,7 @@ def unpack(data):
     if not isinstance(data, dict):
         images, labels, *weights = data
         if any(weight is not None for weight in weights):
-            raise InputError("`sample_weight` and `class_weight` cannot be given: a defense weighs its own terms")
+            raise InputError(WEIGHTS_REFUSED)
         data = {"image": images, "label": labels}
     labels = tf.cast(tf.reshape(data["label"], [-1]), tf.int32)
     indices = data.get("index")

@@ -6,7 +6,7 @@ import tensorflow as tf
 from agkd_tf.attacks import random_other_class
 from agkd_tf.data.augmentation import augment
 from agkd_tf.defenses.adversarial_training import AdversarialTraining
-from agkd_tf.errors import InputError, check_eps, check_range
+from agkd_tf.errors import check_eps, check_range
 from agkd_tf.losses import angular_triplet, embedding_norm, embedding_pairing, smoothed_cross_entropy
 from agkd_tf.randomness import named_seed, uniform
 
@@ -42,6 +42,7 @@ class SML(AdversarialTraining):
     """
 
     training_images = 4
+    draws_from_pool = True
 
     def __init__(
         self,
@@ -79,8 +80,7 @@ class SML(AdversarialTraining):
         }
 
     def craft(self, clean, labels, seed):
-        if self.pool is None:
-            raise InputError("SML needs `pool`, a ClassPool of the training images, to train")
+        self.check_pool()
         adv = super().craft(clean, labels, seed)["adv"]
         positive = self.pool.sample(labels, named_seed(seed, "positive"))
         noise = uniform(tf.shape(clean), named_seed(seed, "clean_noise"), -self.clean_noise, self.clean_noise)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from agkd_tf.attacks.objectives import best_other_logit, cross_entropy
 from agkd_tf.attacks.pgd import input_gradient
+from agkd_tf.data.labels import as_labels
 from agkd_tf.data.pixels import as_float, check_pixels
 from agkd_tf.errors import InputError, Note
 from agkd_tf.models import logits_of
@@ -29,6 +30,7 @@ def check_classifier(logits, examples):
     Raises:
         InputError: as `check_logits` and `check_images`.
     """
+    check_pixels(examples.images)  # first: what is wrong with them shows in the logits, too
     first = logits_of(logits)(as_float(tf.constant(examples.images[:CHECKED])))
     check_logits(first)
     check_images(examples.images, examples.labels, first.shape[1])
@@ -192,11 +194,7 @@ def check_images(images, labels, num_classes):
         num_classes: number of classes of the classifier.
 
     Raises:
-        InputError: for float images outside [0, 1] or not finite, or labels out of range.
+        InputError: for float images outside [0, 1] or not finite, images of other types, or labels out of range.
     """
     check_pixels(images)
-    if len(labels) and not (np.min(labels) >= 0 and np.max(labels) < num_classes):
-        raise InputError(
-            f"labels must be in [0, {num_classes - 1}], for {num_classes} logits. "
-            f"Received: {np.min(labels)} to {np.max(labels)}"
-        )
+    as_labels(labels, num_classes, count=len(images))

@@ -39,6 +39,26 @@ class StopOnNonFinite(keras.callbacks.Callback):
             )
 
 
+class AppendedHistory(keras.callbacks.CSVLogger):
+    """A CSV file with a line an epoch, continued with the columns that it has.
+
+    Keras writes the names of what is logged in the first line alone: where a later version of this library logs more,
+    the values would stand under other names.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path):
+        super().__init__(str(path), append=True)
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        if not self.append_header:
+            with open(self.filename, encoding="utf-8") as file:
+                self.keys = file.readline().strip().split(",")[1:]
+
+
 class ValidateAverage(keras.callbacks.Callback):
     """Validates the moving average of the student's weights, where the optimizer keeps one."""
 

@@ -369,8 +369,6 @@ class Recipe:
         )
         average = {} if self.ema is None else {"use_ema": True, "ema_momentum": self.ema}
         optimizer = keras.optimizers.SGD(rate, momentum=self.momentum, **average)
-        if self.mixed_precision == "float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         defense.compile(optimizer, jit_compile=jit_compile)
         return defense
 

@@ -25,7 +25,7 @@ from agkd_tf.errors import InputError
 from agkd_tf.files import read_json, remove_leftovers, write_text
 from agkd_tf.models.storage import load_classifier, save_classifier, weights_digest
 from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
-from agkd_tf.training.callbacks import KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
+from agkd_tf.training.callbacks import AppendedHistory, KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
 from agkd_tf.training.checkpoints import Checkpoints, check_room, has_begun
 from agkd_tf.training.interruption import InterruptedTrainingError, Interruption, interruptible
 
@@ -260,7 +260,7 @@ def _writers(recipe, workdir, dataset, defense, panel_every):
         # Both write before the checkpoint says that the epoch is done: a crash in between repeats an epoch's
         # points instead of losing them.
         keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False),
-        keras.callbacks.CSVLogger(str(workdir.history), append=True),
+        AppendedHistory(workdir.history),
     ]
 
 

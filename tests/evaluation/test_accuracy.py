@@ -157,7 +157,7 @@ def test_images_that_are_not_pixels_and_labels_beyond_the_logits_are_refused(dar
             attack,
         )
     dark.labels[7] = 2
-    with pytest.raises(InputError, match=r"labels must be in \[0, 1\], for 2 logits. Received: 0 to 2"):
+    with pytest.raises(InputError, match=r"labels must be in \[0, 1\]. Received: 0 to 2"):
         evaluate(brightness, dark, attack)
 
 

@@ -117,5 +117,5 @@ def test_images_out_of_range_and_labels_beyond_the_logits_are_refused():
         check_images(np.array([0.0, 255.0]).reshape(2, 1, 1, 1), labels, 3)
     with pytest.raises(InputError, match=r"must be uint8, or float in \[0, 1\]"):
         check_images(images * np.nan, labels, 3)
-    with pytest.raises(InputError, match=r"labels must be in \[0, 1\], for 2 logits"):
+    with pytest.raises(InputError, match=r"labels must be in \[0, 1\]. Received: 0 to 2"):
         check_images(images, labels, 2)
