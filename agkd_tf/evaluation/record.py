@@ -35,7 +35,8 @@ class EvaluationRecord:
     """
 
     def __init__(self, path, subject, examples):
-        self.path, self.subject, self.examples = pathlib.Path(path), subject, examples
+        # As it will be read back: JSON writes numbers exactly, and tuples as lists.
+        self.path, self.subject, self.examples = pathlib.Path(path), json.loads(json.dumps(subject)), examples
         if self.path.suffix != ".json":
             raise InputError(f"an evaluation's record must end in .json. Received: {str(path)!r}")
         self.results, self.sections, self._begun = {}, {}, {}
@@ -43,7 +44,7 @@ class EvaluationRecord:
         self.moves_to = None
         if self.path.exists():
             content = read_evaluation(self.path)
-            if content.pop("subject") == subject and self._of_these_examples(content["begun"].values()):
+            if content.pop("subject") == self.subject and self._of_these_examples(content["begun"].values()):
                 self.results, self._begun = content.pop("attacks"), content.pop("begun")
                 self.sections = content
             else:
@@ -63,7 +64,6 @@ class EvaluationRecord:
             labels: int [N], of the images in their order.
             seed: integer.
         """
-        # As it will be read back: JSON writes numbers exactly, and tuples as lists.
         described = json.loads(json.dumps({"attack": attack.settings(), "seed": seed, "examples": self.examples}))
         if described != self._begun.get(key):
             self.forget(key)

@@ -323,10 +323,13 @@ def test_command_lines_record_the_accuracy_that_keras_gives(name, bytes_network,
 
 def test_what_is_recorded_names_the_pixels_and_another_scale_is_another_model(bytes_network, tool, tmp_path):
     path, _ = bytes_network
-    _, errors = accuracy_by(tool, path, DOORS["a file"][0], tmp_path)
-    assert '"pixel_range": [' in (tmp_path / "r.json").read_text()
-    _, errors = accuracy_by(tool, path, DOORS["a file without a word"][0], tmp_path)
-    assert "it is kept as" in errors
+    first, _ = accuracy_by(tool, path, DOORS["a file"][0], tmp_path)
+    assert json.loads((tmp_path / "r.json").read_text())["subject"]["pixel_range"] == [0, 255]
+    again, _ = accuracy_by(tool, path, DOORS["a file"][0], tmp_path)
+    assert again == first
+    assert not list(tmp_path.glob("*previous*"))  # the same one goes on
+    accuracy_by(tool, path, DOORS["a file without a word"][0], tmp_path)
+    assert list(tmp_path.glob("*previous*.json"))
 
 
 @pytest.mark.parametrize(
