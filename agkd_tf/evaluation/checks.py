@@ -87,14 +87,14 @@ def _tell_of_chance(logits, examples):
     images, labels = as_float(tf.constant(examples.images[:count])), np.asarray(examples.labels[:count])
     scores = np.asarray(logits(images))
     right, chance = np.count_nonzero(scores.argmax(1) == labels), 1 / scores.shape[1]
-    # Two standard deviations above what guessing gives on average.
-    if right > count * chance + 2 * math.sqrt(count * chance * (1 - chance)):
+    guessed = count * chance + 2 * math.sqrt(count * chance * (1 - chance))  # two deviations above the mean
+    if right > guessed:
         return
     other = np.count_nonzero(np.asarray(logits(255 * images)).argmax(1) == labels)
-    remedy = "if it takes those: agkd_tf.adapt(model, pixel_range=(0, 255)) (--pixel_range=0,255)"
+    remedy = ": agkd_tf.adapt(model, pixel_range=(0, 255)) (--pixel_range=0,255)" if other > guessed else ""
     warnings.warn(
         f"{right} of the first {count} clean images are classified correctly, no better than by chance among "
-        f"{scores.shape[1]} classes. With pixels in 0..255 it would be {other}; {remedy}",
+        f"{scores.shape[1]} classes; were their pixels in 0..255, it would be {other}{remedy}",
         Note,
         stacklevel=4,
     )

@@ -214,12 +214,12 @@ def test_files_that_were_touched_are_refused_in_one_line(name, folder):
 
 @pytest.fixture
 def command(tool, fragile, tmp_path):
-    """Returns command(*flags): an evaluation of 24 digits."""
+    """Returns command(*flags): an evaluation of 18 digits."""
     fragile[0].save(tmp_path / "n.keras")
 
     def call(*flags):
         common = (f"--model_file={tmp_path}/n.keras", "--dataset=digits", f"--record={tmp_path}/r.json", "--eps=8/255")
-        return tool("evaluate", *common, "--num_examples=24", *flags)
+        return tool("evaluate", *common, "--num_examples=18", *flags)
 
     return call
 
@@ -230,15 +230,15 @@ def test_the_command_line_records_the_accuracy_of_the_pngs_and_verifies_it_by_th
     found = command(*flags)
     assert (plain.returncode, found.returncode, found.stderr) == (0, 0, "")
     record = json.loads((tmp_path / "r.json").read_text())
-    key = "pgd-3 [linf 8/255, 8 bits, first 24]"
-    assert set(record["attacks"]) >= {key, "pgd-3 [linf 8/255, first 24]"}
+    key = "pgd-3 [linf 8/255, 8 bits, first 18]"
+    assert set(record["attacks"]) >= {key, "pgd-3 [linf 8/255, first 18]"}
     assert record["attacks"][key]["attack"][0]["rounded_to_bits"] == 8
-    assert record["worst_case [linf 8/255, 8 bits, first 24]"]["over"] == sorted(
+    assert record["worst_case [linf 8/255, 8 bits, first 18]"]["over"] == sorted(
         name for name in record["attacks"] if "8 bits" in name
     )
     folder = tmp_path / "adv" / key.replace("/", "_")
     written = {path.name: path.read_bytes() for path in folder.glob("*.png")}
-    assert len(written) == 24
+    assert len(written) == 18
     # What is lost is written again, without another attack.
     lost = folder / sorted(written)[5]
     lost.unlink()

@@ -393,10 +393,10 @@ def test_a_network_of_several_inputs_is_refused_in_one_line(tmp_path):
 
 @pytest.fixture
 def command(tool, tmp_path):
-    """Returns command(*flags): an evaluation of 24 digits."""
+    """Returns command(*flags): an evaluation of 18 digits."""
 
     def call(*flags):
-        common = ("--dataset=digits", f"--record={tmp_path}/r.json", "--eps=0.1", "--num_examples=24")
+        common = ("--dataset=digits", f"--record={tmp_path}/r.json", "--eps=0.1", "--num_examples=18")
         return tool("evaluate", *common, "--attacks=clean", *flags)
 
     return call
@@ -418,9 +418,9 @@ def test_command_lines_take_each_kind_by_either_flag(name, command, network, dig
     network.save(path) if path.suffix else network.export(str(path), verbose=False)
     found = command(*(flag.replace("PATH", str(path)) for flag in flags))
     assert (found.returncode, found.stderr) == (0, "")
-    seen = network.predict(digits.test.images[:24] / np.float32(255), verbose=0).argmax(1)
+    seen = network.predict(digits.test.images[:18] / np.float32(255), verbose=0).argmax(1)
     (result,) = json.loads((tmp_path / "r.json").read_text())["attacks"].values()
-    assert result["accuracy"] == np.mean(seen == digits.test.labels[:24])
+    assert result["accuracy"] == np.mean(seen == digits.test.labels[:18])
 
 
 def test_probabilities_are_refused_and_what_the_line_says_to_type_evaluates_them(command, network, tmp_path):
