@@ -39,10 +39,9 @@ class AGKD(Bidirectional):
 
     def __init__(self, student, teacher=None, *, attention_weight=1.0, attention="agkd", **kwargs):
         super().__init__(student, **kwargs)
+        self.classifier.check_features()
         self.teacher = _frozen(student if teacher is None else teacher, copy=teacher is None)
-        plain = Classifier(self.teacher)
-        here = {part: name for part, name in self.classifier.layer_names.items() if name and plain.has_layer(name)}
-        self.guide = Classifier(self.teacher, **here) if here else plain
+        self.guide = _guide(self.teacher, self.classifier.layer_names)
         _check_pair(self.classifier, self.guide)
         self.attention_weight = check_range("attention_weight", attention_weight, 0.0)
         self.attention = check_choice("attention", attention, sorted(ATTENTION_MAPS))
@@ -87,6 +86,18 @@ class AGKD(Bidirectional):
             "attention_weight": self.attention_weight,
             "attention": self.attention,
         }
+
+
+def _guide(teacher, layer_names):
+    """Returns the `Classifier` of a teacher, its layers found by the student's names where it has them."""
+    try:
+        guide = Classifier(teacher)
+        names = {part: name for part, name in layer_names.items() if name and guide.has_layer(name)}
+        guide = Classifier(teacher, **names) if names else guide
+        guide.check_features()
+    except InputError as error:
+        raise InputError(f"`teacher`: {error}") from error
+    return guide
 
 
 def _frozen(model, *, copy):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from agkd_tf.errors import InputError
 from agkd_tf.models.feature_map import FeatureMaps
 from agkd_tf.models.graph import Graph
-from agkd_tf.models.head import find_head
+from agkd_tf.models.head import find_head, name_it
 from agkd_tf.models.pixel_scale import check_pixel_scale
 
 
@@ -98,8 +98,8 @@ class Classifier:
         """
         if self._map is None:
             raise InputError(
-                f"the classifier {self.model.name!r}: {self._missing_map}. Give a layer by features=... "
-                f"(--features_layer), or use a defense without attention. {self._found_maps.shown()}"
+                f"the classifier {self.model.name!r}: {self._missing_map}. {name_it('features')}, "
+                f"or use a defense without attention. {self._found_maps.shown()}"
             )
 
     def check_embedding(self):
@@ -111,8 +111,7 @@ class Classifier:
         if self._embedding is None:
             raise InputError(
                 f"the classifier {self.model.name!r}: the embedding was not found, since its logits are not those of "
-                "one dense layer. Give a layer by embedding=... (--embedding_layer), or use a defense without a metric "
-                "loss"
+                f"one dense layer. {name_it('embedding')}, or use a defense without a metric loss"
             )
 
     def check_head(self):

@@ -9,10 +9,14 @@ from agkd_tf.errors import InputError
 from agkd_tf.models.activation import activation_name, linear_twin, own_activation_name
 from agkd_tf.models.graph import Tensor
 
-NAME_LOGITS = "give the layer of the logits by logits=... (--logits_layer)"
 # Of layers behind the scores that change neither which class is first nor what they are made of.
 _TRANSPARENT = (layers.Dropout, layers.Identity, layers.Rescaling)
 _RESHAPING = (layers.Flatten, layers.Reshape)
+
+
+def name_it(part):
+    """Returns what to type where a part of a network, such as `logits`, is not found: a defense's argument, a flag."""
+    return f"Name its layer: layer_names={{{part!r}: PATH}} (--{part}_layer=PATH)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +52,7 @@ def find_head(graph, *, logits=None):
     """
     if logits is None and len(graph.outputs) != 1:
         ends = ", ".join(name for name, tensor in graph.layers.items() if tensor in graph.outputs)
-        raise InputError(f"the classifier has {len(graph.outputs)} outputs ({ends}): {NAME_LOGITS}")
+        raise InputError(f"the classifier has {len(graph.outputs)} outputs ({ends}): {name_it('logits')}")
     tensor = graph.outputs[0] if logits is None else graph.named(logits)
     _check_scores(graph, tensor)
     classes = tensor.shape[-1]
@@ -84,7 +88,7 @@ def _check_scores(graph, tensor):
         return
     raise InputError(
         f"the classifier {graph.model.name!r} must return one score per class, [B, n]. It returns {_written(tensor)}: "
-        f"{NAME_LOGITS}"
+        f"{name_it('logits')}"
     )
 
 
@@ -170,7 +174,7 @@ def _without_own_activation(graph, scores, step, pooled, classes):
     if any(not isinstance(each.operation, (*_RESHAPING, layers.Dropout, layers.Identity)) for each in behind):
         raise InputError(
             f"layer {behind[0].path!r} changes the probabilities of layer {step.path!r}: these are no logits; end the "
-            f"model in {step.path!r}, or name it: logits={step.path!r} (--logits_layer={step.path})"
+            f"model in {step.path!r}, or name it: layer_names={{'logits': {step.path!r}}} (--logits_layer={step.path})"
         )
     return graph.apply(linear_twin(layer), step.inputs[0])
 

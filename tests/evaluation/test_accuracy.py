@@ -117,7 +117,8 @@ def test_smaller_batches_compile_few_times_and_give_the_same(fragile, jit_compil
     plain = evaluate(network, examples, attack, batch_size=35)
     assert 0 < plain.correct.sum() < 35
     np.testing.assert_array_equal(result.correct, plain.correct)
-    # Eagerly on the first eight images, and on all to see whether they are classified at all; then without XLA one trace for every size, with it one a static size.
+    # Eagerly on the first eight images, and on all to see whether they are classified at all; then without XLA one
+    # trace for every size, with it one a static size.
     # A trace asks for the logits twice: for the attack's gradient and for the outcome.
     shapes = [count for count in traces if count not in (8, 35)]
     assert set(shapes) == sizes
