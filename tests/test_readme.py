@@ -4,6 +4,7 @@ import gc
 import pathlib
 import re
 
+import keras
 import numpy as np
 import pytest
 
@@ -15,16 +16,42 @@ from tools._dry_run import KEPT, activation_bytes
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
+def code_blocks():
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def shortened(code):
+    return code.replace("epochs=20", "epochs=1").replace("batch_size=128", "batch_size=64")
+
+
 def test_the_ten_lines_defend_a_saved_classifier(digits, tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    code, _ = code_blocks()
     assert len(code.strip().splitlines()) <= 10
     monkeypatch.chdir(tmp_path)
     build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10).save("my_classifier.keras")
     names = {"x_train": digits.train.images[:128], "y_train": digits.train.labels[:128]}
-    exec(code.replace("epochs=20", "epochs=1").replace("batch_size=128", "batch_size=64"), names)
+    exec(shortened(code), names)
     assert (tmp_path / "defended.keras").is_file()
     trained = names["model"].weights[0].numpy()
     assert np.any(trained != names["defense"].teacher.weights[0].numpy())
+
+
+def test_a_network_of_bytes_is_defended_evaluated_and_saved(digits, tmp_path, monkeypatch):
+    _, code = code_blocks()
+    monkeypatch.chdir(tmp_path)
+    layers = keras.layers
+    stack = [layers.Rescaling(1 / 255), layers.Conv2D(4, 3, 2), layers.Flatten(), layers.Dense(10, "softmax")]
+    keras.Sequential([keras.Input((16, 16, 1)), *stack]).save("of_bytes.keras")
+    names = {"x_train": digits.train.images[:128], "y_train": digits.train.labels[:128]}
+    names |= {"x_test": digits.test.images[:40], "y_test": digits.test.labels[:40]}
+    exec(shortened(code), names)
+    low, high = names["result"].interval
+    assert low <= names["result"].accuracy <= high
+    before, after = (keras.saving.load_model(name) for name in ("of_bytes.keras", "defended_of_bytes.keras"))
+    images = digits.test.images[:40].astype(np.float32)
+    assert np.abs(after(images) - before(images)).max() > 1e-3
+    softmax = keras.ops.softmax(names["adapted"](images / 255))
+    np.testing.assert_allclose(after(images), softmax, rtol=1e-4, atol=1e-6)
 
 
 def test_the_table_names_every_recipe_in_the_row_of_its_defense_and_no_other():
