@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from agkd_tf.errors import InputError
@@ -53,6 +54,8 @@ class Classifier:
         check_pixel_scale(self._graph, maps)
         head = find_head(self._graph, logits=logits)
         self._logits, self._scores = head.logits, head.scores
+        if head.scores is None:
+            _check_no_probabilities(self._graph, head.logits)
         self._embedding = self._graph.named(embedding) if embedding else head.embedding
         if self._embedding is not None and len(self._embedding.shape) != 2:
             raise InputError(f"layer {embedding!r} is no embedding [B, K]. It makes: {tuple(self._embedding.shape)}")
@@ -176,6 +179,21 @@ class Classifier:
         """Returns float32 logits [B, num_classes] in inference mode: what attacks and evaluations see."""
         (logits,) = self._graph.run([self._logits], {self._graph.images: images}, training=False)
         return tf.cast(logits, tf.float32)
+
+
+def _check_no_probabilities(graph, logits):
+    """Refuses a network whose last layers are not known, and which gives probabilities of a few random images."""
+    if logits.shape[1] < 3 and graph.outputs[0].shape[-1] == 1:
+        return  # two logits made of one score
+    shape = [4, *(size or 32 for size in graph.images.shape[1:])]
+    images = np.random.default_rng(0).random(shape, np.float32)
+    with tf.init_scope():
+        scores = np.asarray(graph.run([logits], {graph.images: tf.constant(images)}, training=False)[0], np.float32)
+    if scores.min() >= 0 and np.allclose(scores.sum(1), 1, atol=1e-3):
+        raise InputError(
+            f"the classifier {graph.model.name!r} returns probabilities, and the layer that makes them is not seen; "
+            'losses and attacks need logits: agkd_tf.adapt(model, output="probabilities")'
+        )
 
 
 def logits_of(classifier):

@@ -114,9 +114,14 @@ def scores_without_activation(graph):
 
 
 def scores_maker(graph, tensor):
-    """Returns the dense layer or 1x1 convolution that makes scores, through their activation; None for another end."""
-    step, _ = _maker(_before_activations(graph, tensor, tensor.shape[-1], every=True))
-    return step and step.operation
+    """Returns the dense layer or 1x1 convolution that makes scores, through their activation; None for another end.
+
+    A mean of probabilities is another end.
+    """
+    step, pooled = _maker(_before_activations(graph, tensor, tensor.shape[-1], every=True))
+    if step is None or (pooled and own_activation_name(step.operation) == "softmax"):
+        return None
+    return step.operation
 
 
 def _before_activations(graph, tensor, classes, *, every=False):

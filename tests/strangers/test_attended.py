@@ -284,8 +284,8 @@ class Subclassed(keras.Model):
         return self.inner(images, training=training)
 
 
-def subclassed():
-    model = Subclassed(pooled(conv()))
+def subclassed(*end):
+    model = Subclassed(pooled(conv(), end=end))
     model(FLOATS[:1])
     return model
 
@@ -483,14 +483,43 @@ def test_remove_softmax_works_on_every_softmax(name):
             lambda: pointwise(layers.GlobalAveragePooling2D(), activation="softmax"),
             r"softmax at each place.*output=\"probabilities\"",
         ),
+        (lambda: subclassed(layers.Softmax()), r"returns probabilities.*output=\"probabilities\""),
+        (
+            lambda: functional(lambda x: layers.Average()([scored(3, layers.Softmax())(x) for _ in range(2)])),
+            r"returns probabilities.*output=\"probabilities\"",
+        ),
         (
             lambda: functional(lambda x: [layers.Dense(3)(layers.Flatten()(x)) for _ in range(2)]),
             "has 2 outputs.*--logits_layer=PATH",
         ),
         (lambda: Subclassed(pooled(conv())), r"has not seen an image yet.*model\(x\[:1\]\)"),
     ],
-    ids=["map of scores", "mean of probabilities", "two outputs", "never called"],
+    ids=["map of scores", "mean of probabilities", "subclassed", "ensemble", "two outputs", "never called"],
 )
 def test_a_head_that_is_not_understood_is_refused(build, message):
     with pytest.raises(InputError, match=message):
         Classifier(build())
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: subclassed(layers.Softmax()),
+        lambda: functional(lambda x: layers.Average()([scored(3, layers.Softmax())(x) for _ in range(2)])),
+        lambda: pointwise(layers.GlobalAveragePooling2D(), activation="softmax"),
+        lambda: subclassed_sigmoid(),
+    ],
+    ids=["subclassed", "ensemble", "mean of probabilities", "one probability"],
+)
+def test_probabilities_that_no_layer_shows_are_adapted(build):
+    model = build()
+    adapted = agkd_tf.adapt(model, output="probabilities")
+    found = tf.nn.softmax(Classifier(adapted).logits(FLOATS)).numpy()
+    expected = probabilities(model) if model(FLOATS).shape[1] > 1 else two_classes(model)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def subclassed_sigmoid():
+    model = Subclassed(scored(1, activation="sigmoid"))
+    model(FLOATS[:1])
+    return model
