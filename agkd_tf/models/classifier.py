@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from agkd_tf.errors import InputError
 from agkd_tf.models.feature_map import FeatureMaps
-from agkd_tf.models.graph import Graph
+from agkd_tf.models.graph import Graph, functional_of
 from agkd_tf.models.head import find_head, name_it
 from agkd_tf.models.pixel_scale import check_pixel_scale
 
@@ -100,10 +100,11 @@ class Classifier:
             InputError: if there is none, or none of more than one place.
         """
         if self._map is None:
-            raise InputError(
-                f"the classifier {self.model.name!r}: {self._missing_map}. {name_it('features')}, "
-                f"or use a defense without attention. {self._found_maps.shown()}"
-            )
+            remedy = f"{name_it('features')}, or use a defense without attention. {self._found_maps.shown()}"
+            if functional_of(self.model) is None:
+                remedy = "It is no graph of layers: build it as one, keras.Model(inputs, outputs), or use a defense "
+                remedy += "without attention"
+            raise InputError(f"the classifier {self.model.name!r}: {self._missing_map}. {remedy}")
 
     def check_embedding(self):
         """Checks that there is an embedding, as metric losses need it.

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from agkd_tf.errors import InputError
 
@@ -90,13 +91,14 @@ def front_range(graph):
             pixels = chain[-1]
     shape = [1, *(size or 32 for size in graph.images.shape[1:])]
     # Of each tensor in the chain, what black and white are, channel by channel.
-    black, white = (
-        [
-            np.asarray(value, np.float32).reshape(-1, value.shape[-1]).mean(0)
-            for value in graph.run(chain, {graph.images: np.full(shape, colour, np.float32)}, training=False)
-        ]
-        for colour in (0, 1)
-    )
+    with tf.init_scope():  # a graph that is being built at the moment has no numbers
+        black, white = (
+            [
+                np.asarray(value, np.float32).reshape(-1, value.shape[-1]).mean(0)
+                for value in graph.run(chain, {graph.images: tf.fill(shape, colour)}, training=False)
+            ]
+            for colour in (0.0, 1.0)
+        )
     changes = [
         not (np.allclose(black[n], black[n - 1], atol=1e-6) and np.allclose(white[n], white[n - 1], atol=1e-6))
         for n in range(1, len(chain))
