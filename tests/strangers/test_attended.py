@@ -299,10 +299,13 @@ OTHERS = {
     "ensemble": lambda: functional(lambda x: layers.Average()([pooled(conv())(x), network(layers.Flatten())(x)])),
     "a whole classifier": lambda: network(pooled(conv()), scores=0),
 }
+SLOW = ("vision transformer", "subclassed within", "a whole classifier")
 DEFENSES = [agkd_tf.AdversarialTraining, agkd_tf.TRADES, agkd_tf.MART, agkd_tf.ALP, agkd_tf.FeatureScatter]
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in OTHERS]
+)
 def test_what_needs_no_map_takes_every_classifier(name, tmp_path):
     model = OTHERS[name]()
     expected = np.argmax(model(FLOATS, training=False), 1)
@@ -328,7 +331,15 @@ def test_an_audit_takes_a_subclassed_model():
     assert "one step beats many" in {sign.name for sign in signs}
 
 
-@pytest.mark.parametrize("name", ["tokens", "tokens and a class token", "channels first", "backbone with its pooling"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tokens and a class token",
+        "backbone with its pooling",
+        pytest.param("tokens", marks=pytest.mark.slow),
+        pytest.param("channels first", marks=pytest.mark.slow),
+    ],
+)
 def test_attention_is_distilled_to_what_others_built(name):
     model = MAPS[name][0]()
     defense = agkd_tf.AGKDBML(model, pool=ClassPool(IMAGES, LABELS, num_classes=3), validation_attack_steps=0)

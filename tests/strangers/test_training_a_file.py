@@ -63,7 +63,13 @@ TRAINED = {
 }
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("its own pixels", "0 to 255") else name
+        for name in TRAINED
+    ],
+)
 def test_a_users_own_network_is_trained_evaluated_and_exported(name, train, tool, tmp_path, digits):
     build, flags = TRAINED[name]
     model = build()
