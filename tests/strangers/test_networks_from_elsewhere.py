@@ -159,7 +159,7 @@ def test_channels_first_are_told_of(network, tmp_path):
         saved_model_logits(tmp_path / "saved")
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_attack_on_batches_of_fixed_size_breaks_the_images_that_it_breaks_without(jit_compile, fragile, tmp_path):
     network, examples = fragile
     save(tmp_path / "saved", network, scores(network), spec(4))
