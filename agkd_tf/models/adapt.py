@@ -5,7 +5,6 @@ import numpy as np
 from keras import layers
 
 from agkd_tf.errors import InputError, check_choice
-from agkd_tf.models.feature_map import FeatureMaps
 from agkd_tf.models.graph import Graph, functional_of
 from agkd_tf.models.head import find_head, scores_maker
 from agkd_tf.models.pixel_scale import PIXELS, check_pixel_scale
@@ -69,8 +68,7 @@ def adapt(model, *, pixel_range=(0, 1), mean=None, std=None, channels="last", ou
         adapted = keras.Model(images, layers.Activation("linear", dtype="float32", name="logits_float32")(scores))
     except ValueError as error:
         raise InputError(f"`model` {model.name!r} cannot be adapted: {' '.join(str(error).split())}") from error
-    adapted_graph = Graph(adapted)
-    check_pixel_scale(adapted_graph, FeatureMaps(adapted_graph))
+    check_pixel_scale(Graph(adapted))
     return adapted
 
 

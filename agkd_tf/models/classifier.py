@@ -50,8 +50,8 @@ class Classifier:
     def __init__(self, model, *, features=None, embedding=None, logits=None):
         self.model = model
         self._graph = Graph(model)
+        check_pixel_scale(self._graph)
         maps = FeatureMaps(self._graph)
-        check_pixel_scale(self._graph, maps)
         head = find_head(self._graph, logits=logits)
         self._logits, self._scores = head.logits, head.scores
         if head.scores is None:

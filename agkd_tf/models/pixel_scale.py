@@ -16,21 +16,20 @@ SPANS, LARGEST_OFFSET = (0.05, 25.0), 20.0
 LARGEST_PIXELS = (255, 4095, 65535)
 
 
-def check_pixel_scale(graph, maps):
+def check_pixel_scale(graph):
     """Checks that a network does not say that it takes other images than those in [0, 1], NHWC.
 
     Its first layers, up to the first one with trained weights, are asked what they make of black and of white.
 
     Args:
         graph: `Graph`.
-        maps: `FeatureMaps` of the graph.
 
     Raises:
         InputError: if they do, with what to type.
     """
     name = graph.model.name
     shape = graph.images.shape[1:]
-    first = next((step for step in graph.steps if _is_channels_first(step, graph, maps)), None)
+    first = next((step for step in graph.steps if _is_channels_first(step, graph)), None)
     if first is not None or (shape[0] in (1, 3, 4) and shape[2] not in (1, 2, 3, 4, None) and shape[1] == shape[2]):
         said = f"its layer {first.path!r} has the channels first" if first else f"it takes {shape}"
         raise InputError(
@@ -126,7 +125,7 @@ def _is_in_front(step, tensor):
     return same and not pads and not getattr(operation, "weights", ())
 
 
-def _is_channels_first(step, graph, maps):
+def _is_channels_first(step, graph):
     """Returns whether a layer takes the images, or what they were scaled to, with the channels first."""
     taken = [tensor for tensor in step.inputs if len(tensor.shape) == 4]
     if not taken or getattr(step.operation, "data_format", None) != "channels_first":
