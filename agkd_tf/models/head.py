@@ -149,6 +149,9 @@ def _maker(tensor):
         operation = tensor.step.operation
         if _is_dense(operation) or _is_pointwise(operation):
             return tensor.step, pooled
+        if _is_two_classes(tensor.step):
+            tensor = tensor.step.inputs[1]
+            continue
         if _is_pooling(operation):
             pooled = True
         elif not (
@@ -197,6 +200,15 @@ def _is_dense(layer):
 
 def _is_pointwise(layer):
     return isinstance(layer, layers.Conv2D) and set(layer.kernel_size) == {1} and layer.groups == 1
+
+
+def _is_two_classes(step):
+    """Returns whether a step makes two classes' logits, 0 and z, of one score, as `find_head` does."""
+    if not isinstance(step.operation, layers.Concatenate) or len(step.inputs) != 2:
+        return False
+    zero, score = step.inputs
+    made = zero.step and zero.step.operation
+    return isinstance(made, layers.Rescaling) and made.scale == 0 and zero.step.inputs[0] is score
 
 
 def _is_pooling(operation):

@@ -534,3 +534,15 @@ def subclassed_sigmoid():
     model = Subclassed(scored(1, activation="sigmoid"))
     model(FLOATS[:1])
     return model
+
+
+@pytest.mark.parametrize(
+    "name", ["one score", "sigmoid of one score", "1x1 convolution, pooled, softmax", "softmax layer"]
+)
+def test_an_adapted_network_shows_what_the_users_own_shows(name, tmp_path):
+    model = HEADS[name][0]()
+    adapted = agkd_tf.adapt(model)
+    adapted.save(tmp_path / "adapted.keras")
+    for each in (adapted, keras.saving.load_model(tmp_path / "adapted.keras")):
+        for found, expected in zip(Classifier(each)(FLOATS), Classifier(model)(FLOATS), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
