@@ -200,9 +200,9 @@ def test_networks_that_many_use_are_defended_and_evaluated(name):
     adapted = agkd_tf.adapt(model, **adaptation) if adaptation else model
     classifier = Classifier(adapted)
     assert classifier.map_shape == size
-    found = tf.nn.softmax(classifier.logits(tf.constant(IMAGES / np.float32(255))))
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
-    examples = Examples(IMAGES, np.argmax(found, 1).astype(np.int32))  # untrained, the probabilities are all but equal
+    logits = classifier.logits(tf.constant(IMAGES / np.float32(255)))
+    np.testing.assert_allclose(tf.nn.softmax(logits), expected, rtol=1e-3, atol=1e-5)
+    examples = Examples(IMAGES, np.argmax(logits, 1).astype(np.int32))  # untrained, probabilities round to equal ones
     attacks = [parse_attack(each, eps=8 / 255, norm="linf", num_classes=3) for each in ("clean", "pgd-1")]
     assert evaluate(adapted, examples, attacks[0]).accuracy == 1
     pool = ClassPool(IMAGES, [0, 1, 2, 0], num_classes=3)
