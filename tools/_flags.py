@@ -116,22 +116,27 @@ def define_data_place(flag_values=flags.FLAGS):
     )
 
 
-def define_network(flag_values=flags.FLAGS):
-    """Defines the flags that say what a network from a file takes and shows."""
+def define_pixels_of_network(flag_values=flags.FLAGS, *, prefix="", whose="a network from a file"):
+    """Defines the flags that say what images a network takes; see `network_settings`."""
     flags.DEFINE_list(
-        "pixel_range",
+        f"{prefix}pixel_range",
         None,
-        "Least and greatest pixel value that a network from a file takes, such as 0,255; 0,1 if not given, as runs do.",
+        f"Least and greatest pixel value that {whose} takes, such as 0,255; 0,1 if not given, as runs do.",
         flag_values,
     )
     for name, what in (("pixel_mean", "subtracted"), ("pixel_std", "divided by")):
         flags.DEFINE_list(
-            name,
+            f"{prefix}{name}",
             None,
-            f"What pixels are {what} for a network from a file: a number, or one a channel, in units of --pixel_range.",
+            f"What pixels are {what} for {whose}: a number, or one a channel, in units of --{prefix}pixel_range.",
             flag_values,
         )
-    flags.DEFINE_enum("channels", None, list(CHANNELS), "first: a network from a file takes [B, C, H, W].", flag_values)
+    flags.DEFINE_enum(f"{prefix}channels", None, list(CHANNELS), f"first: {whose} takes [B, C, H, W].", flag_values)
+
+
+def define_network(flag_values=flags.FLAGS):
+    """Defines the flags that say what a network from a file takes and shows."""
+    define_pixels_of_network(flag_values)
     for part, what in (
         ("features", "feature map"),
         ("embedding", "embedding"),
@@ -151,11 +156,20 @@ def network_settings(flag_values=flags.FLAGS):
     Raises:
         InputError: for values that are no numbers.
     """
-    names = {"pixel_range": "pixel_range", "mean": "pixel_mean", "std": "pixel_std", "channels": "channels"}
-    values = {name: flag_values[flag].value for name, flag in names.items()}
-    values |= {name: _numbers(names[name], values[name]) for name in ("pixel_range", "mean", "std")}
     layers = {part: flag_values[f"{part}_layer"].value for part in ("features", "embedding", "logits")}
-    return tuple({name: value for name, value in each.items() if value is not None} for each in (values, layers))
+    return pixels_of_network(flag_values), {part: name for part, name in layers.items() if name is not None}
+
+
+def pixels_of_network(flag_values=flags.FLAGS, *, prefix=""):
+    """Returns `adapt`'s arguments, those that were given by the flags of `define_pixels_of_network`.
+
+    Raises:
+        InputError: for values that are no numbers.
+    """
+    names = {"pixel_range": "pixel_range", "mean": "pixel_mean", "std": "pixel_std", "channels": "channels"}
+    values = {name: flag_values[prefix + flag].value for name, flag in names.items()}
+    values |= {name: _numbers(prefix + names[name], values[name]) for name in ("pixel_range", "mean", "std")}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _numbers(name, texts):

@@ -90,21 +90,21 @@ def subject_from_flags(flag_values):
     return keras_subject(kind, path, flag_values)
 
 
-def subject_at(argument, path, flag_values=None):
+def subject_at(argument, path, conventions=None):
     """Returns the `Subject` at a path: a SavedModel, a run's folder or a `.keras` file.
 
     Args:
         argument: how messages call the path.
         path: the path.
-        flag_values: flags that say what networks from files take; None for images in [0, 1].
+        conventions: arguments of `adapt` for a network from a file; None for images in [0, 1].
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or a run's is given conventions.
     """
-    if is_saved_model(path):
-        conventions = {} if flag_values is None else _flags.network_settings(flag_values)[0]
-        return _saved_model(path, conventions, {})
-    return keras_subject(argument, path, flag_values, is_other=True)
+    conventions = dict(conventions or {})
+    found = _saved_model(path, conventions, {}) if is_saved_model(path) else _keras(argument, path, conventions, {})
+    # Of other pixels it is another network, to a record.
+    return found._replace(digest=" ".join([found.digest, *(f"{name}={value}" for name, value in conventions.items())]))
 
 
 def _is_keras_file(path):
@@ -118,6 +118,7 @@ def _saved_model(path, conventions, layers, *, signature=None, output=None, prob
             f"`{name}_layer` is for a file of Keras: of a SavedModel choose an output, --output=NAME. Received: {layer}"
         )
     logits, classes, shape = saved_model_logits(path, signature=signature, output=output)
+    conventions = dict(conventions)
     if conventions.pop("channels", None) == "first" and shape is not None and shape[2] not in (1, 3, 4):
         raise InputError(f"`channels` of first: {path} takes images {shape}, which are channels last")
     if conventions:
@@ -129,27 +130,24 @@ def _saved_model(path, conventions, layers, *, signature=None, output=None, prob
     return Subject(path, logits, classes, shape, saved_model_digest(path), class_names=names)
 
 
-def keras_subject(argument, path, flag_values=None, *, is_other=False):
-    """Returns the `Subject` of a run or a file of Keras.
-
-    Args:
-        argument, path, flag_values: as `subject_at`.
-        is_other: whether it is another one than the flags name, whose layers they do not tell.
+def keras_subject(argument, path, flag_values):
+    """Returns the `Subject` of a run or a file of Keras, which the flags of `define_network` describe.
 
     Raises:
         InputError: if it cannot be read, or flags do not apply to it.
     """
+    return _keras(argument, path, *_flags.network_settings(flag_values))
+
+
+def _keras(argument, path, conventions, layers):
     model, digest = load_classifier(argument, path), file_digest(classifier_path(argument, path))
-    conventions, layers = ({}, {}) if flag_values is None else _flags.network_settings(flag_values)
-    if is_other:
-        layers = {}
     try:
         if is_file_of_keras(path):
             _check_one_to_one(argument, path, model, layers.get("logits"))
             if conventions:
                 model = adapt(model, logits=layers.get("logits"), **conventions)
         else:
-            if (conventions or layers) and not is_other:
+            if conventions or layers:
                 raise InputError("a run knows its pixels and layers: leave out --pixel_..., --channels and --..._layer")
             layers = _layers_of_run(path)
         classifier = Classifier(model, **layers)

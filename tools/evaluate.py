@@ -68,6 +68,7 @@ flags.DEFINE_string("record", None, "JSON file of the results; the run's evaluat
 _flags.define_data()
 _flags.define_data_place()
 _flags.define_network()
+_flags.define_pixels_of_network(FLAGS, prefix="source_", whose="a source of transfer from a file")
 _flags.define_evaluation()
 flags.DEFINE_string("transfer_attack", "pgd-20", "Attack on SOURCE whose adversaries transfer:SOURCE shows the model.")
 _flags.define_pixels("eps", None, "Radius of the ball; the run's own if not given.", FLAGS, bounded=False)
@@ -222,7 +223,10 @@ def _sizes(name, texts):
 def _attack(name, eps, subject):
     if not name.startswith(TRANSFER):
         return parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=subject.num_classes)
-    source = subject_at("attacks", name.removeprefix(TRANSFER), FLAGS)
+    try:
+        source = subject_at("attacks", name.removeprefix(TRANSFER), _flags.pixels_of_network(FLAGS, prefix="source_"))
+    except InputError as error:  # which names the flags of the network that is evaluated
+        raise InputError(re.sub(r"--(pixel_|channels)", r"--source_\1", str(error))) from error
     if source.num_classes == subject.num_classes:
         source = source.numbered_by("attacks", subject.class_names)
     taken = [(network.image_shape or subject.image_shape, network.num_classes) for network in (source, subject)]

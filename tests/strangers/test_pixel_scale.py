@@ -332,6 +332,36 @@ def test_what_is_recorded_names_the_pixels_and_another_scale_is_another_model(by
     assert list(tmp_path.glob("*previous*.json"))
 
 
+def test_a_source_of_transfer_that_says_its_pixels_is_refused_with_its_own_flag(bytes_network, tool, tmp_path):
+    path, _ = bytes_network
+    network(layers.Rescaling(1 / 255), shape=(16, 16, 1)).save(tmp_path / "rescaled.keras")
+    common = ("--dataset=digits", "--eps=0.1", f"--record={tmp_path}/r.json", "--num_examples=10")
+    flags = (f"--model_file={path}/adapted.keras", f"--attacks=transfer:{tmp_path}/rescaled.keras")
+    found = tool("evaluate", *common, *flags)
+    assert found.returncode == 2
+    assert "(--source_pixel_range=0,255)" in found.stderr
+
+
+def test_a_source_of_transfer_has_pixels_of_its_own(bytes_network, tool, tmp_path):
+    path, _ = bytes_network
+    found = {}
+    for source in ("bytes.keras", "bytes"):
+        flags = (f"--attacks=transfer:{path}/{source}", "--transfer_attack=pgd-5", "--source_pixel_range=0,255")
+        common = ("--dataset=digits", "--eps=0.1", f"--record={tmp_path}/r.json", "--num_examples=100")
+        ran = tool("evaluate", f"--model_file={path}/adapted.keras", *common, *flags)
+        assert ran.returncode == 0, ran.stderr
+        assert "chance" not in ran.stderr
+        (key,) = [each for each in json.loads((tmp_path / "r.json").read_text())["attacks"] if f"/{source} " in each]
+        found[source] = json.loads((tmp_path / "r.json").read_text())["attacks"][key]["accuracy"]
+    white = tool("evaluate", f"--model_file={path}/adapted.keras", *common, "--attacks=pgd-5")
+    assert white.returncode == 0
+    attacks = json.loads((tmp_path / "r.json").read_text())["attacks"]
+    (own,) = [attacks[key]["accuracy"] for key in attacks if key.startswith("pgd-5")]
+    # The source is the very network, so that transfer is as strong as the attack itself, but for its random start.
+    assert max(abs(accuracy - own) for accuracy in found.values()) < 0.1
+    assert own < 0.9
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
