@@ -2,6 +2,8 @@
 
 import keras
 
+from agkd_tf.errors import InputError
+
 # keras.activations, keras.ops, tf.nn and the layers each have their own names.
 _SYNONYMS = {"softmax_v2": "softmax", "log_softmax_v2": "log_softmax", "logsoftmax": "log_softmax"}
 _LAYERS = (
@@ -33,7 +35,18 @@ def own_activation_name(operation):
 
 
 def linear_twin(layer):
-    """Returns a layer with the very weights of a dense layer or a convolution, without its activation."""
+    """Returns a layer with the very weights of a dense layer or a convolution, without its activation.
+
+    Raises:
+        InputError: for a layer that is more than kernel and bias: of a user's own class, quantized, or with LoRA.
+    """
+    plain = type(layer) in (keras.layers.Dense, keras.layers.Conv2D)
+    if not plain or layer.quantization_mode or layer.lora_enabled:
+        kind = "has LoRA" if plain and layer.lora_enabled else f"is a {type(layer).__name__}"
+        raise InputError(
+            f"layer {layer.name!r}, which {kind}, ends in {own_activation_name(layer)}, which cannot be taken off: "
+            "end the model in its logits, without an activation"
+        )
     twin = type(layer).from_config(layer.get_config() | {"activation": "linear"})
     twin.built, twin.input_spec = True, layer.input_spec
     twin._kernel = layer._kernel

@@ -199,7 +199,8 @@ def _is_dense(layer):
 
 
 def _is_pointwise(layer):
-    return isinstance(layer, layers.Conv2D) and set(layer.kernel_size) == {1} and layer.groups == 1
+    is_plain = isinstance(layer, layers.Conv2D) and layer.groups == 1
+    return is_plain and set(layer.kernel_size) == {1} and set(layer.strides) == {1}
 
 
 def _is_two_classes(step):

@@ -89,11 +89,11 @@ def front_range(graph):
         if users[0].path == PIXELS:
             pixels = chain[-1]
     shape = [1, *(size or 32 for size in graph.images.shape[1:])]
-    # Of each tensor in the chain, what black and white are, channel by channel.
+    # Of each tensor in the chain, what black and white are in its middle, where no padding is, channel by channel.
     with tf.init_scope():  # a graph that is being built at the moment has no numbers
         black, white = (
             [
-                np.asarray(value, np.float32).reshape(-1, value.shape[-1]).mean(0)
+                np.asarray(value, np.float32)[0, value.shape[1] // 2, value.shape[2] // 2]
                 for value in graph.run(chain, {graph.images: tf.fill(shape, colour)}, training=False)
             ]
             for colour in (0.0, 1.0)
@@ -120,9 +120,7 @@ def _is_in_front(step, tensor):
     if isinstance(operation, keras.layers.Normalization):
         return True
     shape = step.outputs[0].shape
-    pads = "padding" in type(operation).__name__.lower()  # whose black border would count
-    same = len(shape) == 4 and shape[-1] == tensor.shape[-1]
-    return same and not pads and not getattr(operation, "weights", ())
+    return len(shape) == 4 and shape[-1] == tensor.shape[-1] and not getattr(operation, "weights", ())
 
 
 def _is_channels_first(step, graph):

@@ -441,6 +441,22 @@ def test_logits_are_those_before_the_activation(name):
     assert outputs.embedding.shape == (24, 192 if "operation" in name else 6)
 
 
+class OwnDense(layers.Dense):
+    """A dense layer of a user's own class, which may do more than its kernel says."""
+
+
+def with_lora(activation=None):
+    model = scored(3, activation=activation)
+    model.layers[-1].enable_lora(2)
+    model.layers[-1].lora_kernel_b.assign(np.ones((2, 3), np.float32))
+    return model
+
+
+def test_lora_counts_where_no_activation_hides_it():
+    model = with_lora()
+    np.testing.assert_allclose(Classifier(model).logits(FLOATS), model(FLOATS), rtol=1e-5, atol=1e-6)
+
+
 # Name -> (network, the activation that the line names).
 NO_LOGITS = {
     "sigmoid": (lambda: scored(3, activation="sigmoid"), "sigmoid"),
@@ -494,6 +510,11 @@ def test_remove_softmax_works_on_every_softmax(name):
             lambda: pointwise(layers.GlobalAveragePooling2D(), activation="softmax"),
             r"softmax at each place.*output=\"probabilities\"",
         ),
+        (lambda: with_lora("softmax"), r"has LoRA, ends in softmax, which cannot be taken off"),
+        (
+            lambda: network(layers.Flatten(), OwnDense(3, "softmax"), scores=0),
+            r"is a OwnDense, ends in softmax, which cannot be taken off",
+        ),
         (lambda: subclassed(layers.Softmax()), r"returns probabilities.*output=\"probabilities\""),
         (
             lambda: functional(lambda x: layers.Average()([scored(3, layers.Softmax())(x) for _ in range(2)])),
@@ -505,7 +526,16 @@ def test_remove_softmax_works_on_every_softmax(name):
         ),
         (lambda: Subclassed(pooled(conv())), r"has not seen an image yet.*model\(x\[:1\]\)"),
     ],
-    ids=["map of scores", "mean of probabilities", "subclassed", "ensemble", "two outputs", "never called"],
+    ids=[
+        "map of scores",
+        "mean of probabilities",
+        "LoRA",
+        "own class",
+        "subclassed",
+        "ensemble",
+        "two outputs",
+        "never called",
+    ],
 )
 def test_a_head_that_is_not_understood_is_refused(build, message):
     with pytest.raises(InputError, match=message):

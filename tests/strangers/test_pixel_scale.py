@@ -87,6 +87,12 @@ CASES = {
         {"pixel_range": (0, 255)},
         True,
     ),
+    "padding first": (
+        lambda: network(layers.ZeroPadding2D(1), layers.Rescaling(1 / 127.5, -1)),
+        None,
+        {"pixel_range": (0, 255)},
+        True,
+    ),
     "augmentation first": (
         lambda: network(layers.RandomRotation(0.1), layers.Rescaling(1 / 255)),
         None,
