@@ -5,7 +5,7 @@ import sys
 
 from absl import flags
 
-from agkd_tf.attacks.names import GRAMMAR
+from agkd_tf.attacks.registry import GRAMMAR
 from agkd_tf.attention import ATTENTION_MAPS
 from agkd_tf.data import DATASET_NAMES
 from agkd_tf.data.augmentation import AUGMENTATIONS

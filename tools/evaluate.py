@@ -19,7 +19,7 @@ from absl import flags
 
 from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
 from agkd_tf.analysis.nearest_neighbors import METRICS
-from agkd_tf.attacks import NORMS, Attack, TransferAttack, parse_attack, rounded
+from agkd_tf.attacks import NORMS, AttackSequence, TransferAttack, parse_attack, rounded
 from agkd_tf.attacks.auto_attack import AutoPGD
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import load_dataset
@@ -195,7 +195,7 @@ def _run():
 
 
 def _tell_of_margins(subject, attacks):
-    parts = [part for attack in attacks for part in attack.parts]
+    parts = [part for attack in attacks for part in attack.attacks]
     names = [part.name for part in parts if isinstance(part, AutoPGD) and part.objective == "margin"]
     if names:
         few = f"{subject.num_classes} classes are too few for AutoAttack's ratio"
@@ -208,7 +208,7 @@ def _check_classifiers(subject, attacks, examples):
     for attack in attacks:
         if attack.name.startswith(TRANSFER):
             try:
-                check_classifier(attack.parts[0].source, examples)
+                check_classifier(attack.attacks[0].source, examples)
             except InputError as error:
                 raise InputError(f"`attacks`: {attack.name}: {error}") from error
 
@@ -236,11 +236,11 @@ def _attack(name, eps, subject):
         crafted = parse_attack(FLAGS.transfer_attack, eps=eps, norm=FLAGS.norm, num_classes=source.num_classes)
     except InputError as error:
         raise InputError(f"`transfer_attack`: {error}") from error
-    if len(crafted.parts) > 1:
+    if len(crafted.attacks) > 1:
         raise InputError(f"`transfer_attack` must be one attack, not several. Received: {crafted.name}")
     if crafted.name != FLAGS["transfer_attack"].default:
         name += f" by {crafted.name}"
-    return Attack(name, (TransferAttack(name, crafted.parts[0], source.logits, source.digest),))
+    return AttackSequence(name, (TransferAttack(name, crafted.attacks[0], source.logits, source.digest),))
 
 
 def _check_class_names(subject, dataset):
@@ -295,7 +295,7 @@ def _evaluate(subject, examples, record, key, attack):
     result = record.add(key, attack, seed=FLAGS.seed)
     say(f"{key}: {result.accuracy:.2%} in {result.seconds:.0f} s")
     by_square = result.broken_by.get("square", 0) / result.num_examples
-    if len(attack.parts) > 2 and by_square > SQUARE_SUSPICIOUS:
+    if len(attack.attacks) > 2 and by_square > SQUARE_SUSPICIOUS:
         say(f"note: Square broke {by_square:.1%} that the gradient attacks left: gradients may be masked; see --audit")
 
 
@@ -368,7 +368,7 @@ def _recorded_points(record, name):
 
 def _audit(subject, examples, record, eps, attacks, suffix):
     count = min(FLAGS.audit_examples, len(examples))
-    sources = [attack.parts[0] for attack in attacks if attack.name.startswith(TRANSFER)]
+    sources = [attack.attacks[0] for attack in attacks if attack.name.startswith(TRANSFER)]
     name = f"audit{suffix(eps)} on {count}" + (f", {sources[0].name}" if sources else "")
     content = {"num_examples": count, "eps": eps, "norm": FLAGS.norm, "seed": FLAGS.seed, "examples": record.examples}
     if sources:

@@ -3,8 +3,8 @@
 from agkd_tf.attacks.apgd import auto_pgd
 from agkd_tf.attacks.fab import fast_adaptive_boundary
 from agkd_tf.attacks.gradient_attack import NORMS, GradientAttack, pgd_attack
-from agkd_tf.attacks.names import ATTACK_NAMES, Attack, parse_attack
 from agkd_tf.attacks.pgd import input_gradient, projected_gradient_descent
+from agkd_tf.attacks.registry import ATTACK_NAMES, AttackSequence, parse_attack
 from agkd_tf.attacks.rounding import rounded
 from agkd_tf.attacks.square import square_l2, square_linf
 from agkd_tf.attacks.targets import most_confusing_class, nearest_boundary_class, random_other_class, ranked_other_class
@@ -13,7 +13,7 @@ from agkd_tf.attacks.transfer import TransferAttack
 __all__ = [
     "ATTACK_NAMES",
     "NORMS",
-    "Attack",
+    "AttackSequence",
     "GradientAttack",
     "TransferAttack",
     "auto_pgd",

@@ -9,6 +9,7 @@ import dataclasses
 import tensorflow as tf
 
 from agkd_tf.attacks.apgd import auto_pgd
+from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.fab import fast_adaptive_boundary
 from agkd_tf.attacks.gradient_attack import NORMS
 from agkd_tf.attacks.objectives import (
@@ -18,7 +19,6 @@ from agkd_tf.attacks.objectives import (
     margin,
     targeted_difference_of_logits_ratio,
 )
-from agkd_tf.attacks.part import Part
 from agkd_tf.attacks.square import square_l2, square_linf
 from agkd_tf.attacks.starts import edge_per_example
 from agkd_tf.attacks.targets import ranked_other_class
@@ -32,7 +32,7 @@ UNTARGETED = {"cross_entropy": cross_entropy, "dlr": difference_of_logits_ratio,
 
 
 @dataclasses.dataclass(frozen=True)
-class AutoPGD(Part):
+class AutoPGD(Attack):
     """Auto-PGD from a random point of the ball's edge.
 
     Attributes:
@@ -74,7 +74,7 @@ class AutoPGD(Part):
 
 
 @dataclasses.dataclass(frozen=True)
-class FastAdaptiveBoundary(Part):
+class FastAdaptiveBoundary(Attack):
     """FAB-T; where no perturbation within eps was found, the clean image is returned.
 
     Attributes:
@@ -97,7 +97,7 @@ class FastAdaptiveBoundary(Part):
 
 
 @dataclasses.dataclass(frozen=True)
-class SquareAttack(Part):
+class SquareAttack(Attack):
     """The Square Attack on the margin, which uses no gradient.
 
     Attributes:

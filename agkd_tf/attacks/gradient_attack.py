@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.objectives import OBJECTIVES, TARGETED
-from agkd_tf.attacks.part import Part
 from agkd_tf.attacks.pgd import projected_gradient_descent
 from agkd_tf.attacks.starts import ball_per_example
 from agkd_tf.attacks.targets import most_confusing_class, random_other_class_per_example, ranked_other_class
@@ -21,7 +21,7 @@ TARGETS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class GradientAttack(Part):
+class GradientAttack(Attack):
     """Projected gradient ascent on a loss; the last iterate is the adversary.
 
     Attributes:

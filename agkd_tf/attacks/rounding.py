@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.attacks.part import Part
+from agkd_tf.attacks.attack import Attack
 from agkd_tf.errors import InputError
 
 BITS, LEVELS = 8, 255
@@ -17,7 +17,7 @@ PIXELS = np.arange(LEVELS + 1, dtype=np.float32) / np.float32(
 
 
 @dataclasses.dataclass(frozen=True)
-class Rounded(Part):
+class Rounded(Attack):
     """An attack whose every point is rounded to 8 bits before the network sees it.
 
     Gradients pass the rounding as if it were not there, so that the attack goes on from what the network sees of the
@@ -25,32 +25,32 @@ class Rounded(Part):
     ball, of either norm. See `rounded`.
 
     Attributes:
-        part: the attack.
+        attack: the attack.
     """
 
-    part: Part
+    attack: Attack
 
     @property
     def name(self):
         """Keys the random numbers: the part's."""
-        return self.part.name
+        return self.attack.name
 
     @property
     def variants(self):
         """Runs of the attack."""
-        return self.part.variants
+        return self.attack.variants
 
     @property
     def passes(self):
         """Forward passes that each look is the mean of."""
-        return getattr(self.part, "passes", 1)
+        return getattr(self.attack, "passes", 1)
 
     def perturb(self, logits, images, labels, indices, seed, variant=0):
         @tf.custom_gradient
         def seen(points):
             return towards(points, images), lambda gradient: gradient
 
-        return towards(self.part(lambda points: logits(seen(points)), images, labels, indices, seed, variant), images)
+        return towards(self.attack(lambda points: logits(seen(points)), images, labels, indices, seed, variant), images)
 
     def check_images(self, images):
         if images.dtype == np.uint8:
@@ -60,22 +60,22 @@ class Rounded(Part):
             raise InputError("images must be uint8, or k / 255, for their adversaries to be rounded to 8 bits")
 
     def climbed(self, logits):
-        return self.part.climbed(logits)
+        return self.attack.climbed(logits)
 
     def settings(self):
-        return {**self.part.settings(), "rounded_to_bits": BITS}
+        return {**self.attack.settings(), "rounded_to_bits": BITS}
 
 
 def rounded(attack):
-    """Returns an `Attack` all of whose adversaries are images of 8 bits, k / 255 for whole k, for clean ones that are.
+    """Returns an `AttackSequence` whose adversaries are images of 8 bits, k / 255 for whole k, where clean ones are.
 
     Args:
-        attack: `agkd_tf.attacks.Attack`.
+        attack: `agkd_tf.attacks.AttackSequence`.
 
     Raises:
         InputError: if an attack's eps is less than one step of 1/255, so that nothing would be left of it.
     """
-    for part in attack.parts:
+    for part in attack.attacks:
         settings = part.settings()
         eps = settings.get("attack", settings).get("eps")  # of what is transferred, too
         if eps and eps * LEVELS + SLACK < 1:
@@ -83,7 +83,7 @@ def rounded(attack):
                 f"images of 8 bits have steps of 1/255, and {attack.name} has none that is within eps: "
                 f"eps must be at least 1/255. Received: {eps:g}"
             )
-    return dataclasses.replace(attack, parts=tuple(map(Rounded, attack.parts)))
+    return dataclasses.replace(attack, attacks=tuple(map(Rounded, attack.attacks)))
 
 
 def towards(points, clean):

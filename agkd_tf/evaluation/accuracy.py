@@ -85,7 +85,7 @@ def evaluate(
         logits: a `keras.Model`, evaluated in inference mode; or a callable, float32 images [B, H, W, C] in [0, 1] ->
             float32 logits [B, n].
         examples: `Examples`.
-        attack: `agkd_tf.attacks.Attack`.
+        attack: `agkd_tf.attacks.AttackSequence`.
         batch_size: images a step.
         seed: integer.
         jit_compile: compile with XLA.
@@ -109,7 +109,7 @@ def evaluate(
         outcome = Outcome.fresh(len(examples))
     seed_pair, steps = step_seed(seed, 0), {}
     check_answers(logits, examples, attack, check_classifier(logits, examples))
-    for part in attack.parts:
+    for part in attack.attacks:
         part.check_images(examples.images)
     for number, (part, variant) in enumerate(attack.stages):
         places = outcome.waiting(number)

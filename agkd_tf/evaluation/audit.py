@@ -12,7 +12,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.attacks import Attack, TransferAttack, parse_attack, pgd_attack
+from agkd_tf.attacks import AttackSequence, TransferAttack, parse_attack, pgd_attack
 from agkd_tf.attacks.auto_attack import SquareAttack
 from agkd_tf.data.pixels import as_float
 from agkd_tf.evaluation.accuracy import evaluate
@@ -118,7 +118,7 @@ def audit(
         source: likewise, another network, for transfer; None to leave that sign out.
         source_digest: what identifies the source in a record.
         batch_size, seed, jit_compile: as `evaluate`.
-        begin: callable (`Attack`, labels of the images that it is run on) -> `Outcome` to continue and fill, as
+        begin: callable (`AttackSequence`, labels of the images that it is run on) -> `Outcome` to continue and fill, as
             `EvaluationRecord.begin`; None for fresh ones. The attacks' names differ.
         checkpoint: callable without arguments, called after each batch of an attack.
         progress: callable (attack's name, stage's part, variant, images done, images in all).
@@ -142,7 +142,7 @@ def audit(
     white = [named(name) for name in ("apgd-ce", "apgd-dlr")]
     ce, dlr = (found.accuracy for found in white)
     left = examples.take(white[0].correct & white[1].correct)
-    square = Attack("square", (SquareAttack("square", eps, norm, queries=SQUARE_QUERIES),))
+    square = AttackSequence("square", (SquareAttack("square", eps, norm, queries=SQUARE_QUERIES),))
     by_square = np.count_nonzero(~result(square, left).correct) / len(examples) if len(left) else 0.0
     limit = 1.0 if norm == "linf" else math.sqrt(math.prod(examples.images.shape[1:]))
     boundless = named(f"pgd-{STEPS}", limit).accuracy
@@ -185,7 +185,7 @@ def audit(
     ]
     if source is not None:
         transfer = TransferAttack("transfer", pgd_attack(STEPS, eps=eps, norm=norm), source, source_digest)
-        crafted = result(Attack("transfer", (transfer,))).accuracy
+        crafted = result(AttackSequence("transfer", (transfer,))).accuracy
         signs.append(
             sign(
                 "transfer beats white box",

@@ -46,7 +46,7 @@ def check_answers(logits, examples, attack, first):
 
     Args:
         logits, examples: as `check_classifier`.
-        attack: `agkd_tf.attacks.Attack`.
+        attack: `agkd_tf.attacks.AttackSequence`.
         first: what `check_classifier` returned.
 
     Warns:
@@ -58,7 +58,7 @@ def check_answers(logits, examples, attack, first):
     """
     images = as_float(tf.constant(examples.images[:CHECKED]))
     labels = tf.constant(examples.labels[:CHECKED], tf.int32)
-    averaging = any(getattr(part, "passes", 1) > 1 for part in attack.parts)
+    averaging = any(getattr(part, "passes", 1) > 1 for part in attack.attacks)
     if not averaging and random_difference(first, logits(images)):
         warnings.warn(
             f"two passes over the same {len(images)} images give different logits, so that an attack sees other "
@@ -68,7 +68,7 @@ def check_answers(logits, examples, attack, first):
             stacklevel=3,
         )
     _tell_of_chance(logits, examples)
-    climbed = [found for part in attack.parts if (found := part.climbed(logits)) is not None]
+    climbed = [found for part in attack.attacks if (found := part.climbed(logits)) is not None]
     zero = [int(zero_gradients(each, images, labels, saturating=by)) for each, by in dict.fromkeys(climbed)]
     if zero and min(zero) > len(images) / 2:
         warnings.warn(

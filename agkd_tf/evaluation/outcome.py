@@ -52,7 +52,7 @@ class Outcome:
         return bool(np.all((self.state < 0) | (self.state == stages)))
 
     def broken_by(self, attack):
-        """Returns name of the part -> number of images that it broke, of an `Attack`."""
+        """Returns name of the part -> number of images that it broke, of an `AttackSequence`."""
         counts = {}
         for number, (part, _) in enumerate(attack.stages):
             broken = int(np.count_nonzero(self.state == -(number + 1)))

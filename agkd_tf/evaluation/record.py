@@ -60,7 +60,7 @@ class EvaluationRecord:
 
         Args:
             key: name of the result.
-            attack: `Attack`.
+            attack: `AttackSequence`.
             labels: int [N], of the images in their order.
             seed: integer.
         """

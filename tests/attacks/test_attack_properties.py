@@ -77,7 +77,7 @@ def test_adversaries_are_finite_and_within_ball_and_box(
     logits = network(kind, shape[1:], classes, random)
     labels = tf.constant(random.integers(0, classes, batch), tf.int32)
     indices = tf.range(batch) + int(random.integers(0, 1000))
-    for part in parse_attack(name.replace("K", str(steps)), eps=eps, norm=norm, num_classes=classes).parts:
+    for part in parse_attack(name.replace("K", str(steps)), eps=eps, norm=norm, num_classes=classes).attacks:
         part = quick(part)
         for variant in range(min(part.variants, 2)):
             adv = part(logits, clean, labels, indices, tf.constant([seed % 1000, 0]), variant).numpy()

@@ -311,7 +311,7 @@ def test_few_classes_work(images, classes):
 
     labels = tf.argmax(few(images), axis=1, output_type=tf.int32)
     attack = parse_attack("autoattack", eps=0.2, num_classes=classes)
-    for part in (*attack.parts[1:-1], SquareAttack("square", 0.2, queries=200)):
+    for part in (*attack.attacks[1:-1], SquareAttack("square", 0.2, queries=200)):
         assert np.all(np.argmax(few(part(few, images, labels, tf.range(6), SEED)), 1) != labels), part.name
 
 

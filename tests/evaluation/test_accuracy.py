@@ -6,12 +6,12 @@ import scipy.stats
 import tensorflow as tf
 
 from agkd_tf import InputError
-from agkd_tf.attacks import Attack, parse_attack
-from agkd_tf.attacks.part import Part
+from agkd_tf.attacks import AttackSequence, parse_attack
+from agkd_tf.attacks.attack import Attack
 from agkd_tf.evaluation import Outcome, evaluate, wilson_interval, worst_case
 
 
-class Recorder(Part):
+class Recorder(Attack):
     """A part that breaks every image whose place satisfies a rule, and notes what it was given."""
 
     variants = 1
@@ -71,7 +71,7 @@ def test_another_seed_gives_other_adversaries(fragile):
 
 def test_each_stage_sees_only_what_stands_packed_into_whole_batches(dark):
     first, second = Recorder("first", lambda i: i % 2 == 0), Recorder("second", lambda i: i < 6)
-    result = evaluate(brightness, dark, Attack("both", (first, second)), batch_size=4)
+    result = evaluate(brightness, dark, AttackSequence("both", (first, second)), batch_size=4)
     assert [place for batch in first.seen for place in batch] == list(range(20))
     assert second.seen == [[1, 3, 5, 7], [9, 11, 13, 15], [17, 19]]
     assert result.accuracy == 7 / 20
@@ -81,7 +81,9 @@ def test_each_stage_sees_only_what_stands_packed_into_whole_batches(dark):
 
 def test_an_evaluation_broken_off_at_any_batch_ends_with_the_same_outcome(dark):
     def attack():
-        return Attack("both", (Recorder("first", lambda i: i % 3 == 0), Recorder("second", lambda i: i % 3 == 1)))
+        return AttackSequence(
+            "both", (Recorder("first", lambda i: i % 3 == 0), Recorder("second", lambda i: i % 3 == 1))
+        )
 
     whole = Outcome.fresh(20)
     evaluate(brightness, dark, attack(), batch_size=4, outcome=whole)
@@ -131,7 +133,7 @@ def test_progress_tells_the_stage_and_the_images(dark):
     evaluate(
         brightness,
         dark,
-        Attack("both", (first, second)),
+        AttackSequence("both", (first, second)),
         batch_size=8,
         progress=lambda part, variant, done, total: told.append((part.name, variant, done, total)),
     )

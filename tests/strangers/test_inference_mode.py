@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 import agkd_tf
-from agkd_tf.attacks import Attack, parse_attack, pgd_attack
+from agkd_tf.attacks import AttackSequence, parse_attack, pgd_attack
 from agkd_tf.attacks.auto_attack import AutoPGD
 from agkd_tf.data import Examples
 from agkd_tf.errors import Note
@@ -145,7 +145,7 @@ def test_a_classifier_that_answers_twice_differently_is_told_of(name, fragile):
     network, examples = fragile
     make, attack, told = CALLABLES[name]
     if attack == "averaging":  # autoattack-rand's, shortened
-        attack = Attack("averaging", (AutoPGD("apgd-ce", "cross_entropy", 0.01, steps=2, passes=2),))
+        attack = AttackSequence("averaging", (AutoPGD("apgd-ce", "cross_entropy", 0.01, steps=2, passes=2),))
     else:
         attack = parse_attack(attack, eps=0.01)
     with warnings.catch_warnings(record=True) as caught:

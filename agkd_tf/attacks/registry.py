@@ -6,34 +6,34 @@ import re
 import tensorflow as tf
 
 from agkd_tf.attacks import auto_attack
+from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.gradient_attack import NORMS, TARGETS, GradientAttack
-from agkd_tf.attacks.part import Part
 from agkd_tf.errors import InputError, check_choice, check_eps, check_range
 from agkd_tf.models import logits_of
 from agkd_tf.perturbation_size import parse_size
 
 
 @dataclasses.dataclass(frozen=True)
-class Attack:
+class AttackSequence:
     """One or more attacks in order; an image is robust if none of them fools the classifier.
 
     Attributes:
         name: as the command line spells it.
-        parts: `agkd_tf.attacks.part.Part`s.
+        attacks: `agkd_tf.attacks.attack.Attack`s.
     """
 
     name: str
-    parts: tuple[Part, ...]
+    attacks: tuple[Attack, ...]
 
     @property
     def stages(self):
         """Returns the (part, variant) that are run in order."""
-        return [(part, variant) for part in self.parts for variant in range(part.variants)]
+        return [(part, variant) for part in self.attacks for variant in range(part.variants)]
 
     def __call__(self, logits, images, labels, indices, seed):
         """Returns, for each image, the adversary of the first stage that fools the classifier, or of the last.
 
-        See `Part`. Every stage sees the whole batch; `agkd_tf.evaluation` spares what has fallen.
+        See `Attack`. Every stage sees the whole batch; `agkd_tf.evaluation` spares what has fallen.
         """
         logits, adv = logits_of(logits), images
         for number, (part, variant) in enumerate(self.stages):
@@ -44,7 +44,7 @@ class Attack:
 
     def settings(self):
         """Returns the parts' settings, for JSON."""
-        return [part.settings() for part in self.parts]
+        return [part.settings() for part in self.attacks]
 
 
 # Name -> (objective, steps or None for `-K`, step size as a share of eps, random start, momentum).
@@ -78,7 +78,7 @@ GRAMMAR = (
 
 
 def parse_attack(name, *, eps, norm="linf", num_classes=None):
-    """Returns the `Attack` called `name`.
+    """Returns the `AttackSequence` called `name`.
 
     Args:
         name: as `GRAMMAR` says.
@@ -97,8 +97,8 @@ def parse_attack(name, *, eps, norm="linf", num_classes=None):
         check_range("eps", eps, 0.0)
     if name in ENSEMBLES:
         # What is misclassified without any perturbation is not attacked.
-        (clean,) = parse_attack("clean", eps=eps, norm=norm).parts
-        return Attack(name, (clean, *ENSEMBLES[name](eps, norm, num_classes=num_classes)))
+        (clean,) = parse_attack("clean", eps=eps, norm=norm).attacks
+        return AttackSequence(name, (clean, *ENSEMBLES[name](eps, norm, num_classes=num_classes)))
     match = re.fullmatch(PATTERN, name)
     kind, given, size, restarts, target = match.groups() if match else (None,) * 5
     if kind in GRADIENT_ATTACKS and target in (None, *TARGETS):
@@ -121,7 +121,7 @@ def parse_attack(name, *, eps, norm="linf", num_classes=None):
                 target,
                 int(restarts or 1),
             )
-            return Attack(name, (part,))
+            return AttackSequence(name, (part,))
     raise InputError(f"`attacks` must be of {GRAMMAR}. Received: {name!r}")
 
 

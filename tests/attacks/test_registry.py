@@ -27,7 +27,7 @@ EPS = 8 / 255
     ],
 )
 def test_names_stand_for_the_published_settings(name, objective, step_size, steps, random_start, momentum):
-    (attack,) = parse_attack(name, eps=EPS).parts
+    (attack,) = parse_attack(name, eps=EPS).attacks
     assert attack.step_size == pytest.approx(step_size)
     eps = EPS if steps else 0.0
     assert attack == GradientAttack(name, objective, eps, attack.step_size, steps, random_start, momentum=momentum)
@@ -35,10 +35,10 @@ def test_names_stand_for_the_published_settings(name, objective, step_size, step
 
 def test_restarts_and_targets_are_read_from_the_name():
     attack = parse_attack("pgd-20x3@mc", eps=EPS)
-    (part,) = attack.parts
+    (part,) = attack.attacks
     assert (part.name, part.target, part.variants) == ("pgd-20@mc", "mc", 3)
     assert attack.stages == [(part, 0), (part, 1), (part, 2)]
-    (part,) = parse_attack("pgd-20~1/255x3@mc", eps=EPS).parts
+    (part,) = parse_attack("pgd-20~1/255x3@mc", eps=EPS).attacks
     assert (part.name, part.step_size, part.target, part.variants) == ("pgd-20~1/255@mc", 1 / 255, "mc", 3)
 
 
@@ -49,7 +49,7 @@ def test_a_step_without_a_size_is_refused(name):
 
 
 def test_standard_autoattack_is_its_four_parts_in_order():
-    clean, ce, targeted, fab, square = parse_attack("autoattack", eps=EPS, num_classes=10).parts
+    clean, ce, targeted, fab, square = parse_attack("autoattack", eps=EPS, num_classes=10).attacks
     assert clean.settings() == {}
     assert ce == AutoPGD("apgd-ce", "cross_entropy", EPS)
     assert targeted == AutoPGD("apgd-t", "targeted_dlr", EPS, variants=9)
@@ -57,18 +57,18 @@ def test_standard_autoattack_is_its_four_parts_in_order():
     assert square == SquareAttack("square", EPS)
     assert (ce.steps, targeted.steps, fab.steps, square.queries) == (100, 100, 100, 5000)
     for part in (ce, targeted, fab, square):
-        assert parse_attack(part.name, eps=EPS, num_classes=10).parts == (clean, part)
+        assert parse_attack(part.name, eps=EPS, num_classes=10).attacks == (clean, part)
     assert len(parse_attack("autoattack", eps=EPS, num_classes=10).stages) == 1 + 1 + 9 + 9 + 1
 
 
 def test_autoattack_for_random_networks_is_its_two_parts_over_20_passes():
-    _, ce, dlr = parse_attack("autoattack-rand", eps=EPS, num_classes=10).parts
+    _, ce, dlr = parse_attack("autoattack-rand", eps=EPS, num_classes=10).attacks
     assert ce == AutoPGD("apgd-ce", "cross_entropy", EPS, passes=20)
     assert dlr == AutoPGD("apgd-dlr", "dlr", EPS, passes=20)
 
 
 def test_fewer_classes_have_fewer_targets():
-    assert parse_attack("apgd-t", eps=EPS, num_classes=4).parts[1].variants == 3
+    assert parse_attack("apgd-t", eps=EPS, num_classes=4).attacks[1].variants == 3
     assert len(parse_attack("autoattack", eps=EPS, num_classes=2).stages) == 5
     # The ratios need classes to divide by; the record says what took their place.
     for name, classes, objective in (("apgd-t", 3, "margin"), ("apgd-t", 4, "targeted_dlr"), ("apgd-dlr", 2, "margin")):
@@ -118,7 +118,7 @@ def test_eps_outside_the_pixel_range_is_refused(eps, message):
 
 
 def test_an_l2_ball_may_be_larger_than_a_pixels_range():
-    assert parse_attack("pgd-10", eps=2.0, norm="l2").parts[0].eps == 2.0
+    assert parse_attack("pgd-10", eps=2.0, norm="l2").attacks[0].eps == 2.0
     with pytest.raises(InputError, match="`norm` must be one of linf, l2"):
         parse_attack("pgd-10", eps=0.1, norm="l1")
 
@@ -165,4 +165,4 @@ def test_what_would_never_end_is_refused(name):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_the_attack_of_validation_is_the_one_of_that_name(norm):
-    assert pgd_attack(20, eps=0.1, norm=norm) == parse_attack("pgd-20", eps=0.1, norm=norm).parts[0]
+    assert pgd_attack(20, eps=0.1, norm=norm) == parse_attack("pgd-20", eps=0.1, norm=norm).attacks[0]

@@ -6,7 +6,7 @@ import dataclasses
 from agkd_tf.models import logits_of
 
 
-class Part(abc.ABC):
+class Attack(abc.ABC):
     """Base of the attacks, which are dataclasses of their settings.
 
     Attributes:
