@@ -1,51 +1,100 @@
-"""What every defense that trains on adversaries shares: the training attack and its settings."""
+"""What every defense that trains on adversaries shares: the training attack."""
 
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import keras
 import tensorflow as tf
 
-from agkd_tf.attacks import projected_gradient_descent
+from agkd_tf.attacks import PGD, Ball
 from agkd_tf.defenses.defense import Defense
-from agkd_tf.errors import check_eps, check_range
-from agkd_tf.randomness import named_seed, normal, uniform
+from agkd_tf.errors import InputError
+from agkd_tf.randomness import named_seed
+from agkd_tf.settings import LARGEST, Radius, Range, settings_of
 
 # XLA's CPU backend runs convolutions inside a loop body slowly, so short attacks are unrolled there.
 UNROLLED_STEPS = 10
+# Setting of the defense -> field of its `PGD`.
+FIELDS = {
+    "attack_steps": "steps",
+    "attack_step_size": "step_size",
+    "random_start": "random_start",
+    "start_radius": "start_radius",
+    "start_stddev": "start_stddev",
+    "clip_to_ball": "clip_to_ball",
+}
 
 
 class AdversarialDefense(Defense):
     """Base of the defenses that attack the student while it learns.
 
-    The attack sees the student in inference mode and leaves its BN statistics alone.
+    The attack sees the student in inference mode and leaves its BN statistics alone. It is given whole, or by its
+    settings: `AdversarialTraining(student, attack=PGD(steps=7, step_size=2 / 255))` or `attack_steps=7,
+    attack_step_size=2 / 255`. N-FGSM is one step of eps from a start in a ball of twice the radius, without a
+    projection: `PGD(steps=1, start_radius=16 / 255, clip_to_ball=False)` at an eps of 8 / 255.
 
     Args:
         student: as `Defense`.
-        attack_steps: steps of the training attack.
-        attack_step_size: its step, in units of images in [0, 1]; None for `eps` up to 2 steps and
-            `eps / 4` beyond.
-        random_start: whether the attack begins at a random point instead of the image.
-        start_stddev: standard deviation of a Gaussian start, in the same units; None for a uniform point
-            of the ball.
+        attack: `agkd_tf.attacks.PGD` of which steps, step, start and projection are taken: what it ascends is the
+            defense's own. None for one by the settings below.
         **kwargs: as `Defense`.
+
+    Attributes:
+        attack: the `PGD`.
+
+    Raises:
+        InputError: for an attack of other kind, or given both ways.
     """
 
     def __init__(
         self,
-        student,
+        student: keras.Model,
         *,
-        attack_steps=10,
-        attack_step_size=None,
-        random_start=True,
-        start_stddev=None,
-        **kwargs,
-    ):
+        attack: PGD | None = None,
+        attack_steps: Annotated[int, Range(0, LARGEST), "Steps of the training attack."] = 10,
+        attack_step_size: Annotated[
+            Radius | None, "Step of the training attack; eps for up to 2 steps, eps / 4 beyond, if not given."
+        ] = None,
+        random_start: Annotated[bool, "Begin training attacks at a random point instead of the image."] = True,
+        start_radius: Annotated[
+            Radius | None, "Radius of the ball that a random start is drawn from; eps if not given."
+        ] = None,
+        start_stddev: Annotated[
+            Radius | None, "Standard deviation of a Gaussian random start; a uniform one if not given."
+        ] = None,
+        clip_to_ball: Annotated[bool, "Project each step of the training attack onto the ball."] = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, **kwargs)
-        self.attack_steps = check_range("attack_steps", attack_steps, 0)
-        if attack_step_size is None:
-            attack_step_size = self.eps if attack_steps <= 2 else self.eps / 4
-        self.attack_step_size = check_eps("attack_step_size", attack_step_size)
-        self.random_start = random_start
-        self.start_stddev = None if start_stddev is None else check_eps("start_stddev", start_stddev)
+        given = {
+            "attack_steps": attack_steps,
+            "attack_step_size": attack_step_size,
+            "random_start": random_start,
+            "start_radius": start_radius,
+            "start_stddev": start_stddev,
+            "clip_to_ball": clip_to_ball,
+        }
+        if attack is None:
+            attack = PGD(**{FIELDS[name]: value for name, value in given.items()})
+        else:
+            settings = settings_of(type(self))
+            _check_attack(attack, [name for name, value in given.items() if value != settings[name].default])
+        if attack.step_size is None:
+            attack = dataclasses.replace(attack, step_size=self.eps if attack.steps <= 2 else self.eps / 4)
+        self.attack = attack
+        for name, field in FIELDS.items():
+            setattr(self, name, getattr(attack, field))
 
-    def perturb(self, images, objective, seed, *, eps=None, batches=1):
+    def perturb(
+        self,
+        images: tf.Tensor,
+        objective: Callable[[tf.Tensor], tf.Tensor],
+        seed: tf.Tensor,
+        *,
+        eps: tf.Tensor | None = None,
+        batches: int = 1,
+    ) -> tf.Tensor:
         """Returns the training attack's adversaries of `images`.
 
         Args:
@@ -58,29 +107,25 @@ class AdversarialDefense(Defense):
         Returns:
             float32 [B, H, W, C] without gradient.
         """
-        eps, start = self.eps if eps is None else eps, None
-        if self.random_start:
-            shape, start_seed = tf.shape(images), named_seed(seed, "start")
-            each = tf.concat([[batches, shape[0] // batches], shape[1:]], 0)
-            if self.start_stddev is None:
-                start = -eps + 2 * eps * tf.reshape(uniform(each, start_seed, batch_axis=1), shape)
-            else:
-                start = self.start_stddev * tf.reshape(normal(each, start_seed, batch_axis=1), shape)
-        return projected_gradient_descent(
+        ball = self.ball if eps is None else Ball(self.norm, eps)
+        return self.attack.craft(
             lambda adv: objective(self.classifier.logits(adv)),
             images,
-            eps=eps,
-            step_size=self.attack_step_size,
-            steps=self.attack_steps,
-            start=start,
-            unroll=self.use_xla and self.attack_steps <= UNROLLED_STEPS,
+            ball=ball,
+            seed=named_seed(seed, "start"),
+            batches=batches,
+            unroll=self.use_xla and self.attack.steps <= UNROLLED_STEPS,
         )
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "attack_steps": self.attack_steps,
-            "attack_step_size": self.attack_step_size,
-            "random_start": self.random_start,
-            "start_stddev": self.start_stddev,
-        }
+
+def _check_attack(attack: Any, given: list[str]) -> None:
+    if not isinstance(attack, PGD):
+        raise InputError(f"`attack` must be a PGD, such as PGD(steps=7). Received: {attack!r}")
+    if given:
+        raise InputError(f"`attack` has its own {FIELDS[given[0]]}: leave out `{given[0]}`")
+    plain = PGD(**{field: getattr(attack, field) for field in FIELDS.values()})
+    if attack != plain:
+        raise InputError(
+            f"`attack` of training has {', '.join(FIELDS.values())}; what it ascends, and towards which class, is the "
+            f"defense's own. Received: {attack!r}"
+        )

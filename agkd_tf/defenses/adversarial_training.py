@@ -4,6 +4,7 @@ import keras
 
 from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
+from agkd_tf.defenses.defense import LabelSmoothing
 from agkd_tf.losses import check_label_smoothing, smoothed_cross_entropy
 
 
@@ -14,18 +15,18 @@ class AdversarialTraining(AdversarialDefense):
     The released code attacks a network in training mode and lets the attack move its BN statistics;
     here it does neither.
 
+    The paper takes 7 steps of 2/255 at an eps of 8/255, and s = 0.
+
     Args:
         student: as `Defense`.
-        attack_steps: 7 in the paper, with a step of 2/255 at eps 8/255.
-        label_smoothing: s; 0 in the paper.
         **kwargs: as `AdversarialDefense`.
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018.
     """
 
-    def __init__(self, student, *, attack_steps=7, label_smoothing=0.0, **kwargs):
+    def __init__(self, student, *, attack_steps: int = 7, label_smoothing: LabelSmoothing = 0.0, **kwargs):
         super().__init__(student, attack_steps=attack_steps, **kwargs)
-        self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
+        check_label_smoothing(label_smoothing, self.classifier.num_classes)
 
     def craft(self, clean, labels, seed):
         return {"adv": self.perturb(clean, lambda logits: cross_entropy(logits, labels), seed)}
@@ -33,6 +34,3 @@ class AdversarialTraining(AdversarialDefense):
     def loss_terms(self, crafted, labels):
         logits = self.classifier(crafted["adv"], training=True).logits
         return {"cross_entropy": smoothed_cross_entropy(logits, labels, self.label_smoothing)}, logits
-
-    def get_config(self):
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}

@@ -1,13 +1,16 @@
 """Attention-guided knowledge distillation (AGKD)."""
 
+from typing import Annotated
+
 import keras
 import tensorflow as tf
 
 from agkd_tf.attention import ATTENTION_MAPS
 from agkd_tf.defenses.bidirectional import Bidirectional
-from agkd_tf.errors import InputError, check_choice, check_range
+from agkd_tf.errors import InputError
 from agkd_tf.losses import attention_distillation
 from agkd_tf.models import Classifier
+from agkd_tf.settings import Choice, Weight
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
@@ -18,13 +21,13 @@ class AGKD(Bidirectional):
 
         + attention_weight * (mean |A_f(x') - A_t(x)| + mean |A_f(x2') - A_t(x2)|)
 
+    The weight is 1 in the public code; the maps are those of `agkd_tf.attention.ATTENTION_MAPS`.
+
     Args:
         student: as `Defense`.
         teacher: classifier trained on clean images, with a feature map of the student's height and
             width; frozen. None for a frozen copy of the student as it is given. Its layers, too, are found by
             `layer_names` where it has layers of these names.
-        attention_weight: of the formula; 1 in the public code.
-        attention: the map that is distilled, a name of `agkd_tf.attention.ATTENTION_MAPS`.
         **kwargs: as `Bidirectional`.
 
     Raises:
@@ -35,16 +38,23 @@ class AGKD(Bidirectional):
     adversary stays in the batch without the metric loss is not settled by the sources: `backward_adversary`.
     """
 
+    needs = Bidirectional.needs | {"teacher"}
     starts_from_teacher = True
 
-    def __init__(self, student, teacher=None, *, attention_weight=1.0, attention="agkd", **kwargs):
+    def __init__(
+        self,
+        student,
+        teacher=None,
+        *,
+        attention_weight: Annotated[Weight, "Weight of the attention distillation."] = 1.0,
+        attention: Annotated[str, Choice(ATTENTION_MAPS), "Attention map that is distilled."] = "agkd",
+        **kwargs,
+    ):
         super().__init__(student, **kwargs)
         self.classifier.check_features()
         self.teacher = _frozen(student if teacher is None else teacher, copy=teacher is None)
         self.guide = _guide(self.teacher, self.classifier.layer_names)
         _check_pair(self.classifier, self.guide)
-        self.attention_weight = check_range("attention_weight", attention_weight, 0.0)
-        self.attention = check_choice("attention", attention, sorted(ATTENTION_MAPS))
         for network in (self.classifier, self.guide):
             ATTENTION_MAPS[attention].check(network)
 
@@ -80,12 +90,7 @@ class AGKD(Bidirectional):
         return super().joint_terms(joint, crafted, labels) | {"attention": attention}
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "teacher": keras.saving.serialize_keras_object(self.teacher),
-            "attention_weight": self.attention_weight,
-            "attention": self.attention,
-        }
+        return {**super().get_config(), "teacher": keras.saving.serialize_keras_object(self.teacher)}
 
 
 def _guide(teacher, layer_names):

@@ -1,13 +1,16 @@
 """Adversarial logit pairing (ALP)."""
 
+from typing import Annotated
+
 import keras
 import tensorflow as tf
 
 from agkd_tf.defenses.adversarial_training import AdversarialTraining
-from agkd_tf.errors import check_choice, check_range
 from agkd_tf.losses import embedding_pairing, logit_pairing, smoothed_cross_entropy
+from agkd_tf.settings import Choice, Weight
 
 # What is paired -> the term of the loss, of a field of `agkd_tf.models.Outputs`.
+PairingWeight = Annotated[Weight, "Weight of the pairing."]
 PAIRINGS = {"logits": logit_pairing, "embedding": embedding_pairing}
 
 
@@ -18,13 +21,12 @@ class ALP(AdversarialTraining):
         L = CE_s over x and x' + pairing_weight * mean (z(x) - z(x'))^2
 
     with z the logits, float32 [B, n]. The gradient flows through both sides. The attack is that of adversarial
-    training.
+    training. The weight is 0.5 in the released code; that of the CIFAR-10 rows is not published. A `pairing` of
+    "embedding" takes mean ||h(x) - h(x')||^2 instead, as SML's released code pairs, from whose paper the published rows
+    come.
 
     Args:
         student: as `Defense`.
-        pairing_weight: 0.5 in the released code; that of the CIFAR-10 rows is not published.
-        pairing: "logits", or "embedding" for mean ||h(x) - h(x')||^2 instead, as SML's released code pairs, from whose
-            paper the published rows come.
         **kwargs: as `AdversarialTraining`.
 
     Source: Kannan et al., Adversarial Logit Pairing, 2018.
@@ -32,10 +34,15 @@ class ALP(AdversarialTraining):
 
     training_images = 2
 
-    def __init__(self, student, *, pairing_weight=0.5, pairing="logits", **kwargs):
+    def __init__(
+        self,
+        student,
+        *,
+        pairing_weight: PairingWeight = 0.5,
+        pairing: Annotated[str, Choice(PAIRINGS), "What of an image and its adversary is paired."] = "logits",
+        **kwargs,
+    ):
         super().__init__(student, **kwargs)
-        self.pairing = check_choice("pairing", pairing, list(PAIRINGS))
-        self.pairing_weight = check_range("pairing_weight", pairing_weight, 0.0)
 
     @property
     def term_weights(self):
@@ -51,6 +58,3 @@ class ALP(AdversarialTraining):
             "cross_entropy": smoothed_cross_entropy(both.logits, tf.concat([labels, labels], 0), self.label_smoothing),
             "pairing": PAIRINGS[self.pairing](*pair),
         }, tf.split(both.logits, 2)[1]
-
-    def get_config(self):
-        return {**super().get_config(), "pairing_weight": self.pairing_weight, "pairing": self.pairing}

@@ -1,6 +1,6 @@
 """What BML, AGKD and AGKD-BML share: bi-directional adversaries and one joint pass over them."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import tensorflow as tf
 
@@ -8,10 +8,13 @@ from agkd_tf.attacks import most_confusing_class
 from agkd_tf.attacks.objectives import cross_entropy, targeted_cross_entropy
 from agkd_tf.data.augmentation import augment
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
-from agkd_tf.errors import check_range
+from agkd_tf.defenses.defense import LabelSmoothing
 from agkd_tf.losses import boosted_margin, check_label_smoothing, smoothed_cross_entropy, weighted_divergence
 from agkd_tf.models import Outputs
 from agkd_tf.randomness import named_seed
+from agkd_tf.settings import Weight
+
+MartBeta = Annotated[Weight, "beta: weight of MART's divergence."]
 
 
 class Joint(NamedTuple):
@@ -33,17 +36,13 @@ class Bidirectional(AdversarialDefense):
         L = CE_s(f(x'), y) + joint_terms
           [+ mean -log(1.0001 - p(x')_j) + beta * mean (1.0000001 - p(x)_y) KL(p(x) || p(x'))  with `mart`]
 
-    Both attacks run as one batch: the weights are frozen meanwhile, so that this equals two attacks.
+    Both attacks run as one batch: the weights are frozen meanwhile, so that this equals two attacks. The supplement's
+    main rows take 2 steps (the step, not published, is `eps`), 10 with `mart`, and s = 0.5; beta is 6 in the public
+    code.
 
     Args:
         student: as `Defense`.
         pool: `agkd_tf.data.ClassPool` of the training images; needed to train.
-        attack_steps: 2 in the supplement's main rows (the step, not published, is `eps`), 10 with `mart`.
-        label_smoothing: s; 0.5 in the supplement's settings.
-        mart: whether the two MART terms are added.
-        mart_beta: beta of the formula; 6 in the public code.
-        targeted: whether the forward adversary approaches c, as in the released code, or only leaves y.
-        backward_adversary: whether there is a backward adversary; without it one pass sees [x', x] alone.
         **kwargs: as `AdversarialDefense`.
     """
 
@@ -52,21 +51,21 @@ class Bidirectional(AdversarialDefense):
         student,
         *,
         pool=None,
-        attack_steps=2,
-        label_smoothing=0.5,
-        mart=False,
-        mart_beta=6.0,
-        targeted=True,
-        backward_adversary=True,
+        attack_steps: int = 2,
+        label_smoothing: LabelSmoothing = 0.5,
+        mart: Annotated[bool, "Add the two terms of MART."] = False,
+        mart_beta: MartBeta = 6.0,
+        targeted: Annotated[bool, "The forward adversary approaches c; otherwise it only leaves y."] = True,
+        backward_adversary: Annotated[
+            bool, "Attack the second image, too; otherwise the joint pass sees [x', x] alone."
+        ] = True,
         **kwargs,
     ):
         super().__init__(student, attack_steps=attack_steps, **kwargs)
         self.pool = pool
-        self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
-        self.mart, self.mart_beta = mart, check_range("mart_beta", mart_beta, 0.0)
-        self.targeted, self.backward_adversary = targeted, backward_adversary
+        check_label_smoothing(label_smoothing, self.classifier.num_classes)
 
-    draws_from_pool = True
+    needs = frozenset({"pool"})
 
     @property
     def training_images(self):
@@ -88,7 +87,7 @@ class Bidirectional(AdversarialDefense):
         return {}
 
     def craft(self, clean, labels, seed):
-        self.check_pool()
+        self.check_needs()
         confusing = most_confusing_class(self.classifier.logits(clean), labels)
         ascended, classes = (targeted_cross_entropy, confusing) if self.targeted else (cross_entropy, labels)
         if not self.backward_adversary:
@@ -115,13 +114,3 @@ class Bidirectional(AdversarialDefense):
             terms["boosted_margin"] = boosted_margin(logits, labels)
             terms["weighted_divergence"] = weighted_divergence(joint.clean.logits, logits, labels)
         return terms | self.joint_terms(joint, crafted, labels), logits
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "label_smoothing": self.label_smoothing,
-            "mart": self.mart,
-            "mart_beta": self.mart_beta,
-            "targeted": self.targeted,
-            "backward_adversary": self.backward_adversary,
-        }

@@ -1,16 +1,16 @@
 """Bilateral adversarial training (BAT): both the image and its label are perturbed."""
 
+from typing import Annotated, Literal
+
 import keras
 import tensorflow as tf
 
 from agkd_tf.attacks import most_confusing_class, nearest_boundary_class, random_other_class
 from agkd_tf.attacks.objectives import targeted_cross_entropy
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
-from agkd_tf.errors import check_choice, check_range
 from agkd_tf.losses import adversarial_label, soft_cross_entropy
 from agkd_tf.randomness import named_seed
-
-TARGETS = ("mc", "mix", "mosa", "random")
+from agkd_tf.settings import Range
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
@@ -18,17 +18,12 @@ class Bilateral(AdversarialDefense):
     """Trains on one-step targeted adversaries x' with adversarial labels q: L = CE(f(x'), q).
 
     q is the label that hurts the clean prediction most (see `agkd_tf.losses.adversarial_label`).
-    R-MC-LA, the paper's main method, is the default.
+    R-MC-LA, the paper's main method, is the default; its step is eps, and ratio and gap are the released code's. x is
+    attacked towards `target`: "mc", the most confusing class; "mosa", the one whose boundary is nearest; "mix", "mosa"
+    where x is classified correctly and "mc" elsewhere; "random", any wrong one.
 
     Args:
         student: as `Defense`.
-        target: class that x is attacked towards: "mc", the most confusing one; "mosa", the one whose
-            boundary is nearest; "mix", "mosa" where x is classified correctly and "mc" elsewhere;
-            "random", any wrong one.
-        label_adversary: whether labels are perturbed; otherwise q is the true class.
-        label_ratio: how many times the true class outweighs the largest other in q; 9 in the released code.
-        label_gap: how far the class confused most stays from no mass in q; 0.01 in the released code.
-        attack_steps: 1 in the paper, with a step of eps.
         **kwargs: as `AdversarialDefense`.
 
     Raises:
@@ -41,20 +36,20 @@ class Bilateral(AdversarialDefense):
         self,
         student,
         *,
-        target="mc",
-        label_adversary=True,
-        label_ratio=9.0,
-        label_gap=0.01,
-        attack_steps=1,
+        target: Annotated[Literal["mc", "mix", "mosa", "random"], "Class that is attacked towards."] = "mc",
+        label_adversary: Annotated[bool, "Perturb the labels, too; otherwise q is the true class."] = True,
+        label_ratio: Annotated[
+            float, Range(1.0), "How many times the true class outweighs the largest other in the label."
+        ] = 9.0,
+        label_gap: Annotated[
+            float, Range(1e-6), "How far the class confused most stays from no mass in the label."
+        ] = 0.01,
+        attack_steps: int = 1,
         **kwargs,
     ):
         super().__init__(student, attack_steps=attack_steps, **kwargs)
-        self.target = check_choice("target", target, TARGETS)
         if target in ("mosa", "mix"):
             self.classifier.check_pooled_dense()
-        self.label_adversary = label_adversary
-        self.label_ratio = check_range("label_ratio", label_ratio, 1.0)
-        self.label_gap = check_range("label_gap", label_gap, 1e-6)
 
     def choose_target(self, logits, labels, seed):
         """Returns the int32 [B] classes to attack towards, from logits [B, n] of the clean images."""
@@ -82,12 +77,3 @@ class Bilateral(AdversarialDefense):
     def loss_terms(self, crafted, labels):
         logits = self.classifier(crafted["adv"], training=True).logits
         return {"cross_entropy": soft_cross_entropy(logits, crafted["soft_labels"])}, logits
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "target": self.target,
-            "label_adversary": self.label_adversary,
-            "label_ratio": self.label_ratio,
-            "label_gap": self.label_gap,
-        }

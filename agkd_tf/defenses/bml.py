@@ -1,10 +1,17 @@
 """Bi-directional metric learning (BML)."""
 
+from typing import Annotated
+
 import keras
 
 from agkd_tf.defenses.bidirectional import Bidirectional
-from agkd_tf.errors import InputError, check_range
+from agkd_tf.errors import InputError
 from agkd_tf.losses import angular_triplet, embedding_norm
+from agkd_tf.settings import Range, Weight
+
+TripletWeight = Annotated[Weight, "Weight of the metric loss."]
+Margin = Annotated[float, Range(0.0), "Margin of the triplet."]
+NormWeight = Annotated[Weight, "Weight of the embeddings' size within the metric loss."]
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
@@ -16,11 +23,10 @@ class BML(Bidirectional):
         + triplet_weight * (mean max(0, margin + d(h', h) - d(h', h2')) + norm_weight * sum mean h^2)
 
     The anchor is the forward adversary, the positive its clean image, the negative the backward
-    adversary; nothing is detached.
+    adversary; nothing is detached. The defaults are the released code's.
 
     Args:
         student: as `Defense`.
-        triplet_weight, margin, norm_weight: of the formula; 2, 0.03 and 0.001 in the released code.
         **kwargs: as `Bidirectional`.
 
     Raises:
@@ -31,14 +37,19 @@ class BML(Bidirectional):
 
     starts_from_teacher = True
 
-    def __init__(self, student, *, triplet_weight=2.0, margin=0.03, norm_weight=0.001, **kwargs):
+    def __init__(
+        self,
+        student,
+        *,
+        triplet_weight: TripletWeight = 2.0,
+        margin: Margin = 0.03,
+        norm_weight: NormWeight = 0.001,
+        **kwargs,
+    ):
         super().__init__(student, **kwargs)
         self.classifier.check_embedding()
         if not self.backward_adversary:
             raise InputError("`backward_adversary` of False would leave the metric loss without its negatives")
-        self.triplet_weight = check_range("triplet_weight", triplet_weight, 0.0)
-        self.margin = check_range("margin", margin, 0.0)
-        self.norm_weight = check_range("norm_weight", norm_weight, 0.0)
 
     @property
     def term_weights(self):
@@ -52,11 +63,3 @@ class BML(Bidirectional):
             "embedding_norm": embedding_norm(anchor, positive, negative),
         }
         return super().joint_terms(joint, crafted, labels) | metric
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "triplet_weight": self.triplet_weight,
-            "margin": self.margin,
-            "norm_weight": self.norm_weight,
-        }

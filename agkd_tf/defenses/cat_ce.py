@@ -1,5 +1,7 @@
 """Customized adversarial training (CAT) with cross-entropy: each image its own eps."""
 
+from typing import Annotated
+
 import keras
 import tensorflow as tf
 
@@ -7,6 +9,7 @@ from agkd_tf.defenses.adversarial_defense import AdversarialDefense
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.losses import soft_cross_entropy
 from agkd_tf.randomness import named_seed, uniform_simplex
+from agkd_tf.settings import Range
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
@@ -22,15 +25,12 @@ class CATCE(AdversarialDefense):
     with q_i float32 [B, n], c = `smoothing_scale`, and a fresh Dirichlet draw for the attack and for the loss. (The
     released code, in the version shipped, takes the step back from images that stay correct; the rule here is the
     paper's.) The eps_i, float32 [N], are global: under several replicas each grows those of its own part of the batch,
-    and all have them in the next step.
+    and all have them in the next step. c * eps must be below 1, so that the true class keeps mass; increment, c and the
+    10 steps from the image itself are the released code's.
 
     Args:
         student: as `Defense`.
         num_examples: number of training images; needed to train, on batches that are dicts with `index`.
-        eps: as `Defense`: the largest eps_i.
-        eps_increment: eta, 0.005 in the released code.
-        smoothing_scale: c, 10 in the released code; c * eps must be below 1, so that the true class keeps mass.
-        attack_steps, random_start: 10, from the image itself.
         **kwargs: as `AdversarialDefense`.
 
     Source: Cheng et al., CAT: Customized Adversarial Training for Improved Robustness, IJCAI 2022.
@@ -41,15 +41,13 @@ class CATCE(AdversarialDefense):
         student,
         *,
         num_examples=None,
-        eps_increment=0.005,
-        smoothing_scale=10.0,
-        attack_steps=10,
-        random_start=False,
+        eps_increment: Annotated[float, Range(0.0, 1.0), "By how much an image's eps grows."] = 0.005,
+        smoothing_scale: Annotated[float, Range(0.0), "c: label smoothing per unit of an image's eps."] = 10.0,
+        attack_steps: int = 10,
+        random_start: bool = False,
         **kwargs,
     ):
         super().__init__(student, attack_steps=attack_steps, random_start=random_start, **kwargs)
-        self.eps_increment = check_range("eps_increment", eps_increment, 0.0, 1.0)
-        self.smoothing_scale = check_range("smoothing_scale", smoothing_scale, 0.0)
         if smoothing_scale * self.eps >= 1:
             raise InputError(
                 f"`smoothing_scale` times `eps` must be below 1, or the true class gets no mass. "
@@ -65,6 +63,8 @@ class CATCE(AdversarialDefense):
                 aggregation="only_first_replica",
                 name="example_eps",
             )
+
+    needs = frozenset({"num_examples"})
 
     @property
     def memory(self):
@@ -102,9 +102,4 @@ class CATCE(AdversarialDefense):
         return {"cross_entropy": soft_cross_entropy(logits, crafted["soft_labels"])}, logits
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "num_examples": self.num_examples,
-            "eps_increment": self.eps_increment,
-            "smoothing_scale": self.smoothing_scale,
-        }
+        return {**super().get_config(), "num_examples": self.num_examples}

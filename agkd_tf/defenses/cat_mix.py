@@ -1,11 +1,13 @@
 """Customized adversarial training with cross-entropy and margin (CAT-MIX)."""
 
+from typing import Annotated
+
 import keras
 
 from agkd_tf.attacks.objectives import margin
 from agkd_tf.defenses.cat_ce import CATCE
-from agkd_tf.errors import check_range
 from agkd_tf.losses import margin_hinge
+from agkd_tf.settings import Range, Weight
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
@@ -15,20 +17,25 @@ class CATMix(CATCE):
         L = L of CATCE + hinge_weight * mean max(0, max_{k != y} z_k - z_y + confidence)
         attack: ascends the soft cross-entropy - max(0, z_y - max_{k != y} z_k + confidence)
 
+    A weight of 1 is a choice, since the sources disagree (the released code sums eps_i times the hinge over the batch,
+    about four times as much at the largest eps). The confidence, kappa, is 10 in the paper.
+
     Args:
         student: as `Defense`.
-        hinge_weight: weight of the hinge's mean; 1 is a choice, since the sources disagree (the released code
-            sums eps_i times the hinge over the batch, about four times as much at the largest eps).
-        confidence: kappa, 10 in the paper.
         **kwargs: as `CATCE`.
 
     Source: Cheng et al., CAT: Customized Adversarial Training for Improved Robustness, IJCAI 2022.
     """
 
-    def __init__(self, student, *, hinge_weight=1.0, confidence=10.0, **kwargs):
+    def __init__(
+        self,
+        student,
+        *,
+        hinge_weight: Annotated[Weight, "Weight of the hinge."] = 1.0,
+        confidence: Annotated[float, Range(0.0), "kappa: margin that the hinge asks for."] = 10.0,
+        **kwargs,
+    ):
         super().__init__(student, **kwargs)
-        self.hinge_weight = check_range("hinge_weight", hinge_weight, 0.0)
-        self.confidence = check_range("confidence", confidence, 0.0)
 
     @property
     def term_weights(self):
@@ -42,6 +49,3 @@ class CATMix(CATCE):
     def loss_terms(self, crafted, labels):
         terms, logits = super().loss_terms(crafted, labels)
         return terms | {"hinge": margin_hinge(logits, labels, confidence=self.confidence)}, logits
-
-    def get_config(self):
-        return {**super().get_config(), "hinge_weight": self.hinge_weight, "confidence": self.confidence}

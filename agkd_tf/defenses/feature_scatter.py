@@ -1,10 +1,13 @@
 """Feature scattering (FS)."""
 
+from typing import Annotated
+
 import keras
 
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
-from agkd_tf.errors import check_range
+from agkd_tf.defenses.defense import LabelSmoothing
 from agkd_tf.losses import check_label_smoothing, optimal_transport, smoothed_cross_entropy
+from agkd_tf.settings import Count, Range
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
@@ -13,15 +16,12 @@ class FeatureScatter(AdversarialDefense):
 
     The attack ascends the optimal transport distance between the logits of the clean batch and of the
     adversarial one (see `agkd_tf.losses.optimal_transport`), so an adversary depends on its whole batch;
-    under several replicas, on its replica's part of it.
+    under several replicas, on its replica's part of it. The paper takes one step of eps. The training pass comes after
+    the last step; the released code, run with more, makes one within each. The other defaults are the released code's;
+    those of the plan: see `agkd_tf.losses.transport_plan`.
 
     Args:
         student: as `Defense`.
-        attack_steps: 1 in the paper, with a step of eps. The training pass comes after the last step;
-            the released code, run with more, makes one within each.
-        label_smoothing: s, 0.5 in the released code.
-        transport_regularization, transport_iterations, transport_threshold: of the plan, see
-            `agkd_tf.losses.transport_plan`; 0.01, 100 and 0.1 in the released code.
         **kwargs: as `AdversarialDefense`.
 
     Source: Zhang and Wang, Defense Against Adversarial Attacks Using Feature Scattering-based Adversarial
@@ -32,18 +32,15 @@ class FeatureScatter(AdversarialDefense):
         self,
         student,
         *,
-        attack_steps=1,
-        label_smoothing=0.5,
-        transport_regularization=0.01,
-        transport_iterations=100,
-        transport_threshold=0.1,
+        attack_steps: int = 1,
+        label_smoothing: LabelSmoothing = 0.5,
+        transport_regularization: Annotated[float, Range(1e-6), "Weight of the entropy in Sinkhorn's plan."] = 0.01,
+        transport_iterations: Annotated[Count, "Sinkhorn's iterations at most."] = 100,
+        transport_threshold: Annotated[float, Range(0.0), "Change at which Sinkhorn's iterations end."] = 0.1,
         **kwargs,
     ):
         super().__init__(student, attack_steps=attack_steps, **kwargs)
-        self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
-        self.transport_regularization = check_range("transport_regularization", transport_regularization, 1e-6)
-        self.transport_iterations = check_range("transport_iterations", transport_iterations, 1)
-        self.transport_threshold = check_range("transport_threshold", transport_threshold, 0.0)
+        check_label_smoothing(label_smoothing, self.classifier.num_classes)
 
     def craft(self, clean, labels, seed):
         clean_logits = self.classifier.logits(clean)
@@ -57,12 +54,3 @@ class FeatureScatter(AdversarialDefense):
     def loss_terms(self, crafted, labels):
         logits = self.classifier(crafted["adv"], training=True).logits
         return {"cross_entropy": smoothed_cross_entropy(logits, labels, self.label_smoothing)}, logits
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "label_smoothing": self.label_smoothing,
-            "transport_regularization": self.transport_regularization,
-            "transport_iterations": self.transport_iterations,
-            "transport_threshold": self.transport_threshold,
-        }

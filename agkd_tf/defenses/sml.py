@@ -1,14 +1,18 @@
 """Single-direction metric learning with mined negatives (SML, also called TLA)."""
 
+from typing import Annotated
+
 import keras
 import tensorflow as tf
 
 from agkd_tf.attacks import random_other_class
 from agkd_tf.data.augmentation import augment
 from agkd_tf.defenses.adversarial_training import AdversarialTraining
-from agkd_tf.errors import check_eps, check_range
+from agkd_tf.defenses.alp import PairingWeight
+from agkd_tf.defenses.bml import Margin, NormWeight, TripletWeight
 from agkd_tf.losses import angular_triplet, embedding_norm, embedding_pairing, smoothed_cross_entropy
 from agkd_tf.randomness import named_seed, uniform
+from agkd_tf.settings import Count, Pixels, Range
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
@@ -21,19 +25,15 @@ class SML(AdversarialTraining):
 
     with h the embedding and d the angular distance. x2 is, of `candidates_per_image` times the batch of
     fresh clean images, the one of another class whose embedding has the largest cosine with that of x'.
-    x', x, x1 and x2 take four separate training-mode passes; x is seen with a little rounded noise. x1 is
+    x', x, x1 and x2 take four separate training-mode passes; x is seen with noise U(-clean_noise, clean_noise), rounded
+    to whole pixel values. Triplet weight, margin, norm weight and pairing weight are 2, 0.03, 0.001 and 0 for CIFAR-10;
+    for Tiny ImageNet they are 0.5, 0.02, 0.001 and 0.5, with a `same_image_margin` of 0.6. x1 is
     drawn with replacement, so that it can be x itself, once in a class's size. Candidates, and
     therefore negatives, are each replica's own under several.
 
     Args:
         student: as `Defense`.
         pool: `agkd_tf.data.ClassPool` of the training images; needed to train.
-        triplet_weight, margin, norm_weight, pairing_weight: of the formula: 2, 0.03, 0.001 and 0 for
-            CIFAR-10, 0.5, 0.02, 0.001 and 0.5 for Tiny ImageNet.
-        same_image_margin: None for `margin`; 0.6 for Tiny ImageNet.
-        candidates_per_image: clean images embedded for each image of a batch, to mine from.
-        clean_noise: x gets U(-clean_noise, clean_noise), rounded to whole pixel values, in units of
-            images in [0, 1].
         **kwargs: as `AdversarialTraining`, whose attack it shares.
 
     Source: Mao et al., Metric Learning for Adversarial Robustness, NeurIPS 2019, and its released code.
@@ -42,34 +42,28 @@ class SML(AdversarialTraining):
     """
 
     training_images = 4
-    draws_from_pool = True
+    needs = frozenset({"pool"})
 
     def __init__(
         self,
         student,
         *,
         pool=None,
-        triplet_weight=2.0,
-        margin=0.03,
-        same_image_margin=None,
-        norm_weight=0.001,
-        pairing_weight=0.0,
-        candidates_per_image=10,
-        clean_noise=8 / 255,
+        triplet_weight: TripletWeight = 2.0,
+        margin: Margin = 0.03,
+        same_image_margin: Annotated[
+            float | None, Range(0.0), "Margin where the positive is the clean image itself; `margin` if not given."
+        ] = None,
+        norm_weight: NormWeight = 0.001,
+        pairing_weight: PairingWeight = 0.0,
+        candidates_per_image: Annotated[Count, "Clean images to mine a negative from, for each image of a batch."] = 10,
+        clean_noise: Annotated[Pixels, "Noise on the clean image."] = 8 / 255,
         **kwargs,
     ):
         super().__init__(student, **kwargs)
         self.classifier.check_embedding()
         self.pool = pool
-        self.triplet_weight = check_range("triplet_weight", triplet_weight, 0.0)
-        self.margin = check_range("margin", margin, 0.0)
-        self.same_image_margin = check_range(
-            "same_image_margin", margin if same_image_margin is None else same_image_margin, 0.0
-        )
-        self.norm_weight = check_range("norm_weight", norm_weight, 0.0)
-        self.pairing_weight = check_range("pairing_weight", pairing_weight, 0.0)
-        self.candidates_per_image = check_range("candidates_per_image", candidates_per_image, 1)
-        self.clean_noise = check_eps("clean_noise", clean_noise)
+        self.same_image_margin = margin if same_image_margin is None else same_image_margin
 
     @property
     def term_weights(self):
@@ -80,7 +74,7 @@ class SML(AdversarialTraining):
         }
 
     def craft(self, clean, labels, seed):
-        self.check_pool()
+        self.check_needs()
         adv = super().craft(clean, labels, seed)["adv"]
         positive = self.pool.sample(labels, named_seed(seed, "positive"))
         noise = uniform(tf.shape(clean), named_seed(seed, "clean_noise"), -self.clean_noise, self.clean_noise)
@@ -128,15 +122,3 @@ class SML(AdversarialTraining):
             "embedding_norm": embedding_norm(adv, clean, negative) + embedding_norm(adv, positive, negative),
             "embedding_pairing": embedding_pairing(clean, adv),
         }, anchor.logits
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "triplet_weight": self.triplet_weight,
-            "margin": self.margin,
-            "same_image_margin": self.same_image_margin,
-            "norm_weight": self.norm_weight,
-            "pairing_weight": self.pairing_weight,
-            "candidates_per_image": self.candidates_per_image,
-            "clean_noise": self.clean_noise,
-        }

@@ -1,11 +1,15 @@
 """TRADES: a trade-off between accuracy and robustness."""
 
+from typing import Annotated
+
 import keras
 import tensorflow as tf
 
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
-from agkd_tf.errors import InputError, check_range
+from agkd_tf.defenses.defense import LabelSmoothing
+from agkd_tf.errors import InputError
 from agkd_tf.losses import check_label_smoothing, kl_divergence, smoothed_cross_entropy
+from agkd_tf.settings import Weight
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
@@ -15,13 +19,11 @@ class TRADES(AdversarialDefense):
         L = CE_s(f(x), y) + trades_beta * mean KL(p(x) || p(x'))
 
     The attack ascends the same divergence, from a Gaussian start (at x itself its gradient is zero). x
-    and x' take separate training-mode passes; the gradient flows through both.
+    and x' take separate training-mode passes; the gradient flows through both. beta is 1 / lambda of the paper, 6 in
+    its main result; 10 steps from a Gaussian start of 0.001 are the released code's; s is 0.
 
     Args:
         student: as `Defense`.
-        trades_beta: 1 / lambda of the paper, 6 in its main result.
-        attack_steps, start_stddev: 10 and 0.001 in the released code.
-        label_smoothing: s; 0 in the paper.
         **kwargs: as `AdversarialDefense`.
 
     Source: Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019,
@@ -30,12 +32,20 @@ class TRADES(AdversarialDefense):
 
     training_images = 2
 
-    def __init__(self, student, *, trades_beta=6.0, attack_steps=10, start_stddev=0.001, label_smoothing=0.0, **kwargs):
+    def __init__(
+        self,
+        student,
+        *,
+        trades_beta: Annotated[Weight, "Weight of the divergence."] = 6.0,
+        attack_steps: int = 10,
+        start_stddev: float | None = 0.001,
+        label_smoothing: LabelSmoothing = 0.0,
+        **kwargs,
+    ):
         super().__init__(student, attack_steps=attack_steps, start_stddev=start_stddev, **kwargs)
         if not self.random_start:
             raise InputError("TRADES needs `random_start`: at the image itself, its attack has no gradient")
-        self.trades_beta = check_range("trades_beta", trades_beta, 0.0)
-        self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
+        check_label_smoothing(label_smoothing, self.classifier.num_classes)
 
     @property
     def term_weights(self):
@@ -52,6 +62,3 @@ class TRADES(AdversarialDefense):
             "cross_entropy": smoothed_cross_entropy(clean_logits, labels, self.label_smoothing),
             "divergence": tf.reduce_mean(kl_divergence(clean_logits, adv_logits)),
         }, adv_logits
-
-    def get_config(self):
-        return {**super().get_config(), "trades_beta": self.trades_beta, "label_smoothing": self.label_smoothing}

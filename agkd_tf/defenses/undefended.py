@@ -2,7 +2,7 @@
 
 import keras
 
-from agkd_tf.defenses.defense import Defense
+from agkd_tf.defenses.defense import Defense, LabelSmoothing
 from agkd_tf.losses import check_label_smoothing, smoothed_cross_entropy
 
 
@@ -10,15 +10,16 @@ from agkd_tf.losses import check_label_smoothing, smoothed_cross_entropy
 class Undefended(Defense):
     """Trains on clean images: L = CE_s(f(x), y).
 
+    s, the label smoothing, is 0 for the undefended model and 0.5 for AGKD-BML's teacher. `eps` serves validation only.
+
     Args:
         student: as `Defense`.
-        label_smoothing: s; 0 for the undefended model, 0.5 for AGKD-BML's teacher.
-        **kwargs: as `Defense`; `eps` serves validation only.
+        **kwargs: as `Defense`.
     """
 
-    def __init__(self, student, *, label_smoothing=0.0, **kwargs):
+    def __init__(self, student, *, label_smoothing: LabelSmoothing = 0.0, **kwargs):
         super().__init__(student, **kwargs)
-        self.label_smoothing = check_label_smoothing(label_smoothing, self.classifier.num_classes)
+        check_label_smoothing(label_smoothing, self.classifier.num_classes)
 
     def craft(self, clean, labels, seed):
         return {"clean": clean}
@@ -26,6 +27,3 @@ class Undefended(Defense):
     def loss_terms(self, crafted, labels):
         logits = self.classifier(crafted["clean"], training=True).logits
         return {"cross_entropy": smoothed_cross_entropy(logits, labels, self.label_smoothing)}, logits
-
-    def get_config(self):
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}

@@ -1,20 +1,34 @@
 """Everything that defines a training run, and the objects that it describes."""
 
 import dataclasses
-import inspect
-import math
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import keras
 
-from agkd_tf.data import ClassPool, DeviceImages, load_dataset
+from agkd_tf.data import DATASET_NAMES, ClassPool, DeviceImages, load_dataset
+from agkd_tf.data.augmentation import AUGMENTATIONS
 from agkd_tf.data.class_names import same_names
 from agkd_tf.defenses import DEFENSES
-from agkd_tf.errors import InputError, check_choice, check_range
+from agkd_tf.defenses.defense import check_ball
+from agkd_tf.errors import InputError, check_range
 from agkd_tf.losses import check_label_smoothing
-from agkd_tf.models import Classifier, adapt, build_model
+from agkd_tf.models import MODEL_NAMES, Classifier, adapt, build_model
+from agkd_tf.models.adapt import CHANNELS
 from agkd_tf.models.fresh_weights import with_fresh_weights
 from agkd_tf.models.storage import is_file_of_keras, load_classifier, read_class_names
 from agkd_tf.models.synchronization import synchronize_batch_normalization
+from agkd_tf.settings import (
+    LARGEST,
+    Choice,
+    Count,
+    Range,
+    Setting,
+    Share,
+    Weight,
+    check_settings,
+    settings_of,
+)
 from agkd_tf.training.checkpoints import SELECT_BEST
 from agkd_tf.training.schedule import step_decay
 
@@ -25,94 +39,105 @@ PRECISIONS = {"float32": None, "bfloat16": "mixed_bfloat16", "float16": "mixed_f
 class Recipe:
     """A training run. Two runs of one recipe give the same weights on one device.
 
-    Attributes:
-        dataset, image_size, train_examples, validation_examples: see `agkd_tf.data.load_dataset`.
-        augmentation: a name of `AUGMENTATIONS`; None for the data set's own.
-        model: see `agkd_tf.models.build_model`; or a `.keras` file of a user's own network, which starts from its own
-            weights.
-        reinitialize: start such a network from fresh weights of `seed`.
-        pixel_range, pixel_mean, pixel_std, channels: the images that such a network, and a `teacher` from a file,
-            takes; see `agkd_tf.adapt`. What is trained takes images in [0, 1].
-        features_layer, embedding_layer, logits_layer: see `Classifier`; None where they are found.
-        mixed_precision: float32, bfloat16 or float16: what the network computes in.
-        synchronized_bn: whether BN statistics are of the whole batch where several replicas share it; excludes XLA.
-        defense: a name of `DEFENSES`.
-        hyperparameters: the defense's keyword arguments; those not given are filled in with its defaults,
-            so that a recorded recipe says all of them.
-        init_from: run's folder or `.keras` file to start the student from.
-        teacher: likewise, the clean teacher; None trains one first where one is needed.
-        teacher_label_smoothing, teacher_epochs, teacher_decay_epochs: of a teacher that is trained first; None
-            for the run's own epochs. Everything else is as in the run.
-        init_from_teacher: start the student from the teacher's weights; None for the defense's habit,
-            unless `init_from` is given.
-        pool_capacity: images of each class kept on the device; None for all.
-        learning_rate, decay_epochs, decay_rate: see `step_decay`.
-        momentum: of SGD.
-        weight_decay: see `Defense`.
-        ema: momentum of the exponential moving average that the student's weights become; None for none.
-        select_best: "last" for the student of the last epoch, "robust" for the one with the highest
-            robust accuracy on the validation split (early stopping).
-        batch_size, epochs, seed: of the training.
+    What each field says stands beside it; `hyperparameters` are the defense's settings (`settings_of(DEFENSES[name])`).
+    Those that are not given are filled in with its defaults, so that a recorded recipe says all of them.
+
+        recipe = Recipe(dataset="digits", model="wrn-10-1", defense="at", hyperparameters={"eps": 38 / 255}, epochs=20)
+
+    Raises:
+        InputError: for values out of range, settings that contradict each other, or that would have no effect.
     """
 
-    dataset: str = "digits"
-    image_size: int | None = None
-    train_examples: int | None = None
-    validation_examples: int | None = None
-    augmentation: str | None = None
-    model: str = "wrn-28-10"
-    reinitialize: bool | None = None
-    pixel_range: tuple[float, ...] | None = None
-    pixel_mean: tuple[float, ...] | None = None
-    pixel_std: tuple[float, ...] | None = None
-    channels: str | None = None
-    features_layer: str | None = None
-    embedding_layer: str | None = None
-    logits_layer: str | None = None
-    mixed_precision: str = "float32"
-    synchronized_bn: bool = False
-    defense: str = "agkd_bml"
+    dataset: Annotated[str, f"Data set: {', '.join(DATASET_NAMES)}."] = "digits"
+    image_size: Annotated[
+        int | None, Range(1, 4096), "Height and width that images are cropped and scaled to; as they are if not given."
+    ] = None
+    train_examples: Annotated[Count | None, "Train on the first N images of the training split; all if not given."] = (
+        None
+    )
+    validation_examples: Annotated[
+        Count | None, "Images held out of the training split; a tenth of it if not given."
+    ] = None
+    augmentation: Annotated[
+        str | None, Choice(sorted(AUGMENTATIONS)), "Training augmentation; the data set's own if not given."
+    ] = None
+    model: Annotated[
+        str, f"Network: {', '.join(MODEL_NAMES)}; or FILE.keras, a network of one's own, from its weights on."
+    ] = "wrn-28-10"
+    reinitialize: Annotated[bool | None, "Start the network of a FILE.keras from fresh weights."] = None
+    pixel_range: Annotated[
+        tuple[float, ...] | None,
+        "Least and greatest pixel value that a network from a file takes, such as 0,255; 0,1 if not given, as runs do.",
+    ] = None
+    pixel_mean: Annotated[
+        tuple[float, ...] | None,
+        "What a network from a file wants subtracted: a number, or one per channel, in units of pixel_range.",
+    ] = None
+    pixel_std: Annotated[tuple[float, ...] | None, "What it wants pixels divided by; likewise."] = None
+    channels: Annotated[str | None, Choice(CHANNELS), "first: a network from a file takes [B, C, H, W]."] = None
+    features_layer: Annotated[
+        str | None, "Layer that makes the feature map, such as backbone/conv5_block3_out; found if not given."
+    ] = None
+    embedding_layer: Annotated[str | None, "Layer that makes the embedding; found if not given."] = None
+    logits_layer: Annotated[str | None, "Layer that makes the logits; found if not given."] = None
+    mixed_precision: Annotated[
+        str, Choice(PRECISIONS), "What the network computes in; losses and attacks accumulate in float32."
+    ] = "float32"
+    synchronized_bn: Annotated[
+        bool, "BN statistics of the whole batch where several replicas share it; excludes XLA."
+    ] = False
+    defense: Annotated[str, Choice(sorted(DEFENSES)), "How the network is trained."] = "agkd_bml"
     hyperparameters: dict = dataclasses.field(default_factory=dict)
-    init_from: str | None = None
-    teacher: str | None = None
-    teacher_label_smoothing: float = 0.5
-    teacher_epochs: int | None = None
-    teacher_decay_epochs: tuple[int, ...] | None = None
-    init_from_teacher: bool | None = None
-    pool_capacity: int | None = None
-    learning_rate: float = 0.1
-    decay_epochs: tuple[int, ...] = (100, 150)
-    decay_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 2e-4
-    ema: float | None = None
-    select_best: str = "last"
-    batch_size: int = 128
-    epochs: int = 200
-    seed: int = 0
+    init_from: Annotated[str | None, "Run's folder or .keras file to start the student from."] = None
+    teacher: Annotated[str | None, "Run's folder or .keras file of the clean teacher; trained first if not given."] = (
+        None
+    )
+    teacher_label_smoothing: Annotated[Share, "Label smoothing of a teacher that is trained first."] = 0.5
+    teacher_epochs: Annotated[
+        Count | None, "Epochs of a teacher that is trained first; the student's if not given."
+    ] = None
+    teacher_decay_epochs: Annotated[
+        tuple[int, ...] | None, "Decay epochs of a teacher that is trained first; the student's if not given."
+    ] = None
+    init_from_teacher: Annotated[
+        bool | None,
+        "Start the student from the clean teacher's weights; if not given, bml, agkd and agkd_bml do, others do not.",
+    ] = None
+    pool_capacity: Annotated[
+        Count | None,
+        "Images of each class kept on the device, to draw second images from; all if not given. A smaller pool is "
+        "drawn anew each epoch.",
+    ] = None
+    learning_rate: Annotated[Weight, "First learning rate."] = 0.1
+    decay_epochs: Annotated[tuple[int, ...], "0-based epochs from which the rate is decayed."] = (100, 150)
+    decay_rate: Annotated[Share, "Factor of each decay."] = 0.1
+    momentum: Annotated[Share, "Momentum of SGD."] = 0.9
+    weight_decay: Annotated[Weight, "wd: adds wd * w to the gradient of a weight."] = 2e-4
+    ema: Annotated[
+        Share | None, "Momentum of the moving average that the student's weights become; none if not given."
+    ] = None
+    select_best: Annotated[
+        str,
+        Choice(SELECT_BEST),
+        "Epoch whose student is kept: the last, or the most robust on the validation split (early stopping).",
+    ] = "last"
+    batch_size: Annotated[Count, "Images per step."] = 128
+    epochs: Annotated[Count, "Epochs; more than a finished run had continues it."] = 200
+    seed: Annotated[int, Range(0, LARGEST), "Seed of all that is random."] = 0
 
-    def __post_init__(self):
-        check_choice("defense", self.defense, sorted(DEFENSES))
-        check_choice("mixed_precision", self.mixed_precision, sorted(PRECISIONS))
+    def __post_init__(self) -> None:
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        for name, value in (own | self.hyperparameters).items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise InputError(f"`{name}` must be a finite number. Received: {value}")
-        for name, low, high in (
-            ("batch_size", 1, math.inf),
-            ("epochs", 1, math.inf),
-            ("learning_rate", 0.0, math.inf),
-            ("momentum", 0.0, 1.0),
-            ("seed", 0, 2**31 - 1),
-            ("teacher_label_smoothing", 0.0, 1.0),
-            ("weight_decay", 0.0, math.inf),
-        ):
-            check_range(name, own[name], low, high)
+        for name, value in check_settings(Recipe, own).items():
+            object.__setattr__(self, name, value)
         defaults = default_hyperparameters(self.defense)
         for name in self.hyperparameters:
             if name not in defaults:
-                raise InputError(f"`{name}` does not apply to --defense={self.defense}. It has: {', '.join(defaults)}")
-        object.__setattr__(self, "hyperparameters", {**defaults, **self.hyperparameters})
+                raise InputError(
+                    f"`{name}` does not apply to `defense={self.defense!r}`. It has: {', '.join(defaults)}"
+                )
+        given = check_settings(DEFENSES[self.defense], self.hyperparameters)
+        object.__setattr__(self, "hyperparameters", {**defaults, **given})
+        check_ball(self.hyperparameters["norm"], self.hyperparameters["eps"])
         if self.init_from_teacher is None:
             starts_from_teacher = DEFENSES[self.defense].starts_from_teacher and not self.init_from
             object.__setattr__(self, "init_from_teacher", starts_from_teacher)
@@ -120,17 +145,27 @@ class Recipe:
         self._check_network()
         if self.teacher and not self.needs_teacher:
             raise InputError(
-                f"`teacher` has no effect with --defense={self.defense}, which has none, unless --init_from_teacher"
+                f"`teacher` has no effect with `defense={self.defense!r}`, which has none, unless "
+                "`init_from_teacher=True`"
             )
         if self.init_from and self.init_from_teacher:
-            raise InputError("`init_from` and `init_from_teacher` contradict: add --noinit_from_teacher")
-        check_choice("select_best", self.select_best, list(SELECT_BEST))
+            raise InputError("`init_from` and `init_from_teacher` contradict: add `init_from_teacher=False`")
         if self.select_best == "robust" and not self.hyperparameters["validation_attack_steps"]:
-            raise InputError("`select_best` of robust needs --validation_attack_steps of at least 1")
-        if self.ema is not None:
-            check_range("ema", self.ema, 0.0, 1.0)
+            raise InputError("`select_best` of robust needs `validation_attack_steps` of at least 1")
         for epochs in (self.decay_epochs, self.teacher_decay_epochs or ()):
             step_decay(self.learning_rate, decay_epochs=epochs, decay_rate=self.decay_rate, steps_per_epoch=1)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Recipe":
+        """Returns the recipe of settings by name, hyperparameters among the rest, as `settings` gives them.
+
+        Raises:
+            InputError: as the constructor.
+        """
+        fields = {field.name for field in dataclasses.fields(cls)}
+        hyperparameters = {name: value for name, value in settings.items() if name not in fields}
+        own = {name: value for name, value in settings.items() if name in fields}
+        return cls(**own, hyperparameters=hyperparameters)
 
     def _check_idle(self):
         """Refuses settings that would do nothing: whoever gave them expects something of them."""
@@ -138,38 +173,39 @@ class Recipe:
         for name in ("teacher_label_smoothing", "teacher_epochs", "teacher_decay_epochs"):
             # A recorded recipe names the default too, so only another value contradicts.
             if getattr(self, name) != fields[name] and not self.needs_teacher:
-                raise InputError(f"`{name}` has no effect with --defense={self.defense}, which has no teacher")
-        if self.pool_capacity is not None and "pool" not in constructor_arguments(self.defense):
+                raise InputError(f"`{name}` has no effect with `defense={self.defense!r}`, which has no teacher")
+        if self.pool_capacity is not None and "pool" not in DEFENSES[self.defense].needs:
             raise InputError(
-                f"`pool_capacity` has no effect with --defense={self.defense}, which draws no second images"
+                f"`pool_capacity` has no effect with `defense={self.defense!r}`, which draws no second images"
             )
         given, defaults = self.hyperparameters, default_hyperparameters(self.defense)
         for switch, name in (
             ("mart", "mart_beta"),
             ("random_start", "start_stddev"),
+            ("random_start", "start_radius"),
             ("label_adversary", "label_ratio"),
             ("label_adversary", "label_gap"),
         ):
             if given.get(switch) is False and given.get(name) != defaults.get(name):
-                raise InputError(f"`{name}` has no effect without --{switch}")
+                raise InputError(f"`{name}` has no effect without `{switch}=True`")
 
     def _check_network(self):
         """Refuses settings of a network from a file where there is none, and those that such a file has itself."""
         if is_file_of_keras(self.model):
             if self.mixed_precision != Recipe.mixed_precision:
                 raise InputError(
-                    f"`mixed_precision` is the file's own with --model={self.model}: set it before the file is saved, "
-                    "keras.config.set_dtype_policy(...)"
+                    f"`mixed_precision` is the file's own with `model={self.model!r}`: set it before the file is "
+                    "saved, keras.config.set_dtype_policy(...)"
                 )
             return
         if self.reinitialize:
-            raise InputError(f"`reinitialize` is for --model=FILE.keras. Received: --model={self.model}")
+            raise InputError(f"`reinitialize` is for a `model` of FILE.keras. Received: {self.model!r}")
         for name, value in (self._conventions | {"channels": self.channels}).items():
             if value is not None and not is_file_of_keras(self.teacher):
                 flag = name if name in ("pixel_range", "channels") else f"pixel_{name}"
                 raise InputError(
-                    f"`{flag}` is for a network from a file, --model=FILE.keras or --teacher=FILE.keras: those built "
-                    "here take images in [0, 1]"
+                    f"`{flag}` is for a network from a file, `model` or `teacher` of FILE.keras: those built here take "
+                    "images in [0, 1]"
                 )
 
     @property
@@ -182,7 +218,7 @@ class Recipe:
     @property
     def has_teacher(self):
         """Whether the defense is guided by a clean teacher."""
-        return "teacher" in constructor_arguments(self.defense)
+        return "teacher" in DEFENSES[self.defense].needs
 
     @property
     def needs_teacher(self):
@@ -196,7 +232,8 @@ class Recipe:
 
     def for_teacher(self):
         """Returns the recipe of the clean teacher that this one needs."""
-        same = {name: self.hyperparameters[name] for name in ("eps", "weight_decay_on", "validation_attack_steps")}
+        shared = ("eps", "norm", "weight_decay_on", "validation_attack_steps")
+        same = {name: self.hyperparameters[name] for name in shared}
         return dataclasses.replace(
             self,
             defense="undefended",
@@ -300,7 +337,7 @@ class Recipe:
             )
         fits = zip(classifier.image_shape, dataset.image_shape, strict=True)
         if any(own not in (None, other) for own, other in fits):
-            size = ": --image_size scales them" if classifier.image_shape[2] == dataset.image_shape[2] else ""
+            size = ": `image_size` scales them" if classifier.image_shape[2] == dataset.image_shape[2] else ""
             raise InputError(
                 f"`{argument}` {self.model} takes images {classifier.image_shape}, `dataset` {dataset.name} has "
                 f"{dataset.image_shape}{size}"
@@ -334,14 +371,14 @@ class Recipe:
         """
         if self.synchronized_bn:
             if jit_compile is True:
-                raise InputError("`synchronized_bn` and XLA exclude each other: add --jit_compile=off")
+                raise InputError('`synchronized_bn` and XLA exclude each other: leave out `jit_compile`, or say "auto"')
             jit_compile = False
-        given, arguments = {}, constructor_arguments(self.defense)
-        if "teacher" in arguments:
+        needs, given = DEFENSES[self.defense].needs, {}
+        if "teacher" in needs:
             given["teacher"] = teacher
-        if "num_examples" in arguments:
+        if "num_examples" in needs:
             given["num_examples"] = len(dataset.train)
-        if "pool" in arguments:
+        if "pool" in needs:
             given["pool"] = ClassPool(
                 dataset.train.images,
                 dataset.train.labels,
@@ -373,26 +410,22 @@ class Recipe:
         return defense
 
 
-# Set by the recipe's own fields, or by the code that builds the defense.
-_NOT_HYPERPARAMETERS = {"self", "student", "teacher", "pool", "num_examples", "kwargs", "name", "layer_names"}
-_NOT_HYPERPARAMETERS |= {"augmentation", "weight_decay", "seed"}
+def default_hyperparameters(defense: str) -> dict[str, Any]:
+    """Returns name -> default of the settings of the defense called `defense`, but those that are the recipe's own."""
+    own = {field.name for field in dataclasses.fields(Recipe)}
+    settings = sorted(settings_of(DEFENSES[defense]).items())
+    return {name: setting.default for name, setting in settings if name not in own}
 
 
-def default_hyperparameters(defense):
-    """Returns name -> default of the keyword arguments that set the defense called `defense`."""
-    arguments = constructor_arguments(defense).items()
-    return {name: default for name, default in sorted(arguments) if name not in _NOT_HYPERPARAMETERS}
-
-
-def constructor_arguments(defense):
-    """Returns name -> default of all arguments that the defense called `defense` takes, its bases' among them."""
-    defaults = {}
-    for base in DEFENSES[defense].__mro__:
-        if base is keras.Model:
-            break
-        for name, parameter in inspect.signature(base.__init__).parameters.items():
-            defaults.setdefault(name, parameter.default)
-    return defaults
+def recipe_settings() -> dict[str, Setting]:
+    """Returns name -> `Setting` of everything that defines a run: the recipe's own, then each defense's."""
+    found = dict(settings_of(Recipe))
+    for defense in DEFENSES.values():
+        for name, setting in settings_of(defense).items():
+            other = found.setdefault(name, setting)
+            if (other.kind, other.many, other.size is None) != (setting.kind, setting.many, setting.size is None):
+                raise TypeError(f"two settings are called {name}, and are not of one type: {other}, {setting}")
+    return found
 
 
 def _copy_weights(argument, source, target):

@@ -1,0 +1,334 @@
+"""A Keras model that trains a student: Keras' methods, with checks of what they are given."""
+
+import contextlib
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from agkd_tf.attacks import PGD
+from agkd_tf.attacks.objectives import cross_entropy
+from agkd_tf.compilation import resolve_jit_compile
+from agkd_tf.data.input_checks import InputChecks, as_array, input_errors
+from agkd_tf.data.pixels import as_float, check_pixels, check_shape, check_type
+from agkd_tf.defenses.training_step import Batch, TrainingStep
+from agkd_tf.distribution import has_several_workers
+from agkd_tf.errors import InputError, check_range
+from agkd_tf.models import Classifier
+from agkd_tf.processor import warn_of_slow_settings
+from agkd_tf.randomness import step_seed
+
+EMPTY = "there are no images: the data are empty"
+WEIGHTS_REFUSED = "`sample_weight` and `class_weight` cannot be given: a defense weighs its own terms"
+
+
+class StudentModel(keras.Model):
+    """Base of `Defense`: what Keras asks of a model, done with a student.
+
+    Batches are `(images, labels)`, as for any Keras model, or dicts with `image`, `label`, `index` (the
+    example's place in its split) and, in evaluation, `valid` (see `agkd_tf.data.batches`). They come as arrays, lists,
+    tensors, a `tf.data.Dataset`, a Python generator or a `keras.utils.PyDataset`; images are uint8, or float in
+    [0, 1], labels integers, whole floats or one-hot rows. All of them are checked on the host, where they are read.
+
+    Args:
+        student: functional `keras.Model` from images in [0, 1], NHWC, to logits; trained in place.
+        layer_names: as `Defense`.
+        validation_attack_steps: as `Defense`.
+        name: of the model.
+
+    Attributes:
+        student: the network.
+        classifier: its `Classifier`.
+        step: variable, the number of training steps done.
+        training_step: `TrainingStep`, from `compile` on.
+        resident: what has `take(indices)`, where batches leave their images out: `DeviceImages`, or a pool that holds
+            all; None where they bring them.
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        *,
+        layer_names: dict[str, str] | None,
+        validation_attack_steps: int,
+        name: str | None,
+    ) -> None:
+        super().__init__(name=name, autocast=False)  # images keep their precision: the student casts them itself
+        self.student = student
+        self.classifier = Classifier(student, **(layer_names or {}))
+        self.training_step: TrainingStep | None = None
+        self.resident = None
+        self.step = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            dtype="int32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="step",
+        )
+        # As in any Keras model, one tracker has the loss of training, then that of validation.
+        self._mean_loss = keras.metrics.Mean(name="loss")
+        self.trackers: dict[str, keras.metrics.Metric] = {}
+        names = ["accuracy", "robust_accuracy"] if validation_attack_steps else ["accuracy"]
+        accuracies = {name: keras.metrics.SparseCategoricalAccuracy(name=name) for name in names}
+        self.test_trackers = {"loss": self._mean_loss, **accuracies}
+        self.built = True
+
+    def __call__(self, images, *args, **kwargs):
+        """Returns the student's logits, float32 [B, num_classes], of uint8 images, or float images in [0, 1].
+
+        Raises:
+            InputError: for float images outside [0, 1], where TensorFlow is eager, and for other types and shapes.
+        """
+        # Here, since Keras puts a page around what `call` raises.
+        images = as_array(images) if isinstance(images, list | tuple) else images
+        check_shape(images, self.classifier.image_shape)
+        if isinstance(images, keras.KerasTensor) or not tf.executing_eagerly():
+            check_type(images)
+        else:
+            check_pixels(images)
+        return super().__call__(images, *args, **kwargs)
+
+    def call(self, images, training=False):
+        """Returns what `__call__` does."""
+        return self.classifier(as_float(images), training=training).logits
+
+    def compile(self, optimizer, *, jit_compile="auto", **kwargs):
+        """Prepares training.
+
+        Args:
+            optimizer: a Keras optimizer. For a student that computes in float16 it is wrapped in a
+                `keras.optimizers.LossScaleOptimizer`, unless it is one, or `auto_scale_loss` is False.
+            jit_compile: "auto" (XLA on GPU and TPU, where it can compile the student; off on the CPU, where oneDNN is
+                faster), True or False. XLA goes around the attack, the passes and the gradient, not the optimizer.
+            **kwargs: as `keras.Model.compile`, but `loss` and metrics, which are the defense's own.
+
+        Warns:
+            XlaNote: where "auto" steps back, as XLA cannot compile the student.
+
+        Raises:
+            InputError: if a loss or metrics are given, or `jit_compile` of True for what XLA cannot compile.
+        """
+        for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.pop(argument, None):
+                raise InputError(f"`{argument}` cannot be given: {type(self).__name__} has its own")
+        use_xla = resolve_jit_compile(jit_compile, self.student, self.classifier.image_shape)
+        self._xla_setting = jit_compile
+        optimizer = keras.optimizers.get(optimizer)
+        # Keras would go by the defense's own dtype policy, not by the student's.
+        wants_scale = kwargs.pop("auto_scale_loss", True) and _computes_in_float16(self.student)
+        if wants_scale and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        super().compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False, **kwargs)
+        self.optimizer.build(self.student.trainable_variables)
+        self.training_step = TrainingStep(self, jit_compile=use_xla)
+        names = self.training_step.scalars
+        self.trackers = {name: self._mean_loss if name == "loss" else keras.metrics.Mean(name=name) for name in names}
+
+    @property
+    def use_xla(self) -> bool:
+        """Whether XLA compiles the training step."""
+        return self.training_step is not None and self.training_step.jit_compile
+
+    def get_compile_config(self):
+        """Returns what `compile_from_config` needs to continue training from a `.keras` file."""
+        if not self.compiled:
+            return None
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "jit_compile": self._xla_setting,
+        }
+
+    def compile_from_config(self, config):
+        """Compiles as `get_compile_config` described."""
+        self.compile(keras.saving.deserialize_keras_object(config["optimizer"]), jit_compile=config["jit_compile"])
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
+        """As `keras.Model.fit`, and gives a bounded pool its sample of each epoch.
+
+        Warns:
+            SlowProcessorWarning: once, where the CPU could do a step in a fraction of the time.
+
+        Raises:
+            InputError: for images or labels that are not understood (see the class), no data, or a missing pool.
+        """
+        self._assert_compile_called("fit")
+        self.check_needs()
+        checks = self._checks()
+        x, y = checks.source(x, y)
+        if kwargs.get("validation_data") is not None:
+            given = kwargs["validation_data"]
+            is_pair = isinstance(given, tuple | list) and len(given) > 1
+            if is_pair and len(given) == 3 and given[2] is not None:
+                raise InputError(WEIGHTS_REFUSED)
+            kwargs["validation_data"] = self._checks(num_examples=None).source(*(given[:2] if is_pair else (given,)))
+        _check_batch_size(batch_size)
+        warn_of_slow_settings(self.student)
+        callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
+        if self.pool is not None and self.pool.bounded:
+            refresh = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.pool.refresh(epoch))
+            callbacks.insert(0, refresh)
+        with input_errors():
+            history = super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+        if history.epoch and not history.history:
+            raise InputError(EMPTY)
+        return history
+
+    def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        """As `keras.Model.evaluate`: `loss`, the mean cross-entropy of the clean images, and `accuracy`, and
+        `robust_accuracy` where validation attacks.
+
+        Raises:
+            InputError: as `fit`.
+        """
+        if not kwargs.get("_use_cached_eval_dataset"):  # of `fit`, which has checked it
+            self._assert_compile_called("evaluate")
+            x, y = self._checks(num_examples=None).source(x, y)
+            _check_batch_size(batch_size)
+        with input_errors():
+            found = super().evaluate(x, y, batch_size, *args, **kwargs)
+        if isinstance(found, dict | list) and not found:
+            raise InputError(EMPTY)
+        return found
+
+    def predict(self, x, batch_size=None, *args, **kwargs):
+        """As `keras.Model.predict`: the student's logits, float32 [N, num_classes], as an array.
+
+        Raises:
+            InputError: as `fit`, of the images.
+        """
+        x, _ = self._checks(labelled=False).source(x)
+        _check_batch_size(batch_size)
+        try:
+            with input_errors():
+                return super().predict(x, batch_size, *args, **kwargs)
+        except UnboundLocalError as error:  # Keras has no words for a dataset that turns out to be empty
+            raise InputError(EMPTY) from error
+
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        """As `keras.Model.train_on_batch`; raises as `fit`."""
+        self._assert_compile_called("train_on_batch")
+        self.check_needs()
+        return super().train_on_batch(*self._checks().source(x, y), *args, **kwargs)
+
+    def test_on_batch(self, x, y=None, *args, **kwargs):
+        """As `keras.Model.test_on_batch`; raises as `fit`."""
+        self._assert_compile_called("test_on_batch")
+        return super().test_on_batch(*self._checks(num_examples=None).source(x, y), *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        """As `keras.Model.predict_on_batch`; raises as `predict`."""
+        return super().predict_on_batch(self._checks(labelled=False).source(x)[0])
+
+    def save(self, filepath, *args, **kwargs):
+        """As `keras.Model.save`: a `.keras` file of student, teacher, optimizer and step; all but the pool.
+
+        Raises:
+            InputError: for another format, which could not be read again.
+        """
+        if not str(filepath).endswith(".keras") and kwargs.get("zipped") is not False:
+            raise InputError(
+                f'a defense is saved as a .keras file: defense.save("defense.keras"). Received: {str(filepath)!r}'
+            )
+        return super().save(filepath, *args, **kwargs)
+
+    def export(self, *args, **kwargs):
+        """Raises `InputError`: what is served is the student, by `agkd_tf.export.export_saved_model`."""
+        raise InputError(
+            'a defense is not exported, its student is: agkd_tf.export.export_saved_model(defense, "folder")'
+        )
+
+    def _checks(self, **more):
+        classifier = self.classifier
+        settings = {"num_examples": getattr(self, "num_examples", None), **more}
+        return InputChecks(classifier.image_shape, classifier.num_classes, **settings)
+
+    def train_step(self, data):
+        """Does a training step, and returns the running means of the loss and its terms."""
+        batch = unpack(data)
+        scalars = self.training_step(batch)
+        for name, tracker in self.trackers.items():
+            tracker.update_state(scalars[name], sample_weight=tf.shape(batch.labels)[0])
+        return _logs(self.trackers)
+
+    def test_step(self, data):
+        """Returns `loss`, the mean cross-entropy of the clean images, `accuracy` on them, and `robust_accuracy` under
+        PGD where it is asked for.
+        """
+        images, labels, indices, valid = unpack(data)
+        images = as_float(images)
+        count = {name: tracker.update_state for name, tracker in self.test_trackers.items()}
+        logits = self.classifier.logits(images)
+        count["loss"](cross_entropy(logits, labels), sample_weight=valid)
+        count["accuracy"](labels, logits, sample_weight=valid)
+        if self.validation_attack_steps:
+            indices = tf.range(tf.shape(labels)[0]) if indices is None else indices
+            attack = PGD(steps=self.validation_attack_steps)
+            seed = step_seed(self.seed, 0)
+            adv = attack.perturb(self.classifier.logits, images, labels, ball=self.ball, indices=indices, seed=seed)
+            count["robust_accuracy"](labels, self.classifier.logits(adv), sample_weight=valid)
+        return _logs(self.test_trackers)
+
+    @contextlib.contextmanager
+    def averaged(self):
+        """Within, the student has the moving average of its weights, where the optimizer keeps one."""
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if not optimizer.use_ema:
+            yield
+            return
+        variables = self.student.trainable_variables
+        current = [variable.numpy() for variable in variables]
+        optimizer.finalize_variable_values(variables)
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, current, strict=True):
+                variable.assign(value)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # All is built. Keras would average a batch over replicas here, which fails with several workers.
+        pass
+
+    def _get_metrics_result_or_logs(self, logs):
+        # Keras would take the mean over replicas, which may have seen different numbers of images.
+        return {metric.name: metric.result() for metric in self.metrics if metric.name in logs}
+
+    @property
+    def metrics(self):
+        return list({**self.trackers, **self.test_trackers}.values())  # the loss once
+
+
+def _logs(trackers):
+    # Over several workers Keras takes the mean along an axis, which scalars lack.
+    shape = [1] if has_several_workers() else []
+    return {name: tf.reshape(tracker.result(), shape) for name, tracker in trackers.items()}
+
+
+def _computes_in_float16(network):
+    layers = [layer for layer in network._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
+    return any(layer.compute_dtype == "float16" for layer in layers if layer.weights)
+
+
+def _check_batch_size(batch_size):
+    if batch_size is not None:
+        check_range("batch_size", batch_size, 1)
+
+
+def unpack(data: Any) -> Batch:
+    """Returns the `Batch` that Keras hands to a step.
+
+    Raises:
+        InputError: if a batch brings sample weights, which no defense has a place for.
+    """
+    if isinstance(data, tuple) and len(data) == 1:  # what `fit` makes of a dict of arrays
+        (data,) = data
+    if not isinstance(data, dict):
+        images, labels, *weights = data
+        if any(weight is not None for weight in weights):
+            raise InputError(WEIGHTS_REFUSED)
+        data = {"image": images, "label": labels}
+    labels = tf.cast(tf.reshape(data["label"], [-1]), tf.int32)
+    indices = data.get("index")
+    if indices is not None:
+        indices = tf.cast(tf.reshape(indices, [-1]), tf.int32)
+    return Batch(data.get("image"), labels, indices, data.get("valid", tf.ones(tf.shape(labels))))

@@ -1,0 +1,174 @@
+"""The training step: what any defense does with a batch."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from agkd_tf.data.augmentation import augment
+from agkd_tf.data.pixels import as_float
+from agkd_tf.distribution import all_rows, not_finite_for_all, num_replicas, share_mean
+from agkd_tf.errors import InputError
+from agkd_tf.randomness import named_seed, step_seed
+
+if TYPE_CHECKING:  # what a step is of knows its step
+    from agkd_tf.defenses.defense import Defense
+
+# Which weights decay: all of them as PyTorch's SGD has it, or kernels only as TensorFlow papers have it.
+DECAYED = {"all": 0, "kernels": 2}
+
+
+class Batch(NamedTuple):
+    """A batch of a data set.
+
+    Attributes:
+        images: uint8, or float32 in [0, 1], [B, H, W, C]; None where the defense has them on the device.
+        labels: int32 [B].
+        indices: int32 [B], the examples' places in their split; None where they are not known.
+        valid: float32 [B], 0 for what fills up the last batch of an evaluation.
+    """
+
+    images: tf.Tensor | None
+    labels: tf.Tensor
+    indices: tf.Tensor | None
+    valid: tf.Tensor
+
+
+class TrainingStep:
+    """One step of a defense on a batch.
+
+        clean     = augment(images)
+        crafted   = defense.craft(clean, labels)            # adversaries, the teacher's maps: no gradient
+        terms     = defense.loss_terms(crafted, labels)     # training-mode passes of the student
+        loss      = sum of term_weights * terms + regularization
+        student  <- optimizer(d loss / d student)
+        BN's moving statistics, and what is remembered of examples, are shared among replicas
+
+    `fit` calls it for each batch. Its parts can be called by themselves, which is how they are timed and exported; the
+    first three lines and the gradient are one program under XLA.
+
+    Args:
+        defense: `Defense`, with an optimizer.
+        jit_compile: whether XLA compiles all but the optimizer's update.
+
+    Attributes:
+        scalars: names of what a step tells.
+    """
+
+    def __init__(self, defense: "Defense", *, jit_compile: bool) -> None:
+        self._defense, self.jit_compile = defense, jit_compile
+        # Under loss scaling a gradient may overflow, which is handled.
+        self.scales_loss = isinstance(defense.optimizer, keras.optimizers.LossScaleOptimizer)
+        self._regularizes = bool(defense.weight_decay or defense.student.losses)
+        self.scalars = ["loss", *defense.term_weights, "train_accuracy"]
+        self.scalars.append("loss_scale" if self.scales_loss else "gradient_norm")
+        if self._regularizes:
+            self.scalars.append("regularization")
+        # Without XLA, `fit` compiles the whole step; a function within it would exclude synchronised BN.
+        self._learn = self._craft_and_differentiate
+        if jit_compile:
+            self._learn = tf.function(self._learn, jit_compile=True, autograph=False, reduce_retracing=True)
+
+    def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Trains the student on a batch; returns `scalars`, float32, by name.
+
+        Raises:
+            InputError: if the batch lacks images that are not on the device, or indices that the defense needs.
+        """
+        defense, images = self._defense, batch.images
+        if images is None:
+            if defense.resident is None:
+                raise InputError("batches must have `image`, or the defense its images on the device: `resident`")
+            images = defense.resident.take(batch.indices)
+        seed, memory = step_seed(defense.seed, defense.step), self.remembered(batch.indices)
+        gradients, scalars, memory = self.gradients(images, batch.labels, seed, memory)
+        self.apply(gradients)
+        if self.scales_loss:
+            scalars["loss_scale"] = tf.convert_to_tensor(defense.optimizer.dynamic_scale)
+        for name, rows in memory.items():
+            kept = defense.memory[name]
+            kept.assign(tf.tensor_scatter_nd_update(kept.value, all_rows(batch.indices)[:, None], all_rows(rows)))
+        with tf.control_dependencies([batch.labels]):  # where a dataset has ended, there was no step
+            defense.step.assign_add(1)
+        return scalars
+
+    def remembered(self, indices: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        """Returns what the defense remembers of a batch's examples: rows [B, ...] by name.
+
+        Raises:
+            InputError: if it remembers something, and the indices are not known.
+        """
+        if not self._defense.memory:
+            return {}
+        if indices is None:
+            raise InputError(
+                f"{type(self._defense).__name__} remembers each training example: its batches must be dicts with "
+                "`index`"
+            )
+        return {name: tf.gather(rows.value, indices) for name, rows in self._defense.memory.items()}
+
+    def gradients(
+        self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, memory: dict[str, tf.Tensor]
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Returns (gradients, scalars, memory): all of a step but the optimizer's update, compiled.
+
+        Args:
+            images: uint8, or float32 in [0, 1], [B, H, W, C].
+            labels: int32 [B].
+            seed: int32 [2].
+            memory: what `remembered` returned.
+        """
+        return self._learn(images, labels, seed, memory)
+
+    def _craft_and_differentiate(
+        self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, memory: dict[str, tf.Tensor]
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        crafted = self.craft(images, labels, seed, memory)
+        gradients, scalars = self.differentiate(crafted, labels)
+        return gradients, scalars, {name: crafted[name] for name in memory}
+
+    def craft(
+        self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, memory: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Returns what the defense crafts of the augmented images, without gradient; arguments as `gradients`."""
+        defense = self._defense
+        clean = augment(defense.augmentation, as_float(images), named_seed(seed, "augmentation"))
+        return tf.nest.map_structure(tf.stop_gradient, defense.craft(clean, labels, seed, **memory))
+
+    def differentiate(
+        self, crafted: dict[str, tf.Tensor], labels: tf.Tensor
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """Returns (gradients of the student's trainable variables, scalars) of what `craft` returned.
+
+        The gradients are of the loss divided by the number of replicas, times the loss scale where there is one.
+        """
+        defense = self._defense
+        with tf.GradientTape() as tape:
+            terms, logits = defense.loss_terms(crafted, labels)
+            loss = tf.add_n([weight * terms[name] for name, weight in defense.term_weights.items()])
+            scalars = {name: terms[name] for name in defense.term_weights}
+            if self._regularizes:
+                scalars["regularization"] = defense.weight_decay * self._decayed() + sum(defense.student.losses)
+                loss += scalars["regularization"]
+            # The optimizer sums the gradients of replicas, each of which has the mean over its own part.
+            scaled = defense.optimizer.scale_loss(loss / num_replicas())
+        gradients = tape.gradient(scaled, defense.student.trainable_variables, unconnected_gradients="zero")
+        if not self.scales_loss:
+            scalars["gradient_norm"] = num_replicas() * tf.linalg.global_norm(gradients)  # of this replica's part
+        hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
+        scalars |= {"loss": loss, "train_accuracy": tf.reduce_mean(tf.cast(hits, tf.float32))}
+        return gradients, scalars
+
+    def apply(self, gradients: list[tf.Tensor]) -> None:
+        """Lets the optimizer change the student's weights, and shares BN's moving statistics among replicas."""
+        student = self._defense.student
+        if self.scales_loss:
+            gradients = not_finite_for_all(gradients)
+        self._defense.optimizer.apply_gradients(zip(gradients, student.trainable_variables, strict=True))
+        # BN's statistics: validation, attacks and the saved student are of one network.
+        share_mean([each for each in student.non_trainable_variables if each.dtype.startswith("float")])
+
+    def _decayed(self) -> tf.Tensor:
+        rank = DECAYED[self._defense.weight_decay_on]
+        weights = [weight for weight in self._defense.student.trainable_variables if len(weight.shape) >= rank]
+        return tf.add_n([tf.nn.l2_loss(tf.cast(weight, tf.float32)) for weight in weights])

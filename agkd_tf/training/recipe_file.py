@@ -1,0 +1,108 @@
+"""A recipe as a file: lines `--name=value`, which is a flagfile of the command lines, too."""
+
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from agkd_tf.errors import InputError
+from agkd_tf.files import write_text
+from agkd_tf.settings import Setting
+from agkd_tf.training.recipe import Recipe, recipe_settings
+from agkd_tf.workdir import Workdir
+
+NOT_GIVEN = "not given"
+
+
+def recipe_lines(recipe: Recipe) -> dict[str, str]:
+    """Returns name -> line of each setting of a recipe that has a value, in the order of their names."""
+    settings, values = recipe_settings(), recipe.settings()
+    return {name: settings[name].line(values[name]) for name in sorted(values) if values[name] is not None}
+
+
+def write_recipe(path: pathlib.Path, recipe: Recipe, *, workdir: Workdir | None = None) -> None:
+    """Writes a recipe as a flagfile that trains it again.
+
+    Args:
+        path: file to write.
+        recipe: the recipe.
+        workdir: folder of its run, for the first line; None for a recipe without a run.
+    """
+    first = [] if workdir is None else [f"--workdir={workdir.path}"]
+    write_text(path, "\n".join([*first, *recipe_lines(recipe).values()]) + "\n")
+
+
+def read_recipe(path: pathlib.Path | str, overrides: Iterable[str] = ()) -> Recipe:
+    """Returns the recipe of a flagfile, such as those in `flags/`, or of a run's folder.
+
+    A line of the file is `--name=value`, `--name` or `--noname` of what is true or false, `--flagfile=FILE` for another
+    file's lines, or a comment; the last one of a name counts. `--workdir` is left out: it says where, not what.
+
+    Args:
+        path: the file, or a run's folder.
+        overrides: lines that come after the file's, such as `--batch_size=8`.
+
+    Raises:
+        InputError: if there is no such file, or it holds what is no setting of a recipe.
+    """
+    path = pathlib.Path(path)
+    file = Workdir(path).flags if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"a recipe's flagfile or a run's folder is needed. Received: {str(path)!r}")
+    try:
+        settings = recipe_settings()
+        return Recipe.of(dict(_read(line, settings) for line in [*_lines(file), *overrides] if not _is_place(line)))
+    except InputError as error:
+        raise InputError(f"{file} cannot be read as a recipe: {error}") from error
+
+
+def differences(recorded: Recipe, given: Recipe) -> list[str]:
+    """Returns a text for each setting in which two recipes differ; `epochs` does not count."""
+    lines = [recipe_lines(recipe) for recipe in (recorded, given)]
+    names = sorted(set().union(*lines) - {"epochs"})
+    return [
+        f"--{name}: recorded {_value(lines[0].get(name))}, received {_value(lines[1].get(name))}"
+        for name in names
+        if lines[0].get(name) != lines[1].get(name)
+    ]
+
+
+def _lines(file: pathlib.Path, within: tuple[pathlib.Path, ...] = ()) -> Iterator[str]:
+    if file in within:
+        raise InputError(f"{file} reads itself: --flagfile={file}")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {error}") from error
+    for line in text.split("\n"):
+        line = line.strip()
+        if line.startswith("--flagfile="):
+            yield from _lines(pathlib.Path(line.partition("=")[2]), (*within, file))
+        elif line and not line.startswith(("#", "//")):
+            yield line
+
+
+def _is_place(line: str) -> bool:
+    return line.startswith("--workdir=")
+
+
+def _read(line: str, settings: dict[str, Setting]) -> tuple[str, Any]:
+    """Returns (name, value) of a line."""
+    name, has_value, text = line.removeprefix("--").partition("=")
+    if not line.startswith("--"):
+        raise InputError(f"{line!r} is no flag, --name=value")
+    if name in settings and (has_value or settings[name].kind is bool):
+        return name, settings[name].parse(text) if has_value else True
+    negated = settings.get(name.removeprefix("no"))
+    if name.startswith("no") and negated is not None and negated.kind is bool and not has_value:
+        return negated.name, False
+    if name in settings:
+        raise InputError(f"--{name} needs a value: --{name}=...")
+    raise InputError(f"no setting of a recipe is called {name!r}")
+
+
+def _value(line: str | None) -> str:
+    if line is None:
+        return NOT_GIVEN
+    if "=" in line:
+        return line.partition("=")[2]
+    return "false" if line.startswith("--no") else "true"
