@@ -3,10 +3,11 @@
 import keras
 import tensorflow as tf
 
-from agkd_tf.attacks import most_confusing_class, nearest_boundary_class, random_other_class
+from agkd_tf.attacks import random_other_class
 from agkd_tf.attacks.objectives import targeted_cross_entropy
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
 from agkd_tf.errors import check_choice, check_range
+from agkd_tf.logits import most_confusing_class, nearest_boundary_class
 from agkd_tf.losses import adversarial_label, soft_cross_entropy
 from agkd_tf.randomness import named_seed
 
