@@ -71,7 +71,7 @@ def warn_of_slow_settings(model=None):
     if any(layer.compute_dtype == "bfloat16" for layer in layers) and sets and BFLOAT16_SETS.isdisjoint(sets):
         _warn(
             "this CPU has no instructions for bfloat16, which takes several times as long as float32 on it: train the "
-            'network in float32 (tools.train --mixed_precision=float32, or a dtype policy of "float32")'
+            "network in float32 (`mixed_precision='float32'`, or a dtype policy of 'float32')"
         )
 
 

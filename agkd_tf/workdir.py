@@ -7,7 +7,7 @@ class Workdir:
     """Names the parts of a run's folder.
 
     Attributes:
-        flags: the resolved flags, relaunchable with `--flagfile`.
+        flags: the resolved settings, a flagfile that relaunches the run.
         history: a line an epoch of what it logged, CSV; an epoch that was repeated after a crash is there twice.
         environment: machine and versions of each sitting, JSON.
         checkpoints: what training resumes from.

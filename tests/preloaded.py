@@ -25,5 +25,6 @@ import tools._progress
 import tools._run
 import tools._subject
 import tools._table
+import tools.laboratory
 
 gc.freeze()  # what is shared stays shared

@@ -96,7 +96,7 @@ def test_bfloat16_is_told_of_where_the_processor_has_no_instructions_for_it(proc
     processor(LAPTOP)
     (line,) = said(networks["mixed_bfloat16"])
     assert "no instructions for bfloat16" in line
-    assert "--mixed_precision=float32" in line
+    assert "`mixed_precision='float32'`" in line
     assert said(networks["float32"]) == []
     for other in (SERVER, {}):  # one that has them, one of which nothing is known
         processor(other)

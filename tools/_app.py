@@ -9,6 +9,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 from agkd_tf.errors import InputError, Note
+from tools._remedies import with_flags
 
 
 def run(main, commands=(), words=False):
@@ -26,7 +27,7 @@ def run(main, commands=(), words=False):
 
 def note(message):
     """Prints one line on standard error that begins with `note: `."""
-    print(f"note: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+    print(f"note: {' '.join(with_flags(str(message)).split())}", file=sys.stderr, flush=True)
 
 
 def _show_warning(shown, message, category, filename, lineno, file=None, line=None):
@@ -41,7 +42,7 @@ def _show_warning(shown, message, category, filename, lineno, file=None, line=No
 
 def fail(message):
     """Ends the program with one line on standard error and exit code 2."""
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"error: {' '.join(with_flags(str(message)).split())}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -29,14 +29,8 @@ from agkd_tf.benchmark import (
     Cost,
     CrashedWorkerError,
     InferenceBenchmark,
-    MatrixProduct,
-    Peer,
-    StepProfile,
-    StepProgram,
-    TrainingBenchmark,
     Worker,
     ratio,
-    run_one_operation_at_a_time,
     take_turns,
 )
 from agkd_tf.compilation import resolve_jit_compile
@@ -50,6 +44,14 @@ from tools import _app, _flags
 from tools._progress import counting, say
 from tools._subject import subject_at
 from tools._table import breakdown_table, peers_table, timing_table
+from tools.laboratory import (
+    BreakdownBenchmark,
+    MatrixProduct,
+    Peer,
+    StepProfile,
+    StepProgram,
+    run_one_operation_at_a_time,
+)
 
 FLAGS = flags.FLAGS
 
@@ -151,7 +153,7 @@ def _training(paths):
 
 
 def _versions(paths):
-    """Returns title -> `Recipe`, and title -> keyword arguments of its `TrainingBenchmark`, of all versions."""
+    """Returns title -> `Recipe`, and title -> keyword arguments of its `BreakdownBenchmark`, of all versions."""
     overrides, recipes, switches = _flags.given_recipe_flags(), {}, {}
     for path in paths:
         for more in ("",) if FLAGS.compare is None else ("", FLAGS.compare):
@@ -164,7 +166,7 @@ def _versions(paths):
 
 
 def _switches(more):
-    """Returns (keyword arguments of a version's `TrainingBenchmark`, which of its flags are its recipe's)."""
+    """Returns (keyword arguments of a version's `BreakdownBenchmark`, which of its flags are its recipe's)."""
     values = flags.FlagValues()
     _flags.define_jit_compile(values)
     _flags.define_resident(values)
@@ -273,7 +275,7 @@ def _timed(contestants, items):
 
 
 def _training_benchmark(recipe, place, switches):
-    return TrainingBenchmark(recipe, recipe.load_dataset(**place), **switches)
+    return BreakdownBenchmark(recipe, recipe.load_dataset(**place), **switches)
 
 
 def _step_program(recipe, place):

@@ -49,6 +49,7 @@ from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import attack_progress, say
+from tools._remedies import with_flags
 from tools._subject import SAVED_MODEL, data_and_eps, subject_at, subject_from_flags
 from tools._table import audit_table, comparison_table, results_table
 
@@ -226,7 +227,7 @@ def _attack(name, eps, subject):
     try:
         source = subject_at("attacks", name.removeprefix(TRANSFER), _flags.pixels_of_network(FLAGS, prefix="source_"))
     except InputError as error:  # which names the flags of the network that is evaluated
-        raise InputError(re.sub(r"--(pixel_|channels)", r"--source_\1", str(error))) from error
+        raise InputError(re.sub(r"(--|`)(pixel_|channels)", r"\1source_\2", with_flags(str(error)))) from error
     if source.num_classes == subject.num_classes:
         source = source.numbered_by("attacks", subject.class_names)
     taken = [(network.image_shape or subject.image_shape, network.num_classes) for network in (source, subject)]

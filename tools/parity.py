@@ -111,7 +111,7 @@ class Row(typing.NamedTuple):
 
 def _peer(folder, name, seed):
     """Returns what the other side writes: `robust`, `seconds`, `versions`."""
-    peer = pathlib.Path(__file__).parent / "peers" / "auto_attack.py"
+    peer = pathlib.Path(__file__).parent / "laboratory" / "peers" / "auto_attack.py"
     if subprocess.run([FLAGS.peer_python, str(peer), str(folder), name, str(seed)], check=False).returncode:
         sys.exit(1)
     return json.loads((folder / "peer.json").read_text())

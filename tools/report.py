@@ -18,7 +18,7 @@ from agkd_tf.evaluation import read_evaluation
 from agkd_tf.files import read_json, write_text
 from agkd_tf.report import TABLES, Run, comparison, filled_table, grouped, html_page
 from agkd_tf.workdir import Workdir
-from tools import _app, _flags
+from tools import _app, _commands, _flags
 
 FLAGS = flags.FLAGS
 BY_NUMBER = {table.number: table for table in TABLES}
@@ -52,7 +52,7 @@ def main(argv):
         return
     folder, figures = pathlib.Path(FLAGS.output), _figures(paths)
     write_text(folder / "report.md", f"# {FLAGS.title}\n\n{text}\n")
-    write_text(folder / "report.html", html_page(FLAGS.title, tables.values(), figures))
+    write_text(folder / "report.html", html_page(FLAGS.title, tables.values(), figures, describe=_commands.command))
     for name, table in tables.items():
         write_text(folder / f"{name}.csv", table.frame.to_csv())
         write_text(folder / f"{name}.tex", _latex(table))
@@ -90,7 +90,7 @@ def _markdown(table):
     if table.notes:
         lines += ["", *(f"- {note}" for note in table.notes)]
     if table.missing:
-        lines += ["", "To fill what is empty:", "", *(f"    {line}" for line in table.missing)]
+        lines += ["", "To fill what is empty:", "", *(f"    {_commands.line(missing)}" for missing in table.missing)]
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from agkd_tf.attacks.pgd import input_gradient, projected_gradient_descent
 from agkd_tf.attacks.registry import ATTACK_NAMES, AttackSequence, parse_attack
 from agkd_tf.attacks.rounding import rounded
 from agkd_tf.attacks.square import square_l2, square_linf
-from agkd_tf.attacks.targets import most_confusing_class, nearest_boundary_class, random_other_class, ranked_other_class
+from agkd_tf.attacks.targets import random_other_class
 from agkd_tf.attacks.transfer import TransferAttack
 
 __all__ = [
@@ -19,13 +19,10 @@ __all__ = [
     "auto_pgd",
     "fast_adaptive_boundary",
     "input_gradient",
-    "most_confusing_class",
-    "nearest_boundary_class",
     "parse_attack",
     "pgd_attack",
     "projected_gradient_descent",
     "random_other_class",
-    "ranked_other_class",
     "rounded",
     "square_l2",
     "square_linf",

@@ -12,17 +12,16 @@ from agkd_tf.attacks.apgd import auto_pgd
 from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.fab import fast_adaptive_boundary
 from agkd_tf.attacks.gradient_attack import NORMS
-from agkd_tf.attacks.objectives import (
-    best_other_logit,
-    cross_entropy,
-    difference_of_logits_ratio,
-    margin,
-    targeted_difference_of_logits_ratio,
-)
+from agkd_tf.attacks.objectives import cross_entropy, margin
 from agkd_tf.attacks.square import square_l2, square_linf
 from agkd_tf.attacks.starts import edge_per_example
-from agkd_tf.attacks.targets import ranked_other_class
 from agkd_tf.errors import InputError
+from agkd_tf.logits import (
+    difference_of_logits_ratio,
+    label_margin,
+    ranked_other_class,
+    targeted_difference_of_logits_ratio,
+)
 from agkd_tf.randomness import named_seed, uniform_per_example, variant_seed
 
 ITERATIONS, TARGETS, QUERIES, PASSES = 100, 9, 5000, 20
@@ -116,8 +115,7 @@ class SquareAttack(Attack):
         seed = variant_seed(named_seed(seed, self.name), variant)
 
         def judge(adv):
-            scores = logits(adv)
-            return tf.gather(scores, labels, batch_dims=1) - best_other_logit(scores, labels)
+            return label_margin(logits(adv), labels)
 
         def draws(name, shape):
             return uniform_per_example(indices, shape, named_seed(seed, name))

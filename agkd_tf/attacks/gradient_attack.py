@@ -6,7 +6,8 @@ from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.objectives import OBJECTIVES, TARGETED
 from agkd_tf.attacks.pgd import projected_gradient_descent
 from agkd_tf.attacks.starts import ball_per_example
-from agkd_tf.attacks.targets import most_confusing_class, random_other_class_per_example, ranked_other_class
+from agkd_tf.attacks.targets import random_other_class_per_example
+from agkd_tf.logits import most_confusing_class, ranked_other_class
 from agkd_tf.randomness import named_seed, variant_seed
 
 NORMS = {"linf": float("inf"), "l2": 2}

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from agkd_tf.attacks import most_confusing_class
 from agkd_tf.attention.class_average import class_average_map, mean_class_map
 from agkd_tf.attention.class_irrelevant import class_irrelevant_map
 from agkd_tf.attention.grad_cam import grad_cam
 from agkd_tf.attention.normalization import normalize_map
+from agkd_tf.logits import most_confusing_class
 from agkd_tf.models import Classifier
 
 

@@ -1,18 +1,16 @@
 """The time of a recipe's training steps, as `fit` runs them."""
 
-import statistics
 import time
 
 import keras
+import tensorflow as tf
 
-from agkd_tf.benchmark.breakdown import Breakdown
 from agkd_tf.benchmark.peak_memory import reset_peak_memory
 from agkd_tf.benchmark.untrained import untrained_defense
 from agkd_tf.data.batches import training_batches
 from agkd_tf.data.device_images import resolve_resident
 from agkd_tf.training.callbacks import StopOnNonFinite
 
-WAITING_TURNS = 3
 WARM_UP = 2  # steps, the first of which traces and compiles
 
 
@@ -28,59 +26,51 @@ class TrainingBenchmark:
         jit_compile: see `Defense.compile`.
         resident: see `agkd_tf.data.device_images.resolve_resident`.
 
+    Attributes:
+        defense: the recipe's compiled `Defense`.
+        batches: what its steps read.
+
     Raises:
         InputError: for a recipe that does not build.
-        NonFiniteLossError: if a term of the loss became NaN or infinite; of `run` and `breakdown`, too.
+        NonFiniteLossError: if a term of the loss became NaN or infinite; of `run`, too.
     """
 
     def __init__(self, recipe, dataset, *, jit_compile="auto", resident="auto"):
         self._recipe, self._dataset = recipe, dataset
         self._resident = resolve_resident(resident, dataset.train.images)
-        self._defense = untrained_defense(recipe, dataset, jit_compile=jit_compile, resident=self._resident)
+        self.defense = untrained_defense(recipe, dataset, jit_compile=jit_compile, resident=self._resident)
         self._steps_per_epoch = recipe.steps_per_epoch(dataset)
-        self._batches = self._read(with_images=not self._resident)
+        self.batches = self.read_batches(with_images=not self._resident)
         reset_peak_memory()
         first, *_ = self._fit(WARM_UP)
         self._compile_seconds = first
 
-    def run(self, steps):
-        """Returns the seconds of each of `steps` steps."""
+    def run(self, steps: int, batches: tf.data.Dataset | None = None) -> list[float]:
+        """Returns the seconds of each of `steps` steps, which read `batches` in place of the recipe's if given."""
         # The first one waits for the input pipeline to begin.
-        return self._fit(1 + steps)[1:]
+        return self._fit(1 + steps, batches)[1:]
 
-    def facts(self):
+    def facts(self) -> dict:
         """Returns for JSON: what the steps are of, and the seconds until the first one was done."""
         return {
             "steps_per_epoch": self._steps_per_epoch,
             "epochs": self._recipe.epochs,
             "batch_size": self._recipe.batch_size,
-            "xla": self._defense.use_xla,
+            "xla": self.defense.use_xla,
             "resident": self._resident,
             "first_step_seconds": self._compile_seconds,
         }
 
-    def breakdown(self, steps):
-        """Returns part of a step -> median seconds over `steps` turns; see `Breakdown`.
-
-        `waiting` is what steps that read their batches take longer than steps that get one batch again and again.
-        """
-        same = self._batches.take(1).cache().repeat()
-        reading, repeating = ([], [])
-        for _ in range(WAITING_TURNS):
-            for seconds, batches in ((reading, self._batches), (repeating, same)):
-                seconds += self._fit(1 + steps, batches)[1:]
-        waiting = max(0.0, statistics.median(reading) - statistics.median(repeating))
-        return {"waiting": waiting} | Breakdown(self._defense, next(iter(self._read(with_images=True)))).run(steps)
-
-    def _read(self, *, with_images):
+    def read_batches(self, *, with_images: bool) -> tf.data.Dataset:
+        """Returns the recipe's batches, from the first one on; without images, the defense keeps them itself."""
         settings = {"batch_size": self._recipe.batch_size, "seed": self._recipe.seed}
         return training_batches(self._dataset.train, **settings, with_images=with_images)
 
     def _fit(self, steps, batches=None):
         stopwatch = _Stopwatch()
-        batches = self._batches if batches is None else batches
+        batches = self.batches if batches is None else batches
         callbacks = [StopOnNonFinite(), stopwatch]
-        self._defense.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=callbacks, shuffle=False, verbose=0)
+        self.defense.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=callbacks, shuffle=False, verbose=0)
         return stopwatch.seconds
 
 

@@ -44,7 +44,7 @@ class ClassPool:
         if not sizes.all():
             raise InputError(
                 f"ClassPool: no training image of class {int(np.argmin(sizes))} to draw second images from: more are "
-                "needed (--train_examples), or a defense without a pool"
+                "needed (a larger `train_examples`), or a defense without a pool"
             )
         if capacity_per_class is not None:
             check_range("capacity_per_class", capacity_per_class, 1)

@@ -109,8 +109,8 @@ def _splits(path, *, training):
         if training:
             raise InputError(
                 f"`dataset` image_folder needs images in {LAYOUT}. Received: {path!r}, which has "
-                f"{_listed(found) or 'no folder'}; without training images it can only be the test split of "
-                "tools.evaluate, without --knn"
+                f"{_listed(found) or 'no folder'}; without training images it can only be evaluated on, by its "
+                "test split and without `knn=True`"
             )
         if "test" not in found and not own:
             wrong = [name for name in found if name.casefold() in LIKE_SPLITS]
@@ -248,7 +248,7 @@ class _Reader:
                         raise InputError(
                             "`dataset` image_folder has images of many sizes, such as "
                             f"{_shown(files[first][0])} {images.shape[1:]} and {_shown(files[place][0])} "
-                            f"{image.shape}: give one with --image_size"
+                            f"{image.shape}: choose an `image_size`"
                         )
                     images[len(read)] = image  # after the last one that was whole
                     read.append(place)
@@ -296,7 +296,7 @@ class _Reader:
                 return None
             raise InputError(
                 f"`dataset` image_folder: {_shown(path)} of its {split.name!r} split cannot be decoded: {reason}; "
-                "mend it, take it away, or leave such files out with --skip_damaged"
+                "mend it, take it away, or leave such files out: `skip_damaged=True`"
             ) from error
         if deep:
             self._deep[path] = int(image.max())

@@ -98,7 +98,7 @@ def prepare_and_read(builder, *, manual_dir=None, download=False, image_size=Non
         if not (download or (manual_dir and builder.MANUAL_DOWNLOAD_INSTRUCTIONS)):
             raise InputError(
                 f"`dataset` {builder.name!r} is not prepared in {builder.data_dir}: "
-                "give its folder with --data_dir, or --download to fetch it"
+                "give its folder, `data_dir=PATH`, or fetch it, `download=True`"
             )
         config = tfds.download.DownloadConfig(manual_dir=manual_dir)
         try:
@@ -160,7 +160,7 @@ def _read_split(builder, split, image_size, images_dir):
             if part["image"].shape[1:] != images.shape[1:]:
                 raise InputError(
                     f"`dataset` {builder.name!r} has images of many sizes, such as {images.shape[1:]} and "
-                    f"{part['image'].shape[1:]}: give one with --image_size"
+                    f"{part['image'].shape[1:]}: choose an `image_size`"
                 )
             stop = start + len(part["label"])
             if stop > count:

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 import keras
 import tensorflow as tf
 
-from agkd_tf.attacks import most_confusing_class, nearest_boundary_class, random_other_class
+from agkd_tf.attacks import random_other_class
 from agkd_tf.attacks.objectives import targeted_cross_entropy
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
+from agkd_tf.logits import most_confusing_class, nearest_boundary_class
 from agkd_tf.losses import adversarial_label, soft_cross_entropy
 from agkd_tf.randomness import named_seed
 from agkd_tf.settings import Range

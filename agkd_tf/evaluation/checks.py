@@ -6,11 +6,12 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.attacks.objectives import best_other_logit, cross_entropy
+from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.attacks.pgd import input_gradient
 from agkd_tf.data.labels import as_labels
 from agkd_tf.data.pixels import as_float, check_pixels
 from agkd_tf.errors import InputError, Note
+from agkd_tf.logits import label_margin
 from agkd_tf.models import logits_of
 
 CHECKED = 8  # images whose logits are looked at before anything else
@@ -119,7 +120,7 @@ def zero_gradients(logits, images, labels, *, saturating=True):
         scores = tf.cast(logits(images), tf.float32)
         if saturating:
             return cross_entropy(scores, labels)
-        return best_other_logit(scores, labels) - tf.gather(scores, labels, batch_dims=1)
+        return label_margin(scores, labels)
 
     try:
         gradient = input_gradient(loss, images)

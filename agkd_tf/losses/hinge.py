@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from agkd_tf.attacks.objectives import best_other_logit
+from agkd_tf.logits import label_margin
 
 
 def margin_hinge(logits, labels, *, confidence):
@@ -19,5 +19,4 @@ def margin_hinge(logits, labels, *, confidence):
     Source: Cheng et al., CAT: Customized Adversarial Training for Improved Robustness, IJCAI 2022 (the
     CW term of CAT-MIX).
     """
-    true = tf.gather(logits, labels, batch_dims=1)
-    return tf.reduce_mean(tf.nn.relu(best_other_logit(logits, labels) - true + confidence))
+    return tf.reduce_mean(tf.nn.relu(confidence - label_margin(logits, labels)))

@@ -6,7 +6,7 @@ ICLR 2020, eq. 11; constants of its released code. Gradients flow through every 
 
 import tensorflow as tf
 
-from agkd_tf.attacks.objectives import best_other_logit
+from agkd_tf.logits import best_other_logit
 from agkd_tf.losses.divergence import kl_divergence
 
 

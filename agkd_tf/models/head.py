@@ -15,8 +15,8 @@ _RESHAPING = (layers.Flatten, layers.Reshape)
 
 
 def name_it(part):
-    """Returns what to type where a part of a network, such as `logits`, is not found: a defense's argument, a flag."""
-    return f"Name its layer: layer_names={{{part!r}: PATH}} (--{part}_layer=PATH)"
+    """Returns what to type where a part of a network, such as `logits`, is not found: a defense's argument."""
+    return f"Name its layer: `layer_names={{{part!r}: PATH}}`"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _without_own_activation(graph, scores, step, pooled, classes):
     if any(not isinstance(each.operation, (*_RESHAPING, layers.Dropout, layers.Identity)) for each in behind):
         raise InputError(
             f"layer {behind[0].path!r} changes the probabilities of layer {step.path!r}: these are no logits; end the "
-            f"model in {step.path!r}, or name it: layer_names={{'logits': {step.path!r}}} (--logits_layer={step.path})"
+            f"model in {step.path!r}, or name it: `layer_names={{'logits': {step.path!r}}}`"
         )
     return graph.apply(linear_twin(layer), step.inputs[0])
 

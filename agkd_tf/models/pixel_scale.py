@@ -34,7 +34,7 @@ def check_pixel_scale(graph):
         said = f"its layer {first.path!r} has the channels first" if first else f"it takes {shape}"
         raise InputError(
             f"the classifier {name!r} takes images [B, C, H, W]: {said}. Images here are [B, H, W, C]: "
-            'model = agkd_tf.adapt(model, channels="first") (--channels=first)'
+            "give `agkd_tf.adapt(model, channels='first')`"
         )
     front = front_range(graph)
     if not front.adapted and _takes_integers(graph.model):
@@ -55,7 +55,7 @@ def check_pixel_scale(graph):
     if front.adapted and front.scales and front.span > SPANS[1]:
         raise InputError(
             f"the classifier {name!r} scales its pixels itself: {made} of the pixel range it was given. Leave out "
-            "pixel_range (--pixel_range)"
+            "`pixel_range`"
         )
 
 
@@ -137,7 +137,7 @@ def _is_channels_first(step, graph):
 
 
 def _remedy(largest):
-    return f"Use model = agkd_tf.adapt(model, pixel_range=(0, {largest})) (--pixel_range=0,{largest})"
+    return f"Use `agkd_tf.adapt(model, pixel_range=(0, {largest}))`"
 
 
 def _takes_integers(model):

@@ -177,7 +177,7 @@ def _cause(path, reason):
         return first
     folder = path.with_name(f"{path.stem}_saved_model")
     code = f"{imports}; {package}.models.load_model('{path}', {arguments}).export('{folder}')"
-    return f'{cause} python -c "{code}", then tools.evaluate --saved_model={folder}'
+    return f'{cause} python -c "{code}", then evaluate `saved_model={folder.as_posix()!r}`'
 
 
 def _keras_version(path):

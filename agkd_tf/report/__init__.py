@@ -1,5 +1,6 @@
 """The paper's tables, filled from runs and set beside the published figures."""
 
+from agkd_tf.report.missing import Evaluate, MeasureCost, Missing, Train, Work
 from agkd_tf.report.page import html_page
 from agkd_tf.report.published import TABLES, PublishedRow, PublishedTable
 from agkd_tf.report.runs import Measurement, Run, grouped, measurement
@@ -7,11 +8,16 @@ from agkd_tf.report.tables import FilledTable, comparison, filled_table
 
 __all__ = [
     "TABLES",
+    "Evaluate",
     "FilledTable",
+    "MeasureCost",
     "Measurement",
+    "Missing",
     "PublishedRow",
     "PublishedTable",
     "Run",
+    "Train",
+    "Work",
     "comparison",
     "filled_table",
     "grouped",

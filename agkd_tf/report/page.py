@@ -1,8 +1,12 @@
 """One HTML page with all tables and figures, which needs nothing beside itself."""
 
 import base64
+from collections.abc import Callable, Iterable, Mapping
 
 import jinja2
+
+from agkd_tf.report.missing import Work
+from agkd_tf.report.tables import FilledTable
 
 PAGE = jinja2.Template(
     """<!doctype html>
@@ -33,7 +37,9 @@ figure { margin: 1.5rem 0; } img { max-width: 100%; } figcaption { color: #555; 
 </div>
 {% if table.notes %}<ul>{% for note in table.notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
 {% if table.missing %}<p>To fill what is empty:</p>
-<ul>{% for line in table.missing %}<li><code>{{ line }}</code></li>{% endfor %}</ul>{% endif %}
+<ul>
+{%- for line in table.missing %}<li><code>{{ line.row }}: {{ describe(line.work) }}</code></li>{% endfor -%}
+</ul>{% endif %}
 {% endfor %}
 {% if figures %}<h2>Figures</h2>{% endif %}
 {% for name, content in figures.items() %}
@@ -45,13 +51,20 @@ figure { margin: 1.5rem 0; } img { max-width: 100%; } figcaption { color: #555; 
 )
 
 
-def html_page(title, tables, figures):
+def html_page(
+    title: str,
+    tables: Iterable[FilledTable],
+    figures: Mapping[str, bytes],
+    *,
+    describe: Callable[[Work], str] = str,
+) -> str:
     """Returns the page as text.
 
     Args:
         title: its heading.
         tables: `FilledTable`s.
         figures: dict of caption -> bytes of a PNG file.
+        describe: what the page says of work that fills empty cells, such as the command that does it.
     """
     pictures = {name: base64.b64encode(content).decode() for name, content in figures.items()}
-    return PAGE.render(title=title, tables=tables, figures=pictures)
+    return PAGE.render(title=title, tables=tables, figures=pictures, describe=describe)

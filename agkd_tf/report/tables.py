@@ -2,11 +2,10 @@
 
 import dataclasses
 import pathlib
-import shlex
 
 import pandas
 
-from agkd_tf.perturbation_size import format_size
+from agkd_tf.report.missing import Evaluate, MeasureCost, Missing, Train, Work
 from agkd_tf.report.published import PublishedRow
 from agkd_tf.report.runs import Duration, Measurement, attack_names, cost, images_seen, measurement
 
@@ -18,14 +17,14 @@ class FilledTable:
     Attributes:
         heading: number and title.
         frame: `pandas.DataFrame` of text, indexed by (row, source).
-        missing: the commands that would fill what is empty, and what a seed lacks that others of its row have.
+        missing: the work that would fill what is empty, and what a seed lacks that others of its row have.
         notes: a line for each group of runs: what it was measured on.
     """
 
     heading: str
     frame: pandas.DataFrame
-    missing: list
-    notes: list
+    missing: list[Missing]
+    notes: list[str]
 
 
 def filled_table(table, groups):
@@ -52,16 +51,16 @@ def filled_table(table, groups):
             if stands_in:
                 title += f" (on {group[0].settings['dataset']})"
             cells = {column: _cell(group, column, table.eps) for column in table.columns}
-            missing += [f"{title}: {command}" for command in _commands(table, group, row.recipe)]
+            missing += [Missing(title, work) for work in _work(table, group, row.recipe)]
             if stands_in and row.recipe:
-                missing += [f"{row.title}: {command}" for command in _commands(table, [], row.recipe)]
+                missing += [Missing(row.title, work) for work in _work(table, [], row.recipe)]
             if any(cell is not None for cell in cells.values()):
                 notes.append(f"{title}: {measured_on(group)}")
             for source in _sources(row.figures):
                 index.append((title, source))
                 figures = {} if stands_in and source == "difference" else row.figures
                 lines.append([_text(source, cells[column], figures.get(column)) for column in table.columns])
-    missing = list(dict.fromkeys([*_source_commands(table, missing), *missing]))
+    missing = list(dict.fromkeys([*_sources_to_train(table, missing), *missing]))
     index = pandas.MultiIndex.from_tuples(index)
     frame = pandas.DataFrame(lines, index=index, columns=list(table.columns.values()))
     return FilledTable(f"Table {table.number}: {table.title}", frame, missing, notes)
@@ -75,7 +74,7 @@ def comparison(groups, columns=None):
         columns: attacks to show; None for all that any run has.
     """
     missing = [
-        f"{run.path}: {_evaluate(run.path)}" for group in groups for run in group if run.trained and not run.attacks
+        Missing(run.path, Evaluate(run.path)) for group in groups for run in group if run.trained and not run.attacks
     ]
     groups = [group for group in groups if any(run.attacks for run in group)]
     if columns is None:
@@ -83,26 +82,22 @@ def comparison(groups, columns=None):
     titles = _titles(groups)
     lines = [[_text("measured", measurement(group, column), None) for column in columns] for group in groups]
     frame = pandas.DataFrame(lines, index=titles, columns=columns)
-    missing += [command for group in groups for run in group if run.attacks for command in _lacking(run, columns)]
+    missing += [each for group in groups for run in group if run.attacks for each in _lacking(run, columns)]
     notes = [f"{title}: {measured_on(group)}" for title, group in zip(titles, groups, strict=True)]
     return FilledTable("All runs", frame, missing, notes)
 
 
 def _lacking(run, columns):
-    """Returns the commands that fill an evaluated run's empty cells: one, and one for each attack on a source."""
+    """Returns what fills an evaluated run's empty cells: one evaluation, and one for each attack on a source."""
     attacks = {}
     for column in columns:
         if measurement([run], column) is None:
             name, _, crafted = column.partition(" by ") if column.startswith("transfer:") else (column, "", "")
             attacks.setdefault(crafted, []).append(name)
-    more = {crafted: [f"--transfer_attack={crafted}"] if crafted else [] for crafted in attacks}
-    return [f"{run.path}: {_evaluate(run.path, names, *more[crafted])}" for crafted, names in attacks.items()]
-
-
-def _evaluate(workdir, attacks=(), *more):
-    """Returns the command that evaluates a run, under the default attacks where none are given."""
-    attacks = [f"--attacks={shlex.quote(','.join(attacks))}"] if attacks else []
-    return " ".join([f"python -m tools.evaluate --workdir={shlex.quote(workdir)}", *attacks, *more])
+    return [
+        Missing(run.path, Evaluate(run.path, tuple(names), transfer_attack=crafted))
+        for crafted, names in attacks.items()
+    ]
 
 
 def measured_on(group):
@@ -173,45 +168,45 @@ def _is_cost(column):
     return column.startswith("cost ")
 
 
-def _commands(table, group, recipe):
-    """Returns the commands that would fill a row's empty cells, seed by seed: of its runs, or of its recipe."""
-    origin = shlex.quote(group[0].path) if group else recipe
+def _work(table, group, recipe):
+    """Returns the work that would fill a row's empty cells, seed by seed: of its runs, or of its recipe."""
+    origin = group[0].path if group else recipe
     costs = [column for column in table.columns if _is_cost(column)]
     accuracies = [column for column in table.columns if not _is_cost(column)]
-    trained, commands = [run for run in group if run.attacks or run.trained], []
+    trained = [run for run in group if run.attacks or run.trained]
+    work: list[Work] = []
     for run in trained:
         lacking = [column for column in accuracies if measurement([run], column, eps=table.eps) is None]
-        commands += _evaluation(table, run.path, lacking)
+        work += _evaluation(table, run.path, lacking)
     if accuracies and not trained:
         workdir = _workdir(table, pathlib.PurePath(recipe).stem if recipe else pathlib.PurePath(group[0].path).name)
-        commands.append(f"python -m tools.train --flagfile={recipe or origin + '/flags.txt'} --workdir={workdir}")
-        commands += _evaluation(table, workdir, accuracies)
+        work.append(Train(recipe or f"{origin}/flags.txt", workdir))
+        work += _evaluation(table, workdir, accuracies)
     if any(_cell(group, column, table.eps) is None for column in costs):
-        commands.append(f"python -m tools.benchmark training {origin} --output=runs/cost")
-    return commands
+        work.append(MeasureCost(origin))
+    return work
 
 
 def _evaluation(table, workdir, columns):
-    """Returns the command, if any, that fills a run's columns."""
+    """Returns the evaluation, if any, that fills a run's columns."""
     if not columns:
         return []
     attacks = {}
     for column in columns:
         kind, _, name = column.partition(" ")
         attacks[f"transfer:{_workdir(table, name)}" if kind == "transfer" else kind] = None
-    more = [] if table.eps is None else [f"--eps={format_size(table.eps)}"]
-    more += ["--knn"] if any(" knn-" in column for column in columns) else []
-    return [_evaluate(workdir, attacks, *more)]
+    return [Evaluate(workdir, tuple(attacks), table.eps, knn=any(" knn-" in column for column in columns))]
 
 
-def _source_commands(table, missing):
-    """Returns the commands that train the sources of adversaries that commands name and that are not there yet."""
+def _sources_to_train(table, missing):
+    """Returns the trainings of sources of adversaries that evaluations need and that are not there yet."""
     names = [column.removeprefix("transfer ") for column in table.columns if column.startswith("transfer ")]
     recipes = pathlib.PurePath(table.rows[0].recipe).parent
+    evaluations = [each.work for each in missing if isinstance(each.work, Evaluate)]
     return [
-        f"{name}: python -m tools.train --flagfile={recipes / name}.flags --workdir={_workdir(table, name)}"
+        Missing(name, Train(f"{recipes / name}.flags", _workdir(table, name)))
         for name in names
-        if any(f"transfer:{_workdir(table, name)}" in line for line in missing)
+        if any(f"transfer:{_workdir(table, name)}" in evaluation.attacks for evaluation in evaluations)
         and not pathlib.Path(_workdir(table, name)).exists()
     ]
 

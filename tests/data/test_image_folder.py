@@ -46,7 +46,7 @@ def test_grayscale_and_transparent_images_become_colour(folder):
 
 def test_many_sizes_are_refused_or_scaled(folder):
     write(folder, "train", "ant", 40, shape=(30, 10, 3))
-    with pytest.raises(InputError, match=r"many sizes.*--image_size"):
+    with pytest.raises(InputError, match=r"many sizes.*`image_size`"):
         load_dataset(f"image_folder:{folder}")
     dataset = load_dataset(f"image_folder:{folder}", image_size=16)
     assert dataset.image_shape == (16, 16, 3)

@@ -78,7 +78,7 @@ def test_a_missing_folder_is_refused(tmp_path):
 
 
 def test_an_unprepared_data_set_is_refused_with_a_remedy(tmp_path):
-    with pytest.raises(InputError, match=r"'cifar10' is not prepared .* --data_dir, or --download"):
+    with pytest.raises(InputError, match=r"'cifar10' is not prepared .* `data_dir=PATH`.* `download=True`"):
         tfds.load("cifar10", data_dir=str(tmp_path))
 
 

@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 
 from agkd_tf import InputError
-from agkd_tf.attacks import nearest_boundary_class
 from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.defenses import Bilateral
+from agkd_tf.logits import nearest_boundary_class
 
 
 def test_the_loss_is_the_cross_entropy_against_the_adversarial_label(bench, formulas):

@@ -187,7 +187,7 @@ def test_logits_named_alone_must_come_from_one_tensor():
     for names in ({}, {"logits": "sum"}, {"logits": "sum", "features": "conv"}):
         classifier = Classifier(model, **names)
         np.testing.assert_allclose(classifier.logits(IMAGES), model(IMAGES), atol=1e-6)
-        with pytest.raises(InputError, match=r"--embedding_layer=PATH"):
+        with pytest.raises(InputError, match=r"`layer_names=\{'embedding': PATH\}`"):
             classifier.check_embedding()
 
 

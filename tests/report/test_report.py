@@ -20,7 +20,7 @@ from agkd_tf.report import (
     measurement,
 )
 from agkd_tf.training import Recipe
-from tools import _flags
+from tools import _commands, _flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLUMNS = {"clean": "clean", "pgd-20": "PGD-20", "clean knn-50": "k-NN", "transfer source_wrn": "WRN"}
@@ -38,6 +38,11 @@ TABLE = PublishedTable(
 
 def result(accuracy, count=400, **details):
     return {"accuracy": accuracy, "num_examples": count, **details}
+
+
+def commands(filled):
+    """Returns the commands that fill a table."""
+    return [_commands.line(missing) for missing in filled.missing]
 
 
 def run(name="at", attacks=None, dataset="cifar10", defense="at", **fields):
@@ -99,7 +104,7 @@ def test_cells_are_measured_published_and_their_difference(tmp_path, monkeypatch
         "90.00",
         "25.00",
     ]
-    assert filled.missing == [
+    assert commands(filled) == [
         "source_wrn: python -m tools.train --flagfile=flags/cifar10/source_wrn.flags --workdir=runs/cifar10/source_wrn",
         "ALP: python -m tools.train --flagfile=flags/cifar10/alp.flags --workdir=runs/cifar10/alp",
         "ALP: python -m tools.evaluate --workdir=runs/cifar10/alp "
@@ -108,24 +113,24 @@ def test_cells_are_measured_published_and_their_difference(tmp_path, monkeypatch
     what = "wrn-28-10, cifar10, all training images, 200 epochs, batch 128, seed 0, 400 test images, a chip"
     assert filled.notes == [f"AT: {what}"]
     (tmp_path / "runs" / "cifar10" / "source_wrn").mkdir(parents=True)
-    assert filled_table(TABLE, grouped([run(attacks=attacks)])).missing == filled.missing[1:]
+    assert commands(filled_table(TABLE, grouped([run(attacks=attacks)]))) == commands(filled)[1:]
 
 
 def test_an_empty_cell_names_the_command_that_fills_it():
-    (line,) = (line for line in filled_table(TABLE, [[run()]]).missing if line.startswith("AT"))
+    (line,) = (line for line in commands(filled_table(TABLE, [[run()]])) if line.startswith("AT"))
     assert line.endswith("--workdir=runs/at --attacks=pgd-20,clean,transfer:runs/cifar10/source_wrn --knn")
 
 
 def test_what_one_seed_lacks_is_missing_although_the_row_has_it_of_another():
     both = {name: result(0.5, **{"knn-50": result(0.5)}) for name in ("clean", "pgd-20", "transfer:runs/source_wrn")}
     group = [run("first", both), run("second", {"pgd-20": result(0.5)}, seed=1)]
-    lines = [line for line in filled_table(TABLE, [group]).missing if line.startswith("AT")]
+    lines = [line for line in commands(filled_table(TABLE, [group])) if line.startswith("AT")]
     attacks = "clean,transfer:runs/cifar10/source_wrn"
     assert lines == [f"AT: python -m tools.evaluate --workdir=runs/second --attacks={attacks} --knn"]
 
 
 def test_a_command_is_safe_to_paste():
-    (line,) = (line for line in filled_table(TABLE, [[run("a b")]]).missing if line.startswith("AT"))
+    (line,) = (line for line in commands(filled_table(TABLE, [[run("a b")]])) if line.startswith("AT"))
     assert "--workdir='runs/a b' " in line
 
 
@@ -136,9 +141,9 @@ def test_a_run_on_other_data_is_called_so_and_fills_no_difference():
     assert filled.frame.loc[(title, "published"), "clean"] == "86.2"
     assert not any(filled.frame.loc[(title, "difference")])
     attacks = "pgd-20,clean,transfer:runs/cifar10/source_wrn"
-    assert f"{title}: python -m tools.evaluate --workdir=runs/at --attacks={attacks} --knn" in filled.missing
+    assert f"{title}: python -m tools.evaluate --workdir=runs/at --attacks={attacks} --knn" in commands(filled)
     # What it stands in for is filled by the table's own recipe.
-    assert "AT: python -m tools.train --flagfile=flags/cifar10/at.flags --workdir=runs/cifar10/at" in filled.missing
+    assert "AT: python -m tools.train --flagfile=flags/cifar10/at.flags --workdir=runs/cifar10/at" in commands(filled)
 
 
 def shown_rows(table, groups):
@@ -202,7 +207,7 @@ def test_a_transferred_attack_has_a_column_of_its_own():
     assert [text[:5] for text in filled.frame.loc["first"]] == ["30.00", "60.00", ""]
     assert [text[:5] for text in filled.frame.loc["second"]] == ["40.00", "", "50.00"]
     command = "python -m tools.evaluate --workdir=runs"
-    assert filled.missing == [
+    assert commands(filled) == [
         f"runs/first: {command}/first --attacks=fgsm",
         f"runs/second: {command}/second --attacks=transfer:runs/other --transfer_attack=fgsm",
     ]
@@ -218,7 +223,7 @@ def test_a_table_of_one_eps_takes_the_results_at_that_eps_and_asks_for_them():
     assert [text[:5] for text in filled.frame.loc[(title, "measured")]] == ["50.00", "", "60.00", "", ""]
     assert (
         f"{title}: python -m tools.evaluate --workdir=runs/four --attacks=pgd-20,transfer:runs/cifar10/source_vgg16,"
-        "transfer:runs/cifar10/source_wrn --eps=8/255" in filled.missing
+        "transfer:runs/cifar10/source_wrn --eps=8/255" in commands(filled)
     )
     filled = filled_table(table, [[run("four", attacks | at_8, defense="agkd_bml", hyperparameters=settings)]])
     assert [text[:5] for text in filled.frame.loc[(title, "measured")]] == ["50.00", "70.00", "60.00", "", "80.00"]
@@ -256,10 +261,10 @@ def test_what_costs_are_missing_is_measured_and_what_was_never_trained_is_traine
         "AT: python -m tools.evaluate --workdir=runs/cifar10/at --attacks=clean",
     ]
     measure = "AT: python -m tools.benchmark training {} --output=runs/cost"
-    assert filled_table(table, []).missing == [*train, measure.format("flags/cifar10/at.flags")]
-    assert filled_table(table, [[run()]]).missing == [measure.format("runs/at")]
+    assert commands(filled_table(table, [])) == [*train, measure.format("flags/cifar10/at.flags")]
+    assert commands(filled_table(table, [[run()]])) == [measure.format("runs/at")]
     timed = dataclasses.replace(run("cost/at"), attacks={}, cost=COST)
-    assert filled_table(table, [[timed]]).missing == train
+    assert commands(filled_table(table, [[timed]])) == train
     row = dataclasses.replace(TABLE.rows[0], figures={"cost attack_steps": "7"})
     costs_alone = dataclasses.replace(table, columns=dict(list(COSTS.items())[:4]), rows=(row,), also={})
     other = dataclasses.replace(run("cost/other", defense="undefended"), attacks={}, cost=COST)
@@ -287,3 +292,14 @@ def test_the_page_needs_nothing_beside_itself_and_escapes_names():
     assert "<b>bold" not in page
     assert "A &lt;title&gt;" in page
     assert page.count("<table") == 2
+
+
+def test_the_page_says_what_is_missing_in_words_or_as_it_is_told():
+    filled = filled_table(TABLE, [[run("at & all")]])
+    words = html_page("", [filled], {})
+    under = "under pgd-20, clean, transfer:runs/cifar10/source_wrn with nearest neighbors"
+    assert f"<code>AT: evaluate runs/at &amp; all {under}</code>" in words
+    assert "<code>ALP: train flags/cifar10/alp.flags in runs/cifar10/alp</code>" in words
+    told = html_page("", [filled], {}, describe=lambda work: type(work).__name__)
+    assert "<code>AT: Evaluate</code>" in told
+    assert "<code>ALP: Train</code>" in told

@@ -522,7 +522,7 @@ def test_remove_softmax_works_on_every_softmax(name):
         ),
         (
             lambda: functional(lambda x: [layers.Dense(3)(layers.Flatten()(x)) for _ in range(2)]),
-            "has 2 outputs.*--logits_layer=PATH",
+            r"has 2 outputs.*`layer_names=\{'logits': PATH\}`",
         ),
         (lambda: Subclassed(pooled(conv())), r"has not seen an image yet.*model\(x\[:1\]\)"),
     ],

@@ -333,7 +333,7 @@ def typed(message):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(__import__("sys").modules, "YOURS", own)
         exec(code, {})
-    return re.search(r"tools.evaluate --saved_model=(.*)$", message)[1]
+    return re.search(r"then evaluate `saved_model='(.*)'`$", message)[1]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -356,7 +356,7 @@ def test_a_file_of_keras_2_that_keras_3_cannot_read_is_refused_with_its_conversi
     assert f"): pip install tf_keras, and{more}" in str(error.value)
     folder = f"{HERE / file.partition('.')[0]}_saved_model"
     code = f"import tf_keras; tf_keras.models.load_model('{HERE / file}', compile=False).export('{folder}')"
-    assert str(error.value).endswith(f'python -c "{code}", then tools.evaluate --saved_model={folder}')
+    assert str(error.value).endswith(f'python -c "{code}", then evaluate `saved_model={folder!r}`')
 
 
 @pytest.mark.parametrize("file", ["n.weights.h5", "n.h5"])

@@ -126,7 +126,7 @@ REFUSED = {
         [],
         "takes images (16, 16, 3), `dataset` digits has (16, 16, 1)",
     ),
-    "0 to 255": (lambda: network(layers.Rescaling(1 / 255)), [], "(--pixel_range=0,255)"),
+    "0 to 255": (lambda: network(layers.Rescaling(1 / 255)), [], "Use --pixel_range=0,255"),
     "no map": (
         lambda: network(mapped=False),
         ["--defense=agkd_bml", "--noinit_from_teacher", "--teacher=OWN"],

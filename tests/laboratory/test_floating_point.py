@@ -4,10 +4,11 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from agkd_tf.benchmark import StepProgram, TrainingBenchmark, forward_flops, minimum_flops, program_flops
+from agkd_tf.benchmark import forward_flops
 from agkd_tf.errors import InputError
 from agkd_tf.models import build_model
 from agkd_tf.training import Recipe
+from tools.laboratory import BreakdownBenchmark, StepProgram, minimum_flops, program_flops
 
 
 def hlo(function, *arguments):
@@ -93,7 +94,7 @@ def test_the_counted_step_is_one_that_runs(digits):
     text = StepProgram(recipe, digits).text("stablehlo")
     assert "stablehlo.convolution" in text
     assert "stablehlo.while" not in text
-    benchmark = TrainingBenchmark(recipe, digits, jit_compile=False)
+    benchmark = BreakdownBenchmark(recipe, digits, jit_compile=False)
     parts = benchmark.breakdown(2)
     assert set(parts) == {"waiting", "attack", "student", "optimizer"}
     parts.pop("waiting")  # zero, where batches are there in time

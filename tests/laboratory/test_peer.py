@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from agkd_tf.benchmark import MatrixProduct, Peer
 from agkd_tf.errors import InputError
+from tools.laboratory import MatrixProduct, Peer
 
 
 def command(program):

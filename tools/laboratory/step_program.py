@@ -2,12 +2,12 @@
 
 import tensorflow as tf
 
-from agkd_tf.benchmark.floating_point import minimum_flops, program_flops
 from agkd_tf.benchmark.untrained import untrained_defense
 from agkd_tf.data.batches import training_batches
 from agkd_tf.defenses import AGKD
 from agkd_tf.errors import InputError
 from agkd_tf.randomness import step_seed
+from tools.laboratory.floating_point import minimum_flops, program_flops
 
 
 class StepProgram:

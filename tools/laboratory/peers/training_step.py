@@ -1,7 +1,7 @@
 """Times a training step of AGKD-BML in eager PyTorch, for `tools.benchmark --peer`.
 
   python3 -m venv peer && peer/bin/pip install torch
-  peer/bin/python tools/peers/training_step.py --depth=16 --width=2 --batch_size=32 --attack_steps=2
+  peer/bin/python tools/laboratory/peers/training_step.py --depth=16 --width=2 --batch_size=32 --attack_steps=2
 
 Needs torch alone. The step does what a step of the recipe `agkd_bml` does, on random images: the most confusing
 class from a clean pass; its images attacked towards the label, and the batch towards it; the teacher's maps of

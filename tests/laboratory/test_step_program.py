@@ -2,9 +2,9 @@ import re
 
 import pytest
 
-from agkd_tf.benchmark import StepProgram, program_flops
 from agkd_tf.errors import InputError
 from agkd_tf.training import Recipe
+from tools.laboratory import StepProgram, program_flops
 
 SETTINGS = {"model": "tiny", "batch_size": 8, "epochs": 1, "decay_epochs": ()}
 

@@ -1,4 +1,4 @@
-"""Times a training step in StableHLO with JAX's XLA, on the accelerator that JAX finds.
+r"""Times a training step in StableHLO with JAX's XLA, on the accelerator that JAX finds.
 
 It brings the compiled step to a GPU machine without TensorFlow. On any machine with this project:
 
@@ -8,8 +8,9 @@ and with that file on the GPU's, in turn with the same step in PyTorch:
 
   python3 -m venv timer && timer/bin/pip install "jax[cuda12]"
   python3 -m venv peer && peer/bin/pip install torch
-  timer/bin/python tools/peers/time_stablehlo.py step.mlir
-  peer/bin/python tools/peers/training_step.py --depth=28 --width=10 --batch_size=128 --channels_last --compile
+  timer/bin/python tools/laboratory/peers/time_stablehlo.py step.mlir
+  peer/bin/python tools/laboratory/peers/training_step.py --depth=28 --width=10 --batch_size=128 --channels_last \
+    --compile
 
 --mixed_precision=bfloat16 of the first goes with --bfloat16 of the last. Both timers print what `tools.benchmark
 --peer` reads. This one needs JAX alone (written with 0.10). The program has all of a step: augmentation, which

@@ -5,8 +5,8 @@ import re
 
 import keras
 
+from agkd_tf.benchmark import forward_flops
 from agkd_tf.errors import InputError
-from agkd_tf.models.graph import Graph
 
 _INSTRUCTION = re.compile(
     r"^\s*(?P<root>ROOT )?%?(?P<name>[\w.-]+) = (?P<type>\(.*?\)|\S+) (?P<opcode>[\w-]+)\((?P<rest>.*)$"
@@ -15,7 +15,7 @@ _COMPUTATION = re.compile(r"^(?P<entry>ENTRY )?%?(?P<name>[\w.-]+)[ (].*{$")
 _NAME = re.compile(r"%([\w.-]+)")
 
 
-def program_flops(hlo):
+def program_flops(hlo: str) -> int:
     """Returns the floating-point operations of an XLA program's convolutions and matrix products.
 
     A multiplication and an addition are two. What the result does not depend on is not counted, and neither are
@@ -35,24 +35,7 @@ def program_flops(hlo):
     return count(entry)
 
 
-def forward_flops(model):
-    """Returns the floating-point operations of a forward pass per image: list of (layer's name, operations).
-
-    Counts Keras' Conv2D and Dense layers, those of models within the model too, in their order; a multiplication and an
-    addition are two.
-    """
-    found = []
-    for step in Graph(model).steps:
-        layer, shape = step.operation, step.outputs[0].shape
-        if isinstance(layer, keras.layers.Conv2D):
-            places = shape[2:4] if layer.data_format == "channels_first" else shape[1:3]
-            found.append((step.path, 2 * math.prod(layer.kernel.shape) * math.prod(size or 1 for size in places)))
-        elif isinstance(layer, keras.layers.Dense):
-            found.append((step.path, 2 * math.prod(layer.kernel.shape) * math.prod(size or 1 for size in shape[1:-1])))
-    return found
-
-
-def minimum_flops(model, *, attack_steps, batch_size=1):
+def minimum_flops(model: keras.Model, *, attack_steps: int, batch_size: int = 1) -> int:
     """Returns the floating-point operations that a step of AGKD-BML cannot do without, teacher and student alike.
 
     With F those of a forward pass, as many again for a gradient by its input and by its weights, and B images: F * B

@@ -6,7 +6,31 @@ import time
 
 import tensorflow as tf
 
+from agkd_tf.benchmark import TrainingBenchmark
 from agkd_tf.randomness import step_seed
+
+WAITING_TURNS = 3
+
+
+class BreakdownBenchmark(TrainingBenchmark):
+    """A `TrainingBenchmark` that also tells the parts of its step."""
+
+    def breakdown(self, steps: int) -> dict[str, float]:
+        """Returns part of a step -> median seconds over `steps` turns; see `Breakdown`.
+
+        `waiting` is what steps that read their batches take longer than steps that get one batch again and again.
+
+        Raises:
+            NonFiniteLossError: if a term of the loss became NaN or infinite.
+        """
+        same = self.batches.take(1).cache().repeat()
+        reading, repeating = ([], [])
+        for _ in range(WAITING_TURNS):
+            for seconds, batches in ((reading, self.batches), (repeating, same)):
+                seconds += self.run(steps, batches)
+        waiting = max(0.0, statistics.median(reading) - statistics.median(repeating))
+        batch = next(iter(self.read_batches(with_images=True)))
+        return {"waiting": waiting} | Breakdown(self.defense, batch).run(steps)
 
 
 class Breakdown:
@@ -46,7 +70,7 @@ class Breakdown:
             self._parts["teacher"] = lambda: teach(crafted)[1]
         self.run(1)
 
-    def run(self, steps):
+    def run(self, steps: int) -> dict[str, float]:
         """Returns part -> median seconds over `steps` turns; the parts take turns."""
         taken = {name: [] for name in self._parts}
         for _, (name, part) in itertools.product(range(steps), self._parts.items()):

@@ -2,9 +2,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from agkd_tf.benchmark import StepProgram
 from agkd_tf.training import Recipe
-from tools.peers.stablehlo_arguments import main_types, random_argument
+from tools.laboratory import StepProgram
+from tools.laboratory.peers.stablehlo_arguments import main_types, random_argument
 
 MAIN = """module @step {
   func.func private @other(%arg0: tensor<9xf32>) -> tensor<9xf32> {

@@ -3,11 +3,11 @@ import collections
 import pytest
 import tensorflow as tf
 
-import agkd_tf.benchmark.profile
-from agkd_tf.benchmark import StepProfile
-from agkd_tf.benchmark.profile import KINDS, OTHERS
+import tools.laboratory.profile
 from agkd_tf.errors import InputError
 from agkd_tf.training import Recipe
+from tools.laboratory import StepProfile
+from tools.laboratory.profile import KINDS, OTHERS
 
 RECIPE = Recipe(
     model="wrn-10-1",
@@ -22,14 +22,14 @@ RECIPE = Recipe(
 def test_each_operation_of_a_step_is_found_once_and_under_its_kind(digits, monkeypatch):
     profile = StepProfile(RECIPE, digits)
     operations, seconds = [], 0.25
-    profiled = agkd_tf.benchmark.profile._profiled
+    profiled = tools.laboratory.profile._profiled
 
     def noting(call, steps):
         found, _ = profiled(call, steps)
         operations.append([(*each, 1e-6) for *each, _ in found])
         return operations[-1], seconds
 
-    monkeypatch.setattr(agkd_tf.benchmark.profile, "_profiled", noting)
+    monkeypatch.setattr(tools.laboratory.profile, "_profiled", noting)
     found = profile.run(1)
     counts = {kind: round(1e6 * taken) for kind, taken in found.items()}
     assert list(counts) == [*KINDS, *OTHERS]

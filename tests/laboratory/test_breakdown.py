@@ -1,11 +1,14 @@
+import time
+
 import pytest
 import tensorflow as tf
 
-from agkd_tf.benchmark.breakdown import Breakdown, _compiled
+import agkd_tf.benchmark.training
 from agkd_tf.benchmark.untrained import untrained_defense
 from agkd_tf.data.batches import training_batches
 from agkd_tf.models import Classifier
 from agkd_tf.training import Recipe
+from tools.laboratory.breakdown import Breakdown, BreakdownBenchmark, _compiled
 
 
 @pytest.mark.parametrize("backward_adversary", [True, False])
@@ -41,3 +44,23 @@ def test_a_parts_number_depends_on_each_result(changed, jit_compile):
     results, number = _compiled(function, jit_compile)(tf.constant(7.0))
     assert number == 7
     assert results[0].shape == (2, 3)
+
+
+def test_waiting_for_slow_batches_is_found(digits, monkeypatch):
+    pause = 0.3  # seconds a batch, far longer than a step
+
+    def slowly(batch):
+        def wait(number):
+            time.sleep(pause)
+            return number
+
+        waited = tf.numpy_function(wait, [tf.constant(0, tf.int32)], tf.int32)
+        return {**batch, "label": batch["label"] + tf.ensure_shape(waited, [])}
+
+    batches = agkd_tf.benchmark.training.training_batches
+    monkeypatch.setattr(
+        agkd_tf.benchmark.training, "training_batches", lambda *given, **named: batches(*given, **named).map(slowly)
+    )
+    recipe = Recipe(model="tiny", defense="undefended", batch_size=16, epochs=1, decay_epochs=())
+    waiting = BreakdownBenchmark(recipe, digits, jit_compile=False).breakdown(1)["waiting"]
+    assert waiting > 0.6 * pause

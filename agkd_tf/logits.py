@@ -1,0 +1,109 @@
+"""What logits say of classes: margins, the most confusing class, ratios of differences.
+
+Losses and attacks both use these. Each is a function of an image's own logits, to be summed or averaged by its caller.
+"""
+
+import tensorflow as tf
+
+
+def mask_labels(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Returns the logits, float32 [B, n], with each label's own entry at the smallest float, below every other.
+
+    Args:
+        logits: float32 [B, n].
+        labels: int32 [B].
+    """
+    own = tf.one_hot(labels, tf.shape(logits)[1], on_value=True, off_value=False, dtype=tf.bool)
+    low = logits.dtype.min  # halved for the others, so that even -inf stays above the label's own
+    return tf.where(own, low, tf.maximum(logits, low / 2))
+
+
+def best_other_logit(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Returns float32 [B], max_{k != label} z_k; see `mask_labels` for the arguments."""
+    return tf.reduce_max(mask_labels(logits, labels), axis=1)
+
+
+def label_margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Returns float32 [B], z_label - max_{k != label} z_k: below 0 where an image is misclassified.
+
+    Args:
+        logits: float32 [B, n].
+        labels: int32 [B].
+    """
+    return tf.gather(logits, labels, batch_dims=1) - best_other_logit(logits, labels)
+
+
+def most_confusing_class(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Returns int32 [B], argmax_{k != label} z_k, which is never the label.
+
+    Args:
+        logits: float32 [B, n].
+        labels: int32 [B].
+
+    Source: Wang and Zhang, Bilateral Adversarial Training, ICCV 2019; AGKD-BML (ICCV 2021).
+    """
+    return tf.argmax(mask_labels(logits, labels), axis=1, output_type=tf.int32)
+
+
+def ranked_other_class(logits: tf.Tensor, labels: tf.Tensor, rank: int | tf.Tensor) -> tf.Tensor:
+    """Returns int32 [B], the class with the rank-th largest logit of all but each label, from rank 1 on.
+
+    Args:
+        logits: float32 [B, n].
+        labels: int32 [B].
+        rank: integer in [1, n - 1], Python's or a tensor.
+    """
+    order = tf.argsort(mask_labels(logits, labels), axis=1, direction="DESCENDING", stable=True)
+    return tf.gather(order, rank - 1, axis=1)
+
+
+def nearest_boundary_class(logits: tf.Tensor, labels: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Returns int32 [B], the class whose boundary the embedding is nearest to (MOSA).
+
+    argmin over the classes k with z_y - z_k > 1e-4 of (z_y - z_k) / ||w_y - w_k||; where no class is
+    that much below the label's own, the most confusing class.
+
+    Args:
+        logits: float32 [B, n].
+        labels: int32 [B].
+        kernel: float32 [K, n], the weights of the last dense layer.
+
+    Source: Wang and Zhang, Bilateral Adversarial Training, ICCV 2019 (most one-step attack).
+    """
+    weights = tf.transpose(tf.cast(kernel, tf.float32))
+    spread = tf.norm(tf.gather(weights, labels)[:, None, :] - weights[None, :, :], axis=2)
+    gap = tf.gather(logits, labels, batch_dims=1)[:, None] - logits
+    distance = tf.where(gap > 1e-4, gap / tf.maximum(spread, 1e-12), logits.dtype.max)
+    nearest = tf.argmin(distance, axis=1, output_type=tf.int32)
+    found = tf.reduce_any(gap > 1e-4, axis=1)
+    return tf.where(found, nearest, most_confusing_class(logits, labels))
+
+
+def difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Returns float32 [B], -(z_label - max_{k != label} z_k) / (z_(1) - z_(3) + 1e-12), with z_(i) sorted.
+
+    Invariant to shifts and scales of the logits, unlike the cross-entropy. Needs 3 classes.
+
+    Args:
+        logits: float32 [B, n].
+        labels: int32 [B].
+
+    Source: Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
+    Parameter-free Attacks, ICML 2020, eq. 6.
+    """
+    ranked = tf.math.top_k(logits, 3).values
+    return -label_margin(logits, labels) / (ranked[:, 0] - ranked[:, 2] + 1e-12)
+
+
+def targeted_difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Returns float32 [B], -(z_label - z_target) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12). Needs 4 classes.
+
+    Args:
+        logits: float32 [B, n].
+        labels, targets: int32 [B].
+
+    Source: as `difference_of_logits_ratio`, eq. 7.
+    """
+    ranked = tf.math.top_k(logits, 4).values
+    true, target = (tf.gather(logits, classes, batch_dims=1) for classes in (labels, targets))
+    return -(true - target) / (ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2 + 1e-12)
