@@ -9,6 +9,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 from agkd_tf.errors import InputError, Note
+from tools._help import help_text
 from tools._remedies import with_flags
 
 
@@ -50,6 +51,10 @@ def _parse(argv, commands, words):
     for each in argv:
         if not each.isprintable():  # bytes of another encoding among them, which no file that is written could hold
             fail(f"arguments must be printable text in UTF-8. Received: {each!r}")
+    text = help_text(argv)
+    if text is not None:
+        print(text)
+        sys.exit(1)  # as absl has it
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:

@@ -8,7 +8,7 @@ from agkd_tf.benchmark import forward_flops
 from agkd_tf.data.device_images import resolve_resident
 from agkd_tf.models.graph import Graph
 from agkd_tf.processor import onednn_is_on
-from tools import _flags
+from agkd_tf.training.recipe_file import recipe_lines
 
 # Of all layers' outputs, the part that a training-mode pass keeps for its gradient (measured with
 # WRN-10-2 on the CPU for five defenses: 0.68 to 0.73), and what Python and TensorFlow take by themselves.
@@ -31,7 +31,7 @@ def describe(recipe, dataset, *, jit_compile, resident):
     activations = KEPT * defense.training_images * recipe.batch_size * activation_bytes(student)
     forward = sum(flops for _, flops in forward_flops(student)) / 1e9
     images = sum(kept.nbytes for kept in {defense.pool, defense.resident} if kept is not None)
-    lines = [f"  {line}" for line in sorted(_flags.flag_lines(_flags.flags_from_recipe(recipe)).values())]
+    lines = [f"  {line}" for line in recipe_lines(recipe).values()]
     return "\n".join(
         [
             "Recipe:",

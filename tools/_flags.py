@@ -1,5 +1,6 @@
 """Flags: the library's settings, by what they belong to, and the few that only command lines have."""
 
+import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,13 +9,14 @@ from absl import flags
 
 from agkd_tf.attacks.registry import GRAMMAR
 from agkd_tf.data import load_dataset
-from agkd_tf.defenses import DEFENSES
+from agkd_tf.defenses import DEFENSES, Defense
 from agkd_tf.distribution import DISTRIBUTIONS
 from agkd_tf.settings import Setting, settings_of
 from agkd_tf.training import Recipe, default_hyperparameters
 from agkd_tf.training.recipe import recipe_settings
 
 FLAGS = flags.FLAGS
+COMPUTATION = "computation"
 SWITCH = {"auto": "auto", "on": True, "off": False}
 DATA = ("dataset", "image_size", "train_examples", "validation_examples")
 PIXELS = ("pixel_range", "pixel_mean", "pixel_std", "channels")
@@ -68,9 +70,10 @@ def define(group: str, settings: Iterable[Setting], *, prefix: str = "", default
             flags.DEFINE(SettingParser(setting), name, default, text, FLAGS, SettingSerializer(setting), group)
 
 
-def define_switch(group: str, name: str, default: str, allowed: Iterable[str], text: str) -> None:
-    """Defines a flag that takes one of several words."""
-    flags.DEFINE_enum(name, default, list(allowed), text, module_name=group)
+def define_eps(group: str) -> None:
+    """Defines `--eps`, which has no default."""
+    eps = dataclasses.replace(settings_of(Defense)["eps"], help="Radius of the ball; the run's own if not given.")
+    define(group, [eps], defaults={})
 
 
 def define_data() -> None:
@@ -164,21 +167,21 @@ def define_evaluation() -> None:
     )
 
 
-def define_jit_compile() -> None:
+def define_jit_compile(flag_values: flags.FlagValues = FLAGS) -> None:
     """Defines `--jit_compile`."""
     text = "XLA around attacks, passes and gradients; auto: on with a GPU or TPU, off on the CPU, where it is slower."
-    define_switch("computation", "jit_compile", "auto", SWITCH, text)
+    flags.DEFINE_enum("jit_compile", "auto", list(SWITCH), text, flag_values, COMPUTATION)
 
 
-def define_resident() -> None:
+def define_resident(flag_values: flags.FlagValues = FLAGS) -> None:
     """Defines `--resident`."""
     text = "Training images stay on the accelerator, to which the host sends indices; auto: up to 2 GiB of them."
-    define_switch("computation", "resident", "auto", SWITCH, text)
+    flags.DEFINE_enum("resident", "auto", list(SWITCH), text, flag_values, COMPUTATION)
 
 
-def switch(name: str) -> bool | str:
+def switch(name: str, flag_values: flags.FlagValues = FLAGS) -> bool | str:
     """Returns what `--jit_compile` or `--resident` asks for, as the library takes it."""
-    return SWITCH[FLAGS[name].value]
+    return SWITCH[flag_values[name].value]
 
 
 def define_distribution(*, allowed: Iterable[str] = DISTRIBUTIONS) -> None:
@@ -189,10 +192,10 @@ def define_distribution(*, allowed: Iterable[str] = DISTRIBUTIONS) -> None:
         "multi_worker": "the machines that the environment variable TF_CONFIG names",
     }
     text = "; ".join(f"{name}: {meanings[name]}" for name in allowed) + "."
-    define_switch("computation", "distribution", "none", allowed, text)
+    flags.DEFINE_enum("distribution", "none", list(allowed), text, module_name=COMPUTATION)
 
 
 def define_progress() -> None:
     """Defines `--progress`."""
     text = "A progress bar, lines, or nothing; auto: a bar on a terminal, lines elsewhere."
-    define_switch("computation", "progress", "auto", ["auto", "bar", "lines", "off"], text)
+    flags.DEFINE_enum("progress", "auto", ["auto", "bar", "lines", "off"], text, module_name=COMPUTATION)

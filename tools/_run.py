@@ -2,7 +2,7 @@
 
 from agkd_tf.errors import InputError
 from agkd_tf.training import has_begun
-from tools import _flags
+from agkd_tf.training.recipe_file import differences, read_recipe, write_recipe
 
 
 def check_run(recipe, workdir):
@@ -13,8 +13,8 @@ def check_run(recipe, workdir):
     """
     if not has_begun(workdir.checkpoints):
         return  # nothing of other flags could be mixed with this run
-    recorded = _flags.read_flagfile(workdir.flags)
-    differing = _flags.differing_flags(recorded, recipe)
+    recorded = read_recipe(workdir.flags)
+    differing = differences(recorded, recipe)
     if differing:
         raise InputError(
             f"{workdir.path} holds a run of other flags; use another --workdir or the recorded flags. "
@@ -29,4 +29,4 @@ def check_run(recipe, workdir):
 
 def record_run(recipe, workdir):
     """Writes the recipe into the run's folder."""
-    _flags.write_flagfile(workdir.flags, recipe, extra=[f"--workdir={workdir.path}"])
+    write_recipe(workdir.flags, recipe, workdir=workdir)

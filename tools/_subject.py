@@ -22,6 +22,7 @@ from agkd_tf.models.storage import (
     load_classifier,
     read_class_names,
 )
+from agkd_tf.training.recipe_file import read_recipe
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 
@@ -83,7 +84,7 @@ def subject_from_flags(flag_values):
     ((kind, path),) = named.items()
     if is_saved_model(path) or (kind == "saved_model" and not _is_keras_file(path)):
         settings = {name: flag_values[name].value for name in SAVED_MODEL}
-        return _saved_model(path, *_flags.network_settings(flag_values), **settings)
+        return _saved_model(path, _flags.pixels_of_network(), _flags.layers_of_network(), **settings)
     for name in SAVED_MODEL:
         if flag_values[name].value:
             raise InputError(f"`{name}` is for a `saved_model`. Received: --{kind}={path}")
@@ -136,7 +137,7 @@ def keras_subject(argument, path, flag_values):
     Raises:
         InputError: if it cannot be read, or flags do not apply to it.
     """
-    return _keras(argument, path, *_flags.network_settings(flag_values))
+    return _keras(argument, path, _flags.pixels_of_network(), _flags.layers_of_network())
 
 
 def _keras(argument, path, conventions, layers):
@@ -160,7 +161,7 @@ def _keras(argument, path, conventions, layers):
 
 def _layers_of_run(path):
     flags_file = Workdir(path).flags
-    recipe = _flags.read_flagfile(flags_file) if flags_file.is_file() else None
+    recipe = read_recipe(flags_file) if flags_file.is_file() else None
     names = {} if recipe is None else {part: getattr(recipe, f"{part}_layer") for part in PARTS}
     return {part: name for part, name in names.items() if name}
 
@@ -198,7 +199,7 @@ def run_data_and_eps(path, flag_values):
     Raises:
         InputError: if there is no run.
     """
-    recipe = _flags.read_flagfile(Workdir(path).flags)
+    recipe = read_recipe(Workdir(path).flags)
     data = {name: getattr(recipe, name) for name in DATA}
     data |= {name: flag_values[name].value for name in DATA if flag_values[name].present}
     return data, recipe.hyperparameters["eps"]

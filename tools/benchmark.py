@@ -39,6 +39,7 @@ from agkd_tf.errors import InputError
 from agkd_tf.files import write_text
 from agkd_tf.processor import ONEDNN_SWITCH
 from agkd_tf.training import NonFiniteLossError
+from agkd_tf.training.recipe_file import read_recipe, write_recipe
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import counting, say
@@ -80,7 +81,6 @@ _flags.define_recipe()
 _flags.define_jit_compile()
 _flags.define_resident()
 _flags.define_progress()
-flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
 
 def main(argv):
@@ -175,7 +175,7 @@ def _switches(more):
     except flags.Error as error:
         raise InputError(f"`compare` {more}: {error}") from error
     chosen = {name: values if values[name].present else FLAGS for name in ("jit_compile", "resident")}
-    return {name: getattr(_flags, name)(chosen[name]) for name in chosen}, left
+    return {name: _flags.switch(name, chosen[name]) for name in chosen}, left
 
 
 def _flops(title, recipe):
@@ -211,17 +211,17 @@ def _tables(ours, theirs, records, names):
 def _write(records, recipes):
     for title, record in records.items():
         workdir = Workdir(pathlib.Path(FLAGS.output) / title)
-        _flags.write_flagfile(workdir.flags, recipes[title])
+        write_recipe(workdir.flags, recipes[title])
         write_text(workdir.cost, json.dumps(record, indent=2) + "\n")
     say(f"\nRecorded in {FLAGS.output}: python -m tools.report {FLAGS.output}/* --tables=4")
 
 
 def _recipe(path, overrides, more):
-    recipe = _flags.read_recipe(path, overrides)
+    recipe = read_recipe(path, overrides)
     if not more:
         return recipe
     try:
-        return _flags.read_recipe(path, [*overrides, *more])
+        return read_recipe(path, [*overrides, *more])
     except InputError as error:
         raise InputError(f"`compare` {' '.join(more)}: {error}") from error
 
@@ -244,7 +244,7 @@ def _inference(paths):
     others = [name for name in given if name != "batch_size"]
     if others:
         raise InputError(f"`{others[0]}` is of `training`; `inference` takes batch_size, jit_compile, rounds, steps")
-    batch, jit_compile = FLAGS.batch_size, resolve_jit_compile(_flags.jit_compile())
+    batch, jit_compile = FLAGS.batch_size, resolve_jit_compile(_flags.switch("jit_compile"))
     builds = {str(path): (_inference_benchmark, str(path), batch, jit_compile) for path in paths}
     with contextlib.ExitStack() as stack:
         workers = _workers(builds, stack)

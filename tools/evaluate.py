@@ -44,7 +44,7 @@ from agkd_tf.evaluation import (
 )
 from agkd_tf.models.storage import read_class_names
 from agkd_tf.monitoring import write_eps_curve
-from agkd_tf.perturbation_size import format_size
+from agkd_tf.perturbation_size import format_size, parse_size
 from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
@@ -69,10 +69,10 @@ flags.DEFINE_string("record", None, "JSON file of the results; the run's evaluat
 _flags.define_data()
 _flags.define_data_place()
 _flags.define_network()
-_flags.define_pixels_of_network(FLAGS, prefix="source_", whose="a source of transfer from a file")
+_flags.define_pixels_of_network("source of transfer from a file", prefix="source_")
 _flags.define_evaluation()
 flags.DEFINE_string("transfer_attack", "pgd-20", "Attack on SOURCE whose adversaries transfer:SOURCE shows the model.")
-_flags.define_pixels("eps", None, "Radius of the ball; the run's own if not given.", FLAGS, bounded=False)
+_flags.define_eps("attack")
 flags.DEFINE_enum("norm", "linf", list(NORMS), "Norm of the ball.")
 flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
 flags.DEFINE_integer("seed", 0, "Seed of the attacks' random numbers.", 0, 2**31 - 1)
@@ -92,7 +92,6 @@ flags.DEFINE_string("sweep_attack", "pgd-20", "Attack of the curve.")
 _flags.define_jit_compile()
 _flags.define_distribution(allowed=ONE_MACHINE)
 _flags.define_progress()
-flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
 
 def main(argv):
@@ -149,7 +148,7 @@ def _run():
     _check_class_names(subject, dataset)
     described = {"model_sha256": subject.digest} | {name: value for name, value in data.items() if value is not None}
     described |= {name: FLAGS[name].value for name in SAVED_MODEL if FLAGS[name].value}
-    conventions, layers = _flags.network_settings()
+    conventions, layers = _flags.pixels_of_network(), _flags.layers_of_network()
     described |= conventions | {f"{part}_layer": layer for part, layer in layers.items()}
     chosen = FLAGS.split if len(examples) == whole else f"{FLAGS.split}, first {len(examples)}"
     looked_at = {"name": chosen, "sha256": examples.digest().hex()}
@@ -216,7 +215,7 @@ def _check_classifiers(subject, attacks, examples):
 
 def _sizes(name, texts):
     try:
-        return [_flags.PixelParser(name, bounded=False).parse(text) for text in texts]
+        return [parse_size(text) for text in texts]
     except ValueError as error:
         raise InputError(f"`{name}`: each size {error}. Received: {','.join(texts)}") from error
 
@@ -225,7 +224,7 @@ def _attack(name, eps, subject):
     if not name.startswith(TRANSFER):
         return parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=subject.num_classes)
     try:
-        source = subject_at("attacks", name.removeprefix(TRANSFER), _flags.pixels_of_network(FLAGS, prefix="source_"))
+        source = subject_at("attacks", name.removeprefix(TRANSFER), _flags.pixels_of_network(prefix="source_"))
     except InputError as error:  # which names the flags of the network that is evaluated
         raise InputError(re.sub(r"(--|`)(pixel_|channels)", r"\1source_\2", with_flags(str(error)))) from error
     if source.num_classes == subject.num_classes:
@@ -407,7 +406,7 @@ def _audit(subject, examples, record, eps, attacks, suffix):
 
 
 def _computation():
-    jit_compile = resolve_jit_compile(_flags.jit_compile())
+    jit_compile = resolve_jit_compile(_flags.switch("jit_compile"))
     return {"batch_size": FLAGS.batch_size, "seed": FLAGS.seed, "jit_compile": jit_compile}
 
 

@@ -20,7 +20,6 @@ flags.DEFINE_string("workdir", None, "Folder of the run to export.")
 flags.DEFINE_string("model_file", None, "A .keras classifier to export instead of a run's.")
 flags.DEFINE_string("output", None, "Folder to write; the run's saved_model if not given.")
 _flags.define_network()
-flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
 
 def main(argv):

@@ -25,6 +25,7 @@ from agkd_tf.evaluation import evaluate
 from agkd_tf.files import write_text
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import load_classifier
+from agkd_tf.training.recipe_file import read_recipe
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 
@@ -34,7 +35,7 @@ PARTS = ("apgd-ce", "apgd-t", "fab-t", "square")
 flags.DEFINE_string("workdir", None, "Folder of the run, of a wide residual network.")
 flags.DEFINE_string("peer_python", None, "Python of an environment with torch and torchattacks.")
 flags.DEFINE_string("output", None, "Folder to write the comparison into.")
-_flags.define_pixels("eps", None, "Radius of the ball; the run's own if not given.", FLAGS, bounded=False)
+_flags.define_eps("attack")
 flags.DEFINE_enum("norm", "linf", list(NORMS), "Norm of the ball.")
 flags.DEFINE_integer("num_examples", 500, "First so many test images.", 1)
 flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
@@ -42,7 +43,6 @@ flags.DEFINE_list("seeds", ["0", "1"], "Seeds, separated by commas.")
 flags.DEFINE_list("attacks", list(PARTS), "Of apgd-ce, apgd-t, fab-t, square, autoattack.")
 flags.DEFINE_integer("threads", 2, "CPU threads of both sides.", 1)
 _flags.define_data_place()
-flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
 
 def main(argv):
@@ -58,7 +58,7 @@ def main(argv):
     if FLAGS.norm != "linf" and FLAGS.eps is None:
         raise InputError(f"`norm` {FLAGS.norm} needs --eps, the radius in that norm: a run's own is of linf")
     tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
-    recipe = _flags.read_flagfile(Workdir(FLAGS.workdir).flags)
+    recipe = read_recipe(Workdir(FLAGS.workdir).flags)
     network = re.fullmatch(r"wrn-(\d+)-(\d+)", recipe.model)
     if not network:
         raise InputError(f"`workdir` must be the run of a wide residual network. Received: {recipe.model}")

@@ -17,8 +17,9 @@ from agkd_tf.errors import InputError
 from agkd_tf.evaluation import read_evaluation
 from agkd_tf.files import read_json, write_text
 from agkd_tf.report import TABLES, Run, comparison, filled_table, grouped, html_page
+from agkd_tf.training.recipe_file import read_recipe
 from agkd_tf.workdir import Workdir
-from tools import _app, _commands, _flags
+from tools import _app, _commands
 
 FLAGS = flags.FLAGS
 BY_NUMBER = {table.number: table for table in TABLES}
@@ -77,7 +78,7 @@ def _numbers():
 
 def _run(path):
     workdir = Workdir(path)
-    settings = _flags.read_flagfile(workdir.flags).settings()
+    settings = read_recipe(workdir.flags).settings()
     attacks = read_evaluation(workdir.evaluation)["attacks"] if workdir.evaluation.is_file() else {}
     sittings = read_json(workdir.environment, list) if workdir.environment.is_file() else []
     cost = read_json(workdir.cost, dict) if workdir.cost.is_file() else None

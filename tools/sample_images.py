@@ -18,7 +18,6 @@ _flags.define_data()
 _flags.define_data_place()
 flags.DEFINE_string("output", None, "Folder to write.")
 flags.DEFINE_integer("count", 10, "First so many images of the test split.", 1)
-flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
 
 def main(argv):

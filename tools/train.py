@@ -45,7 +45,6 @@ flags.DEFINE_bool("deterministic", False, "Only operations that give the same bi
 _flags.define_progress()
 flags.DEFINE_bool("hints", True, "Name the next commands at the end.")
 flags.DEFINE_bool("dry_run", False, "Print what would be trained, and its size, then exit.")
-flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
 
 def main(argv):
@@ -66,7 +65,7 @@ def main(argv):
     strategy = make_strategy("none" if FLAGS.dry_run else FLAGS.distribution)
     dataset = recipe.load_dataset(**_flags.data_place())
     if FLAGS.dry_run:
-        print(describe(recipe, dataset, jit_compile=_flags.jit_compile(), resident=_flags.resident()))
+        print(describe(recipe, dataset, jit_compile=_flags.switch("jit_compile"), resident=_flags.switch("resident")))
         return
     verbose = {"auto": 1 if sys.stdout.isatty() else 2, "bar": 1, "lines": 2, "off": 0}[FLAGS.progress]
     try:
@@ -79,8 +78,8 @@ def main(argv):
                 record=record_run,
                 announce=announce if verbose else None,
                 warn=_app.note,
-                jit_compile=_flags.jit_compile(),
-                resident=_flags.resident(),
+                jit_compile=_flags.switch("jit_compile"),
+                resident=_flags.switch("resident"),
                 keep_checkpoints=FLAGS.keep_checkpoints,
                 checkpoint_every_minutes=FLAGS.checkpoint_every_minutes,
                 panel_every=FLAGS.panel_every,

@@ -37,6 +37,7 @@ from agkd_tf.monitoring import (
     write_projector,
 )
 from agkd_tf.perturbation_size import format_size
+from agkd_tf.training.recipe_file import read_recipe
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import attack_progress, counting, say
@@ -55,7 +56,7 @@ flags.DEFINE_string(
 flags.DEFINE_string("attack", "pgd-20", "Attack behind the adversaries.")
 _flags.define_data()
 _flags.define_data_place()
-_flags.define_pixels("eps", None, "Radius of the l_inf ball; the runs' own if not given.", FLAGS)
+_flags.define_eps("attack")
 flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split that images are of.")
 flags.DEFINE_integer("num_examples", 1000, "First so many images of the split are looked at.", 1)
 flags.DEFINE_list("images", [], "attention: places of the images in the split, separated by commas.")
@@ -70,7 +71,6 @@ flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
 flags.DEFINE_integer("seed", 0, "Seed of attack and t-SNE.", 0, 2**31 - 1)
 _flags.define_jit_compile()
 _flags.define_progress()
-flags.adopt_module_key_flags(_flags)  # so that --help shows them
 
 
 def main(argv):
@@ -201,7 +201,7 @@ def _file_name(text):
 
 def _teacher(workdir):
     """Returns the `Classifier` of the run's teacher, or None."""
-    recipe = _flags.read_flagfile(workdir.flags)
+    recipe = read_recipe(workdir.flags)
     if not recipe.needs_teacher:
         return None
     return Classifier(recipe.load_teacher(recipe.teacher or workdir.teacher.path))
@@ -238,7 +238,7 @@ def _attacked(subject, examples, name, eps):
         attack,
         batch_size=FLAGS.batch_size,
         seed=FLAGS.seed,
-        jit_compile=resolve_jit_compile(_flags.jit_compile()),
+        jit_compile=resolve_jit_compile(_flags.switch("jit_compile")),
         outcome=outcome,
         adversaries=adversaries,
         progress=attack_progress(name),

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from typing import Annotated
 
 from agkd_tf.data import digits, image_folder, tfds
 from agkd_tf.data.class_names import numbered_by
@@ -34,15 +35,21 @@ __all__ = ["DATASETS", "DATASET_NAMES", "ClassPool", "DeviceImages", "Examples",
 def load_dataset(
     dataset,
     *,
-    data_dir=None,
-    manual_dir=None,
-    download=False,
+    data_dir: Annotated[str | None, "Folder of prepared tensorflow-datasets."] = None,
+    manual_dir: Annotated[
+        str | None, "Folder of archives fetched by hand, to prepare a data set from, into `data_dir`."
+    ] = None,
+    download: Annotated[bool, "Fetch the data set from the network if it is not prepared."] = False,
     image_size=None,
-    images_dir=None,
+    images_dir: Annotated[
+        str | None,
+        "Folder of a fast disk to keep decoded images on while the program runs, for a data set that host memory has "
+        "no room for; host memory if not given.",
+    ] = None,
     train_examples=None,
     validation_examples=None,
     class_names=None,
-    skip_damaged=False,
+    skip_damaged: Annotated[bool, "image_folder: leave out files that cannot be decoded, and name them."] = False,
     training=True,
 ):
     """Returns an `ImageDataset`.
@@ -50,17 +57,12 @@ def load_dataset(
     Args:
         dataset: one of `DATASETS`, `image_folder:PATH` (see `agkd_tf.data.image_folder`), or the name of
             another image classification set of tensorflow-datasets.
-        data_dir: folder of prepared tensorflow-datasets.
-        manual_dir: folder of archives fetched by hand, to prepare a data set from, into `data_dir`.
-        download: whether a data set that is not prepared may be fetched.
         image_size: height and width that images are cropped and scaled to; None to leave them.
-        images_dir: folder of a disk to keep decoded images on, for those that host memory has no room for.
         train_examples: train on the first so many images of the training split; None for all.
         validation_examples: images held out of the training split; None for a tenth of it. Of an image folder with a
             validation split of its own, the first so many images of that; None for all.
         class_names: a model's names of its classes, by which the data's labels are numbered (see
             `agkd_tf.data.class_names`); None for the data's own.
-        skip_damaged: whether damaged files of an image folder are left out, with a note, rather than refused.
         training: whether training images are needed; without, an image folder may have test images alone.
 
     Warns:

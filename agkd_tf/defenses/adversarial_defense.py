@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from agkd_tf.attacks import PGD, Ball
 from agkd_tf.defenses.defense import Defense
-from agkd_tf.errors import InputError
-from agkd_tf.randomness import named_seed
+from agkd_tf.errors import InputError, check_eps
 from agkd_tf.settings import LARGEST, Radius, Range, settings_of
 
 # XLA's CPU backend runs convolutions inside a loop body slowly, so short attacks are unrolled there.
@@ -58,7 +57,8 @@ class AdversarialDefense(Defense):
         ] = None,
         random_start: Annotated[bool, "Begin training attacks at a random point instead of the image."] = True,
         start_radius: Annotated[
-            Radius | None, "Radius of the ball that a random start is drawn from; eps if not given."
+            Radius | None,
+            "Radius of the ball that a random start is drawn from; eps if not given. Replaces a default Gaussian start.",
         ] = None,
         start_stddev: Annotated[
             Radius | None, "Standard deviation of a Gaussian random start; a uniform one if not given."
@@ -75,16 +75,33 @@ class AdversarialDefense(Defense):
             "start_stddev": start_stddev,
             "clip_to_ball": clip_to_ball,
         }
+        defaults = {name: settings_of(type(self))[name].default for name in given}
         if attack is None:
-            attack = PGD(**{FIELDS[name]: value for name, value in given.items()})
+            if start_stddev == defaults["start_stddev"] and (start_radius is not None or not random_start):
+                given["start_stddev"] = None  # nobody asked for it
+            attack = self._attack_of(given)
         else:
-            settings = settings_of(type(self))
-            _check_attack(attack, [name for name, value in given.items() if value != settings[name].default])
-        if attack.step_size is None:
-            attack = dataclasses.replace(attack, step_size=self.eps if attack.steps <= 2 else self.eps / 4)
-        self.attack = attack
+            _check_attack(attack, [name for name, value in given.items() if value != defaults[name]])
+        self.attack = self._with_step(attack)
         for name, field in FIELDS.items():
-            setattr(self, name, getattr(attack, field))
+            setattr(self, name, getattr(self.attack, field))
+
+    def _attack_of(self, given: dict[str, Any]) -> PGD:
+        for name in ("attack_step_size", "start_radius", "start_stddev"):
+            if given[name] is not None and self.norm == "linf":
+                check_eps(name, given[name])
+        return PGD(**{FIELDS[name]: value for name, value in given.items() if value is not None})
+
+    def _with_step(self, attack: PGD) -> PGD:
+        """Returns an attack whose step has a size: of one or two steps each is eps long, of more a quarter of it."""
+        attack.check(self.ball)
+        if attack.step_size is not None or not attack.steps:
+            return attack
+        usual = PGD().step_share
+        share = attack.step_share
+        if share == usual:
+            share = 1.0 if attack.steps <= 2 else 0.25
+        return dataclasses.replace(attack, step_size=share * self.eps, step_share=usual)
 
     def perturb(
         self,
@@ -112,7 +129,7 @@ class AdversarialDefense(Defense):
             lambda adv: objective(self.classifier.logits(adv)),
             images,
             ball=ball,
-            seed=named_seed(seed, "start"),
+            seed=seed,
             batches=batches,
             unroll=self.use_xla and self.attack.steps <= UNROLLED_STEPS,
         )
@@ -123,9 +140,6 @@ def _check_attack(attack: Any, given: list[str]) -> None:
         raise InputError(f"`attack` must be a PGD, such as PGD(steps=7). Received: {attack!r}")
     if given:
         raise InputError(f"`attack` has its own {FIELDS[given[0]]}: leave out `{given[0]}`")
-    plain = PGD(**{field: getattr(attack, field) for field in FIELDS.values()})
-    if attack != plain:
-        raise InputError(
-            f"`attack` of training has {', '.join(FIELDS.values())}; what it ascends, and towards which class, is the "
-            f"defense's own. Received: {attack!r}"
-        )
+    attack.check_for_training()
+    if attack.momentum is not None:
+        raise InputError(f"`attack` of training has {', '.join(FIELDS.values())}. Received: {attack!r}")

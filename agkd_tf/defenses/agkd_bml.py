@@ -1,5 +1,7 @@
 """Attention-guided knowledge distillation and bi-directional metric learning (AGKD-BML)."""
 
+from typing import Any
+
 import keras
 
 from agkd_tf.defenses.agkd import AGKD
@@ -10,27 +12,42 @@ from agkd_tf.defenses.bml import BML
 class AGKDBML(BML, AGKD):
     """Trains a student on bi-directional adversaries under the guidance of a frozen clean teacher.
 
-    The sum of its parts: with x' the forward adversary of a clean image x of class y, x2' the backward
-    adversary of an image x2 of x's most confusing class (see `Bidirectional`), h the embedding, A the
-    normalised attention map of the student f or the teacher t,
+    One step on a batch, and where each line stands. f is the student, t the teacher, A a normalised attention map, h
+    the embedding, d the angular distance 1 - |cos|, CE_s the label-smoothed cross-entropy:
 
-        L = CE_s(f(x'), y)
-          + attention_weight * (mean |A_f(x') - A_t(x)| + mean |A_f(x2') - A_t(x2)|)                `AGKD`
-          + triplet_weight * (mean max(0, margin + d(h', h) - d(h', h2')) + norm_weight * sum mean h^2)  `BML`
+        clean     = augment(images)                                                # TrainingStep.craft
+        confusing = argmax over k != labels of f(clean)_k                          # Bidirectional.craft
+        other     = augment(pool.sample(confusing))
+        forward   = PGD from clean, ascending log p(confusing)                     # both attacks are one batch
+        backward  = PGD from other, ascending log p(labels)
+        A_t       = maps of t(clean), t(other)                                     # AGKD.craft
 
-    and two terms more with `mart`. The clean image and the backward adversary get no cross-entropy.
+        f in training mode, once, on [forward, clean, backward]                    # Bidirectional.loss_terms
+        loss = CE_s(f(forward), labels)
+             + attention_weight * (mean |A_f(forward) - A_t(clean)|                # AGKD.joint_terms
+                                   + mean |A_f(backward) - A_t(other)|)
+             + triplet_weight * (mean max(0, margin + d(h_forward, h_clean)        # BML.joint_terms
+                                                    - d(h_forward, h_backward))
+                                 + norm_weight * sum over the three of mean h^2)
+        f   <- optimizer(d loss / d f)                                             # TrainingStep.apply
+
+    `mart` adds two terms (see `Bidirectional`). The clean image and the backward adversary get no cross-entropy.
+
+        pool = agkd_tf.ClassPool(x_train, y_train, num_classes=10)
+        defense = agkd_tf.AGKDBML(model, pool=pool, eps=8 / 255)
+        defense.compile(keras.optimizers.SGD(0.01, momentum=0.9))
+        defense.fit(x_train, y_train, batch_size=128, epochs=20)
 
     Args:
         student: as `Defense`.
-        teacher, attention_weight, attention: as `AGKD`.
-        triplet_weight, margin, norm_weight: as `BML`.
-        pool, attack_steps, label_smoothing, mart, mart_beta: as `Bidirectional`.
-        **kwargs: as `AdversarialDefense`.
+        teacher: as `AGKD`.
+        pool: as `Bidirectional`.
+        **kwargs: as `AGKD`, `BML` and `Bidirectional`.
 
     Source: Wang et al., AGKD-BML: Defense Against Adversarial Attack by Attention Guided Knowledge
     Distillation and Bi-directional Metric Learning, ICCV 2021, its supplement, and the constants of its
     released code. Differences: see the project's README.
     """
 
-    def __init__(self, student, teacher=None, **kwargs):
+    def __init__(self, student: keras.Model, teacher: keras.Model | None = None, **kwargs: Any) -> None:
         super().__init__(student, teacher=teacher, **kwargs)

@@ -7,12 +7,8 @@ import tensorflow as tf
 from agkd_tf.attacks.objectives import cross_entropy, targeted_cross_entropy
 from agkd_tf.data.augmentation import augment
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
-<<<<<<< HEAD
 from agkd_tf.defenses.defense import LabelSmoothing
-=======
-from agkd_tf.errors import check_range
 from agkd_tf.logits import most_confusing_class
->>>>>>> main
 from agkd_tf.losses import boosted_margin, check_label_smoothing, smoothed_cross_entropy, weighted_divergence
 from agkd_tf.models import Outputs
 from agkd_tf.randomness import named_seed

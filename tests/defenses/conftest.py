@@ -9,7 +9,6 @@ from keras import layers
 from agkd_tf import ClassPool
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.randomness import step_seed
-from agkd_tf.training.recipe import constructor_arguments
 
 EPS, BATCH = 0.15, 8
 
@@ -33,13 +32,13 @@ class Bench:
 
     def defense(self, name, *, jit_compile=False, dtype="float32", **settings):
         """Returns the compiled defense called `name`, with random weights for student (of `dtype`) and teacher."""
-        arguments = constructor_arguments(name)
+        needs = DEFENSES[name].needs
         given = {"eps": EPS, "validation_attack_steps": 0}
-        if "teacher" in arguments:
+        if "teacher" in needs:
             given["teacher"] = small_network(seed=1)
-        if "pool" in arguments:
+        if "pool" in needs:
             given["pool"] = ClassPool(self.data.train.images, self.data.train.labels, num_classes=10)
-        if "num_examples" in arguments:
+        if "num_examples" in needs:
             given |= {"num_examples": len(self.data.train), "smoothing_scale": 2.0}
         defense = DEFENSES[name](small_network(dtype=dtype), **{**given, **settings})
         optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
@@ -66,11 +65,11 @@ class Bench:
         """Returns (gradients, scalars, memory) of one step."""
         images, labels = self.batch(size)
         memory = self.remembered(defense, size)
-        return defense._compiled_gradients(images, labels, step_seed(defense.seed, 0), memory)
+        return defense.training_step.gradients(images, labels, step_seed(defense.seed, 0), memory)
 
     def losses(self, defense, crafted, labels):
         """Returns the loss of a step, and its terms before weighting, as floats by name."""
-        _, scalars = defense.differentiate(crafted, labels)
+        _, scalars = defense.training_step.differentiate(crafted, labels)
         return {name: float(scalars[name]) for name in ("loss", *defense.term_weights)}
 
     def total(self, defense, crafted, labels):

@@ -75,7 +75,7 @@ def test_a_step_with_xla_agrees_with_one_without(digits):
         defense = defense_of(digits)
         defense.compile(keras.optimizers.SGD(0.05), jit_compile=jit)
         images, labels = a_batch(digits)
-        gradients, scalars, _ = defense._compiled_gradients(images, labels, step_seed(0, 0), {})
+        gradients, scalars, _ = defense.training_step.gradients(images, labels, step_seed(0, 0), {})
         craft = tf.function(defense.craft, jit_compile=jit)
         adv = craft(tf.cast(images, tf.float32) / 255, labels, step_seed(0, 0))
         results.append((gradients, float(scalars["loss"]), adv))

@@ -13,7 +13,6 @@ from agkd_tf.defenses import DEFENSES, Defense, Undefended
 from agkd_tf.evaluation import evaluate
 from agkd_tf.randomness import step_seed
 from agkd_tf.training import default_hyperparameters
-from agkd_tf.training.recipe import constructor_arguments
 
 # Settings under which every term and every setting of a defense has an effect.
 FULL = {
@@ -236,15 +235,15 @@ def test_two_classes_work_or_are_refused_with_the_reason(bench, name):
     few = bench.data.train.labels < 2
     images, labels = bench.data.train.images[few][:16], bench.data.train.labels[few][:16]
     settings = {} if "label_smoothing" not in default_hyperparameters(name) else {"label_smoothing": 0.2}
-    arguments = constructor_arguments(name)
-    if "pool" in arguments:
+    needs = DEFENSES[name].needs
+    if "pool" in needs:
         settings["pool"] = ClassPool(images, labels, num_classes=2)
-    if "num_examples" in arguments:
+    if "num_examples" in needs:
         settings |= {"num_examples": 16, "smoothing_scale": 2.0}
     defense = DEFENSES[name](bench.network(classes=2), eps=0.15, **settings)
     defense.compile(keras.optimizers.SGD(0.01))
     clean, labels = tf.constant(images / np.float32(255)), tf.constant(labels)
-    _, scalars, _ = defense._compiled_gradients(clean, labels, step_seed(0, 0), bench.remembered(defense, 16))
+    _, scalars, _ = defense.training_step.gradients(clean, labels, step_seed(0, 0), bench.remembered(defense, 16))
     assert np.isfinite(float(scalars["loss"]))
     if "label_smoothing" in settings:
         with pytest.raises(InputError, match="2 classes"):

@@ -99,14 +99,14 @@ def after_an_overflow(distribution):
     dataset = recipe.load_dataset()
     with strategy.scope():
         defense = built(recipe, dataset)
-        compute_gradients = defense._compiled_gradients
+        compute_gradients = defense.training_step.gradients
 
         def overflowing(*arguments):
             gradients, *others = compute_gradients(*arguments)
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             return [*gradients[:-1], gradients[-1] + tf.where(replica == 1, np.inf, 0.0)], *others
 
-        defense._compiled_gradients = overflowing
+        defense.training_step.gradients = overflowing
         begun = [variable.numpy() for variable in defense.student.trainable_variables]
         scale = float(defense.optimizer.dynamic_scale.numpy())
         batches = distributed(functools.partial(training_batches, dataset.train, batch_size=32, seed=0))

@@ -14,7 +14,6 @@ import agkd_tf.export
 from agkd_tf import AGKDBML, ClassPool, InputError, Undefended
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.training.callbacks import AppendedHistory
-from agkd_tf.training.recipe import constructor_arguments
 
 COUNT, CLASSES = 12, 3
 LABELS = np.arange(COUNT) % CLASSES
@@ -134,8 +133,8 @@ def test_a_defense_from_a_checkpoint_trains_on_as_if_it_had_never_stopped(tmp_pa
 
 @pytest.mark.parametrize("name", DEFENSES)
 def test_weights_and_files_of_every_defense_come_back(tmp_path, name):
-    arguments, settings = constructor_arguments(name), {}
-    if "num_examples" in arguments:
+    needs, settings = DEFENSES[name].needs, {}
+    if "num_examples" in needs:
         settings = {"num_examples": COUNT, "smoothing_scale": 1.0}
     defense = compiled(DEFENSES[name], **settings)
     defense.step.assign(5)

@@ -11,7 +11,6 @@ from agkd_tf.attacks import parse_attack
 from agkd_tf.data import Examples
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.evaluation import evaluate
-from agkd_tf.training.recipe import constructor_arguments
 
 COUNT, BATCH, CLASSES = 8, 4, 3
 LABELS = np.arange(COUNT) % CLASSES
@@ -166,20 +165,20 @@ def test_bool_is_a_label_of_two_classes(network):
 @pytest.mark.parametrize("name", DEFENSES)
 @pytest.mark.parametrize("call", ["fit", "train_on_batch"])
 def test_labels_out_of_range_never_reach_a_step(network, name, call):
-    given, arguments = {"validation_attack_steps": 0}, constructor_arguments(name)
-    if "pool" in arguments:
+    given, needs = {"validation_attack_steps": 0}, DEFENSES[name].needs
+    if "pool" in needs:
         given["pool"] = ClassPool(IMAGES, LABELS, num_classes=CLASSES)
-    if "num_examples" in arguments:
+    if "num_examples" in needs:
         given |= {"num_examples": COUNT, "smoothing_scale": 1.0}
     defense = DEFENSES[name](network(), **given)
     defense.compile(keras.optimizers.SGD(0.1), jit_compile=False)
     with pytest.raises(InputError, match=r"labels must be in \[0, 2\]. Received: 1 to 3 \(labels - 1\?\)"):
         getattr(defense, call)(IMAGES, LABELS + 1)
-    if "num_examples" in arguments:
+    if "num_examples" in needs:
         batch = {"image": IMAGES, "label": LABELS, "index": np.arange(COUNT) + 1}
         with pytest.raises(InputError, match=r"`index` must be in \[0, 7\], for 8 training images. Received: 1 to 8"):
             getattr(defense, call)(batch)
-    if "pool" in arguments:
+    if "pool" in needs:
         defense.pool = None
         with pytest.raises(
             InputError, match=r"needs `pool`.*defense.pool = ClassPool\(images, labels, num_classes=3\)"

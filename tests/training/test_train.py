@@ -150,7 +150,7 @@ def test_weight_decay_adds_wd_times_w_to_the_gradients_that_it_is_on(data, on, r
     for decay in (0.0, 0.1):
         defense = undefended({"weight_decay_on": on}, weight_decay=decay).build_defense(data)
         images, labels = tf.constant(data.train.images[:8]), tf.constant(data.train.labels[:8])
-        gradients.append(defense.compute_gradients(images, labels, tf.constant([0, 0]), {})[0])
+        gradients.append(defense.training_step.gradients(images, labels, tf.constant([0, 0]), {})[0])
     for plain, decayed, weight in zip(*gradients, defense.student.trainable_weights, strict=True):
         expected = 0.1 * weight.numpy() * (len(weight.shape) >= rank)
         np.testing.assert_allclose(decayed - plain, expected, atol=1e-5)

@@ -46,27 +46,26 @@ class Breakdown:
 
     def __init__(self, defense, batch):
         images, labels = batch["image"], batch["label"]
-        seed = step_seed(defense.seed, 0)
-        memory = {name: tf.gather(rows.value, batch["index"]) for name, rows in defense.memory.items()}
-        variables = defense.student.trainable_variables
+        seed, step = step_seed(defense.seed, 0), defense.training_step
+        memory = step.remembered(batch["index"])
 
-        prepare, differentiate = (_compiled(each, defense.use_xla) for each in (defense.prepare, defense.differentiate))
-        crafted, _ = prepare(images, labels, seed, memory)
+        craft, differentiate = (_compiled(each, step.jit_compile) for each in (step.craft, step.differentiate))
+        crafted, _ = craft(images, labels, seed, memory)
         (gradients, _), _ = differentiate(crafted, labels)
 
         def update():
-            defense.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-            return [_first(variable.value) for variable in variables]
+            step.apply(gradients)
+            return [_first(variable.value) for variable in defense.student.trainable_variables]
 
         update = _compiled(update, False)
         # Each gives the number to wait for.
         self._parts = {
-            "attack": lambda: prepare(images, labels, seed, memory)[1],
+            "attack": lambda: craft(images, labels, seed, memory)[1],
             "student": lambda: differentiate(crafted, labels)[1],
             "optimizer": lambda: update()[1],
         }
-        if hasattr(defense, "teach"):
-            teach = _compiled(defense.teach, defense.use_xla)
+        if defense.guide is not None:
+            teach = _compiled(defense.teach, step.jit_compile)
             self._parts["teacher"] = lambda: teach(crafted)[1]
         self.run(1)
 

@@ -56,15 +56,12 @@ class StepProfile:
             raise InputError("`profile` is of operations on the CPU: hide the GPU, with CUDA_VISIBLE_DEVICES=-1")
         self._defense = defense = untrained_defense(recipe, dataset, jit_compile=False)
         batch = next(iter(training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed)))
-        memory = {name: tf.gather(rows.value, batch["index"]) for name, rows in defense.memory.items()}
-        arguments = batch["image"], batch["label"], step_seed(defense.seed, 0), memory
-        compute_gradients = tf.function(defense.compute_gradients, autograph=False)
-        gradients, *_ = compute_gradients(*arguments)
-
-        def update():
-            defense.optimizer.apply_gradients(zip(gradients, defense.student.trainable_variables, strict=True))
-
-        self._passes, self._update = lambda: compute_gradients(*arguments), tf.function(update, autograph=False)
+        step = defense.training_step
+        arguments = batch["image"], batch["label"], step_seed(defense.seed, 0), step.remembered(batch["index"])
+        compiled = tf.function(step.gradients, autograph=False)
+        gradients, *_ = compiled(*arguments)
+        update = tf.function(lambda: step.apply(gradients), autograph=False)
+        self._passes, self._update = lambda: compiled(*arguments), update
         self.run(1)
 
     def run(self, steps):

@@ -37,18 +37,18 @@ class StepProgram:
             with_optimizer: whether the optimizer's update follows the gradients in the same program. In training it is
                 compiled apart, and what it does to the weights is the same.
         """
-        defense, batch = self._defense, self._batch
+        step, batch = self._defense.training_step, self._batch
 
-        def step(images, labels, seed, memory):
-            gradients, scalars, kept = defense.compute_gradients(images, labels, seed, memory)
+        def program(images, labels, seed, memory):
+            gradients, scalars, kept = step.gradients(images, labels, seed, memory)
             if not with_optimizer:
                 return gradients, scalars, kept
-            defense.optimizer.apply_gradients(zip(gradients, defense.student.trainable_variables, strict=True))
+            step.apply(gradients)
             return scalars, kept
 
-        memory = {name: tf.gather(rows.value, batch["index"]) for name, rows in defense.memory.items()}
-        compiled = tf.function(step, jit_compile=True, autograph=False)
-        arguments = batch["image"], batch["label"], step_seed(defense.seed, 0), memory
+        compiled = tf.function(program, jit_compile=True, autograph=False)
+        seed = step_seed(self._defense.seed, 0)
+        arguments = batch["image"], batch["label"], seed, step.remembered(batch["index"])
         return compiled.experimental_get_compiler_ir(*arguments)(stage=stage)
 
     def flops(self):
