@@ -58,7 +58,7 @@ class AdversarialDefense(Defense):
         random_start: Annotated[bool, "Begin training attacks at a random point instead of the image."] = True,
         start_radius: Annotated[
             Radius | None,
-            "Radius of the ball that a random start is drawn from; eps if not given. Replaces a default Gaussian start.",
+            "Radius of the ball that a random start is drawn from, in the place of a Gaussian one; eps if not given.",
         ] = None,
         start_stddev: Annotated[
             Radius | None, "Standard deviation of a Gaussian random start; a uniform one if not given."
