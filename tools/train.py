@@ -21,10 +21,11 @@ from agkd_tf.training import (
     TrainingListener,
     TrainingOptions,
     TrainingRun,
+    plan_training,
 )
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
-from tools._dry_run import describe
+from tools._remedies import with_flags
 from tools._run import check_run, record_run
 
 INTERRUPTED = 75  # of sysexits.h: a failure that is over when the same is tried again
@@ -76,7 +77,11 @@ def main(argv):
     strategy = make_strategy("none" if FLAGS.dry_run else FLAGS.distribution)
     dataset = recipe.load_dataset(**_flags.data_place())
     if FLAGS.dry_run:
-        print(describe(recipe, dataset, jit_compile=options.jit_compile, resident=options.resident))
+        plan = plan_training(recipe, dataset, jit_compile=options.jit_compile, resident=options.resident)
+        print("Recipe:")
+        for line in sorted(_flags.flag_lines(_flags.flags_from_recipe(recipe)).values()):
+            print(f"  {line}")
+        print(plan)
         return
     try:
         with strategy.scope():
@@ -84,7 +89,7 @@ def main(argv):
             if not is_chief():
                 return
     except (NonFiniteLossError, LostWorkerError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_flags(str(error))}", file=sys.stderr)
         sys.exit(1)
     except InterruptedTrainingError as error:
         command = shlex.join(sys.argv[1:])
