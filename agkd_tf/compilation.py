@@ -5,9 +5,9 @@ import warnings
 
 import keras
 import tensorflow as tf
-from tensorflow.python.framework import kernels  # nothing public says what XLA has kernels of
 
 from agkd_tf.errors import InputError, Note, check_choice
+from agkd_tf.keras_internals import all_layers, device_types_of_kernels
 
 # Layers all of whose operations XLA knows, but not with shapes that only the running step knows.
 OF_UNKNOWN_SHAPES = (keras.layers.RandomElasticTransform,)
@@ -64,7 +64,7 @@ def uncompilable(network, image_shape=None):
     tf.function(tf.negative, jit_compile=True)(tf.constant(0.0))
     if not _has_xla_kernel("Const"):  # a TensorFlow without XLA for this device: what it lacks is not known
         return {}
-    layers = list(network._flatten_layers(include_self=False))
+    layers = all_layers(network)
     found = {layer.name: type(layer).__name__ for layer in layers if isinstance(layer, OF_UNKNOWN_SHAPES)}
     names = {layer.name for layer in layers if not isinstance(layer, keras.Model)}
     for operation, scopes in _operations(_training_pass(network, image_shape).as_graph_def()):
@@ -125,5 +125,4 @@ def _layer_of(scopes, names):
 
 def _has_xla_kernel(operation):
     kind = next((kind for kind in ("GPU", "TPU") if tf.config.list_physical_devices(kind)), "CPU")
-    registered = kernels.get_registered_kernels_for_op(operation).kernel
-    return any(kernel.device_type == f"XLA_{kind}_JIT" for kernel in registered)
+    return f"XLA_{kind}_JIT" in device_types_of_kernels(operation)

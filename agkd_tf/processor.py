@@ -6,9 +6,9 @@ import platform
 import warnings
 
 import tensorflow as tf
-from tensorflow.python.util import _pywrap_util_port  # nothing public says whether oneDNN is on
 
 from agkd_tf.errors import Note
+from agkd_tf.keras_internals import all_layers, onednn_is_on
 
 # What convolutions and matrix products run on, by the names of /proc/cpuinfo.
 INSTRUCTION_SETS = (
@@ -42,14 +42,6 @@ def instruction_sets():
     return [name for name in INSTRUCTION_SETS if name in flags]
 
 
-def onednn_is_on():
-    """Returns whether TensorFlow computes with oneDNN, which it decides when it is imported.
-
-    By itself it does so only where the processor has instructions for neural networks (AVX512_VNNI and the like).
-    """
-    return _pywrap_util_port.IsMklEnabled()
-
-
 def warn_of_slow_settings(model=None):
     """Warns, once a process, where the CPU computes and could do so in a fraction of the time.
 
@@ -61,13 +53,13 @@ def warn_of_slow_settings(model=None):
     """
     if any(device.device_type != "CPU" for device in tf.config.list_physical_devices()):
         return
-    if _pywrap_util_port.IsX86Available() and not onednn_is_on():
+    if platform.machine().lower() in ("x86_64", "amd64") and not onednn_is_on():
         _warn(
             "oneDNN is off, so that a step on this CPU takes about one and a half times as long: set "
             f"{ONEDNN_SWITCH}=1 in the environment before TensorFlow is imported"
         )
     sets = instruction_sets()
-    layers = () if model is None else model._flatten_layers(include_self=False)  # those of networks within, too
+    layers = [] if model is None else all_layers(model)
     if any(layer.compute_dtype == "bfloat16" for layer in layers) and sets and BFLOAT16_SETS.isdisjoint(sets):
         _warn(
             "this CPU has no instructions for bfloat16, which takes several times as long as float32 on it: train the "

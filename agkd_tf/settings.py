@@ -216,7 +216,7 @@ def _setting(name: str, hint: Any, default: Any) -> Setting | None:
             others = [each for each in arguments if each is not types.NoneType]
             optional = len(others) < len(arguments)
             if len(others) > 1:
-                raise TypeError(f"a setting has one type, or None. Received: {name}: {hint}")
+                break
             hint = others[0]
         elif origin is tuple:
             hint, many = arguments[0], True
@@ -228,7 +228,9 @@ def _setting(name: str, hint: Any, default: Any) -> Setting | None:
     if text is None:
         return None
     if hint not in _WORDS:
-        raise TypeError(f"a setting is a bool, int, float or str, or a tuple of these. Received: {name}: {hint}")
+        raise TypeError(
+            f"a setting is one of bool, int, float and str, a tuple of these, or None. Received: {name}: {hint}"
+        )
     rules = tuple(note for note in notes if isinstance(note, Range | Size | Choice))
     return Setting(name, hint, text, default, optional, many, rules)
 

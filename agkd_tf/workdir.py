@@ -1,27 +1,34 @@
 """A run is a folder; this is its map."""
 
+import os
 import pathlib
+
+from agkd_tf.errors import InputError
 
 
 class Workdir:
     """Names the parts of a run's folder.
 
+    Args:
+        path: of the folder, which need not exist.
+
     Attributes:
-        flags: the resolved settings, a flagfile that relaunches the run.
+        path: the folder.
+        flags: the recipe as a flagfile, which relaunches the run.
         history: a line an epoch of what it logged, CSV; an epoch that was repeated after a crash is there twice.
         environment: machine and versions of each sitting, JSON.
         checkpoints: what training resumes from.
         class_names: the names of the classes in the order of their numbers, JSON.
         student: the trained classifier as a `.keras` file, as of the last checkpoint.
         tensorboard: event files.
-        evaluation: results of `tools.evaluate`, JSON.
-        cost: what `tools.benchmark` measured of its training, JSON.
-        saved_model: what `tools.export` writes.
-        figures: pictures that `tools.visualize` draws of the run alone.
+        evaluation: results of evaluations, JSON.
+        cost: what a benchmark measured of its training, JSON.
+        saved_model: the student as a TensorFlow SavedModel.
+        figures: pictures of the run alone.
         teacher: the folder of the teacher's own run, where this run trained one.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = pathlib.Path(path)
         self.flags = self.path / "flags.txt"
         self.history = self.path / "history.csv"
@@ -36,5 +43,14 @@ class Workdir:
         self.figures = self.path / "figures"
 
     @property
-    def teacher(self):
+    def teacher(self) -> "Workdir":
         return Workdir(self.path / "teacher")
+
+    def check(self) -> None:
+        """Checks that a run can be there.
+
+        Raises:
+            InputError: if a file is in the folder's place.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"`workdir` must be a folder. Received: {str(self.path)!r}, a file")

@@ -20,7 +20,6 @@ import agkd_tf.monitoring
 import agkd_tf.report
 import agkd_tf.training
 import tests.networks
-import tools._dry_run
 import tools._progress
 import tools._run
 import tools._subject

@@ -1,7 +1,6 @@
 """Much work at once: memory that stays, and callers who do not disturb each other. Measured in fresh processes."""
 
 import concurrent.futures
-import importlib
 import os
 import pathlib
 
@@ -15,10 +14,11 @@ from agkd_tf.evaluation import Outcome, evaluate
 from agkd_tf.export import export_saved_model
 from agkd_tf.models import Classifier, build_model
 from agkd_tf.training import Recipe
+from agkd_tf.training import run as run_module
 from agkd_tf.workdir import Workdir
 from tests.processes import fresh_process
+from tests.trainings import train
 
-train_module = importlib.import_module("agkd_tf.training.train")  # the name is the function's, too
 IMAGES, SHAPE, CALLERS = 100_000, (8, 8, 1), 8
 
 
@@ -62,17 +62,17 @@ def growth_of_a_training(folder):
     splits = {"train": examples(1600), "validation": examples(100), "test": examples(100)}
     dataset, seen = ImageDataset("noise", tuple("0123456789"), **splits, augmentation="none"), []
 
-    class Looking(train_module.Throughput):
+    class Looking(run_module.Throughput):
         def on_epoch_begin(self, epoch, logs=None):
             super().on_epoch_begin(epoch, logs)
             seen.append(resident_bytes())
 
-    train_module.Throughput = Looking
+    run_module.Throughput = Looking
     small = {"attack_steps": 1, "validation_attack_steps": 0}
     recipe = Recipe(
         model="tiny", defense="at", batch_size=8, epochs=12, decay_epochs=(), ema=0.9, hyperparameters=small
     )
-    train_module.train(recipe, Workdir(folder), dataset, panel_every=0, verbose=0)
+    train(recipe, Workdir(folder), dataset)
     return seen[1], seen[11]
 
 

@@ -25,9 +25,10 @@ from agkd_tf.processor import (
     processor_name,
     warn_of_slow_settings,
 )
-from agkd_tf.training import Recipe, train
+from agkd_tf.training import Recipe
 from agkd_tf.workdir import Workdir
 from tests.processes import run_tool
+from tests.trainings import train
 from tools import _flags
 
 RECIPE = Recipe(
@@ -130,7 +131,7 @@ def test_command_lines_switch_it_on():
 
 def train_in(folder):
     dataset = RECIPE.load_dataset()
-    return train(RECIPE, Workdir(folder), dataset, verbose=0, panel_every=0).student.get_weights()
+    return train(RECIPE, Workdir(folder), dataset).student.get_weights()
 
 
 def train_by_both_doors(folder):

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from agkd_tf.benchmark import forward_flops
 from agkd_tf.models import build_model
+from agkd_tf.models.forward_pass import activation_bytes, forward_flops
 from agkd_tf.report import TABLES
-from tools._dry_run import KEPT, activation_bytes
+from agkd_tf.training.plan import KEPT
 from tools.laboratory import minimum_flops
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -86,6 +86,7 @@ class Fields:
     share: Annotated[Share | None, "How much of it."] = None
     numbers: Annotated[tuple[float, ...] | None, "Which."] = None
     name: str = "no setting"
+    switch: bool | Literal["auto"] = "auto"  # no setting either
 
 
 def test_fields_of_a_dataclass_are_settings_too():

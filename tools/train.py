@@ -6,7 +6,6 @@
 A flag after --flagfile overrides the file's. The same command on an existing folder continues it.
 """
 
-import math
 import shlex
 import sys
 
@@ -16,15 +15,25 @@ from absl import flags
 from agkd_tf.distribution import LostWorkerError, is_chief, make_strategy, num_replicas
 from agkd_tf.errors import InputError
 from agkd_tf.processor import onednn_is_on
-from agkd_tf.training import InterruptedTrainingError, NonFiniteLossError, train
+from agkd_tf.settings import settings_of
+from agkd_tf.training import (
+    InterruptedTrainingError,
+    NonFiniteLossError,
+    TrainingListener,
+    TrainingOptions,
+    TrainingRun,
+    plan_training,
+)
+from agkd_tf.training.recipe_file import recipe_lines
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
-from tools._dry_run import describe
+from tools._remedies import with_flags
 from tools._run import check_run, record_run
 
 INTERRUPTED = 75  # of sysexits.h: a failure that is over when the same is tried again
 
 FLAGS = flags.FLAGS
+OPTIONS = ("panel_every", "keep_checkpoints", "checkpoint_every_minutes")
 
 flags.DEFINE_string("workdir", None, "Folder of the run.")
 _flags.define_data()
@@ -33,14 +42,7 @@ _flags.define_recipe()
 _flags.define_jit_compile()
 _flags.define_resident()
 _flags.define_distribution()
-flags.DEFINE_integer("panel_every", 5, "Epochs between TensorBoard's image panels; 0 for none.", 0)
-flags.DEFINE_integer("keep_checkpoints", 2, "Checkpoints that stay.", 1)
-flags.DEFINE_float(
-    "checkpoint_every_minutes",
-    15.0,
-    "Minutes between checkpoints within an epoch, where one process trains; 0: none.",
-    0.0,
-)
+_flags.define("run", [settings_of(TrainingOptions)[name] for name in OPTIONS])
 flags.DEFINE_bool("deterministic", False, "Only operations that give the same bits each time; slower on a GPU.")
 _flags.define_progress()
 flags.DEFINE_bool("hints", True, "Name the next commands at the end.")
@@ -55,40 +57,32 @@ def main(argv):
     recipe = _flags.recipe_from_flags()
     if not FLAGS.dry_run and not FLAGS.workdir:
         raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
-    if not math.isfinite(FLAGS.checkpoint_every_minutes):
-        minutes = FLAGS.checkpoint_every_minutes
-        raise InputError(f"`checkpoint_every_minutes` must be a finite number. Received: {minutes}")
+    verbose = {"auto": 1 if sys.stdout.isatty() else 2, "bar": 1, "lines": 2, "off": 0}[FLAGS.progress]
+    options = TrainingOptions(
+        jit_compile=_flags.switch("jit_compile"),
+        resident=_flags.switch("resident"),
+        verbose=verbose,
+        **{name: FLAGS[name].value for name in OPTIONS},
+    )
     workdir = Workdir(FLAGS.workdir or "")
-    if workdir.path.exists() and not workdir.path.is_dir():
-        raise InputError(f"`workdir` must be a folder. Received: {FLAGS.workdir!r}, a file")
+    workdir.check()
     # Before anything else, as several workers want it.
     strategy = make_strategy("none" if FLAGS.dry_run else FLAGS.distribution)
     dataset = recipe.load_dataset(**_flags.data_place())
     if FLAGS.dry_run:
-        print(describe(recipe, dataset, jit_compile=_flags.switch("jit_compile"), resident=_flags.switch("resident")))
+        plan = plan_training(recipe, dataset, jit_compile=options.jit_compile, resident=options.resident)
+        print("Recipe:")
+        for line in recipe_lines(recipe).values():
+            print(f"  {line}")
+        print(plan)
         return
-    verbose = {"auto": 1 if sys.stdout.isatty() else 2, "bar": 1, "lines": 2, "off": 0}[FLAGS.progress]
     try:
         with strategy.scope():
-            train(
-                recipe,
-                workdir,
-                dataset,
-                check=check_run,
-                record=record_run,
-                announce=announce if verbose else None,
-                warn=_app.note,
-                jit_compile=_flags.switch("jit_compile"),
-                resident=_flags.switch("resident"),
-                keep_checkpoints=FLAGS.keep_checkpoints,
-                checkpoint_every_minutes=FLAGS.checkpoint_every_minutes,
-                panel_every=FLAGS.panel_every,
-                verbose=verbose,
-            )
+            TrainingRun(recipe, workdir, dataset, options=options, listener=Listener()).run()
             if not is_chief():
                 return
     except (NonFiniteLossError, LostWorkerError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_flags(str(error))}", file=sys.stderr)
         sys.exit(1)
     except InterruptedTrainingError as error:
         command = shlex.join(sys.argv[1:])
@@ -100,17 +94,28 @@ def main(argv):
         print(f"  python -m tools.export --workdir={workdir.path}")
 
 
-def announce(recipe, workdir, defense, finished, begun):
+class Listener(TrainingListener):
     """Says what is trained, from where, and how it is compiled."""
-    begin = "trained for"
-    if finished or begun:
-        begin = f"continued after {f'step {begun} of ' if begun else ''}epoch {finished + bool(begun)} of"
-    print(
-        f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {recipe.epochs} epochs in {workdir.path}; "
-        f"XLA {_switch(defense.use_xla)}, oneDNN {_switch(onednn_is_on())}, {recipe.mixed_precision}"
-        + (f", {num_replicas()} replicas" if num_replicas() > 1 else ""),
-        flush=True,
-    )
+
+    def begins(self, run):
+        if not run.options.verbose:
+            return
+        recipe, finished, begun = run.recipe, run.finished_epochs, run.begun_steps
+        begin = "trained for"
+        if finished or begun:
+            begin = f"continued after {f'step {begun} of ' if begun else ''}epoch {finished + bool(begun)} of"
+        print(
+            f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {recipe.epochs} epochs in "
+            f"{run.workdir.path}; XLA {_switch(run.defense.use_xla)}, oneDNN {_switch(onednn_is_on())}, "
+            f"{recipe.mixed_precision}" + (f", {num_replicas()} replicas" if num_replicas() > 1 else ""),
+            flush=True,
+        )
+
+    def checks(self, run):
+        check_run(run.recipe, run.workdir)
+
+    def records(self, run):
+        record_run(run.recipe, run.workdir)
 
 
 def _switch(is_on):

@@ -1,7 +1,6 @@
 """What defenses and networks cost: time, memory, operations, images a second, on the machine at hand."""
 
 from agkd_tf.benchmark.cost import Cost
-from agkd_tf.benchmark.forward_flops import forward_flops
 from agkd_tf.benchmark.inference import InferenceBenchmark
 from agkd_tf.benchmark.peak_memory import peak_memory, reset_peak_memory
 from agkd_tf.benchmark.timing import Timing, ratio, take_turns
@@ -15,7 +14,6 @@ __all__ = [
     "Timing",
     "TrainingBenchmark",
     "Worker",
-    "forward_flops",
     "peak_memory",
     "ratio",
     "reset_peak_memory",

@@ -14,6 +14,7 @@ from agkd_tf.data.pixels import as_float, check_pixels, check_shape, check_type
 from agkd_tf.defenses.training_step import Batch, TrainingStep
 from agkd_tf.distribution import has_several_workers
 from agkd_tf.errors import InputError, check_range
+from agkd_tf.keras_internals import CALLED_BY_FIT, all_layers
 from agkd_tf.models import Classifier
 from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.randomness import step_seed
@@ -152,7 +153,7 @@ class StudentModel(keras.Model):
         Raises:
             InputError: for images or labels that are not understood (see the class), no data, or a missing pool.
         """
-        self._assert_compile_called("fit")
+        self._check_compiled("fit")
         self.check_needs()
         checks = self._checks()
         x, y = checks.source(x, y)
@@ -181,8 +182,8 @@ class StudentModel(keras.Model):
         Raises:
             InputError: as `fit`.
         """
-        if not kwargs.get("_use_cached_eval_dataset"):  # of `fit`, which has checked it
-            self._assert_compile_called("evaluate")
+        if not kwargs.get(CALLED_BY_FIT):  # which has checked them
+            self._check_compiled("evaluate")
             x, y = self._checks(num_examples=None).source(x, y)
             _check_batch_size(batch_size)
         with input_errors():
@@ -207,13 +208,13 @@ class StudentModel(keras.Model):
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
         """As `keras.Model.train_on_batch`; raises as `fit`."""
-        self._assert_compile_called("train_on_batch")
+        self._check_compiled("train_on_batch")
         self.check_needs()
         return super().train_on_batch(*self._checks().source(x, y), *args, **kwargs)
 
     def test_on_batch(self, x, y=None, *args, **kwargs):
         """As `keras.Model.test_on_batch`; raises as `fit`."""
-        self._assert_compile_called("test_on_batch")
+        self._check_compiled("test_on_batch")
         return super().test_on_batch(*self._checks(num_examples=None).source(x, y), *args, **kwargs)
 
     def predict_on_batch(self, x):
@@ -237,6 +238,12 @@ class StudentModel(keras.Model):
         raise InputError(
             'a defense is not exported, its student is: agkd_tf.export.export_saved_model(defense, "folder")'
         )
+
+    def _check_compiled(self, method):
+        if not self.compiled:
+            raise InputError(
+                f"`{method}` needs an optimizer: first call `defense.compile(keras.optimizers.SGD(0.01, momentum=0.9))`"
+            )
 
     def _checks(self, **more):
         classifier = self.classifier
@@ -305,7 +312,7 @@ def _logs(trackers):
 
 
 def _computes_in_float16(network):
-    layers = [layer for layer in network._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
+    layers = [layer for layer in all_layers(network) if not isinstance(layer, keras.Model)]
     return any(layer.compute_dtype == "float16" for layer in layers if layer.weights)
 
 

@@ -3,6 +3,7 @@
 import keras
 
 from agkd_tf.errors import InputError
+from agkd_tf.keras_internals import share_kernel
 
 # keras.activations, keras.ops, tf.nn and the layers each have their own names.
 _SYNONYMS = {"softmax_v2": "softmax", "log_softmax_v2": "log_softmax", "logsoftmax": "log_softmax"}
@@ -49,7 +50,7 @@ def linear_twin(layer):
         )
     twin = type(layer).from_config(layer.get_config() | {"activation": "linear"})
     twin.built, twin.input_spec = True, layer.input_spec
-    twin._kernel = layer._kernel
+    share_kernel(twin, layer)
     twin.bias = layer.bias
     return twin
 

@@ -5,7 +5,8 @@ import numpy as np
 from keras import layers
 
 from agkd_tf.errors import InputError, check_choice
-from agkd_tf.models.graph import Graph, functional_of
+from agkd_tf.keras_internals import functional_of, run_without_input_layer
+from agkd_tf.models.graph import Graph
 from agkd_tf.models.head import find_head, scores_maker
 from agkd_tf.models.pixel_scale import PIXELS, check_pixel_scale
 
@@ -78,7 +79,7 @@ def _run(model, pixels):
     if functional is None:
         return model(pixels)
     # Its input layer would cast to the type that it was made with, such as uint8, which has no gradient.
-    return keras.tree.flatten(functional._run_through_graph([pixels]))[0]
+    return keras.tree.flatten(run_without_input_layer(functional, pixels))[0]
 
 
 def _hides_its_end(graph):

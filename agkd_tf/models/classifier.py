@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from agkd_tf.errors import InputError
+from agkd_tf.keras_internals import functional_of
 from agkd_tf.models.feature_map import FeatureMaps
-from agkd_tf.models.graph import Graph, functional_of
+from agkd_tf.models.graph import Graph
 from agkd_tf.models.head import find_head, name_it
 from agkd_tf.models.pixel_scale import check_pixel_scale
 

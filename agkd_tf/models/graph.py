@@ -5,9 +5,9 @@ import difflib
 from collections.abc import Callable, Sequence
 
 import keras
-from keras.src.models.functional import Functional
 
 from agkd_tf.errors import InputError
+from agkd_tf.keras_internals import calls, functional_of
 from agkd_tf.models.fused_batch_normalization import fused
 
 SHOWN = 20  # names that a message lists
@@ -178,19 +178,17 @@ class Graph:
 
     def _open(self, functional, inputs, prefix):
         tensors = {id(symbol): tensor for symbol, tensor in zip(functional.inputs, inputs, strict=True)}
-        for depth in sorted(functional._nodes_by_depth, reverse=True):
-            for node in functional._nodes_by_depth[depth]:
-                if node.is_input or any(id(symbol) not in tensors for symbol in node.input_tensors):
-                    continue
-                symbols, path = node.arguments.keras_tensors, prefix + node.operation.name
-                taken = [tensors[id(symbol)] for symbol in symbols]
-                inner = functional_of(node.operation)
-                if inner is not None and _fits(inner, taken):
-                    made = self._open(inner, taken, f"{path}/")
-                else:
-                    made = self._add(path, node.operation, taken, _filler(node.arguments, symbols), node.outputs)
-                self.layers[path] = made[0]
-                tensors.update({id(symbol): tensor for symbol, tensor in zip(node.outputs, made, strict=True)})
+        for call in calls(functional):
+            if any(id(symbol) not in tensors for symbol in call.inputs):
+                continue
+            path, taken = prefix + call.operation.name, [tensors[id(symbol)] for symbol in call.inputs]
+            inner = functional_of(call.operation)
+            if inner is not None and _fits(inner, taken):
+                made = self._open(inner, taken, f"{path}/")
+            else:
+                made = self._add(path, call.operation, taken, call.arguments, call.outputs)
+            self.layers[path] = made[0]
+            tensors.update({id(symbol): tensor for symbol, tensor in zip(call.outputs, made, strict=True)})
         return [tensors[id(symbol)] for symbol in functional.outputs]
 
     def _add(self, path, operation, inputs, arguments, symbols):
@@ -198,14 +196,6 @@ class Graph:
         step.outputs.extend(Tensor(tuple(symbol.shape), step) for symbol in symbols)
         self.steps.append(step)
         return step.outputs
-
-
-def functional_of(operation):
-    """Returns the `Functional` that a layer runs, or None for one that is no graph of layers."""
-    if isinstance(operation, keras.Sequential):
-        return operation._functional if type(operation).call is keras.Sequential.call else None
-    is_graph = isinstance(operation, Functional) and type(operation).call is Functional.call
-    return operation if is_graph else None
 
 
 def _image_shape(model):
@@ -229,7 +219,3 @@ def _fits(functional, tensors):
     """Returns whether a model's inputs are these tensors as they are: Keras would expand others, or choose by name."""
     own = [tuple(symbol.shape) for symbol in functional.inputs]
     return len(own) == len(tensors) == 1 and len(own[0]) == len(tensors[0].shape)
-
-
-def _filler(arguments, symbols):
-    return lambda values: arguments.fill_in({id(symbol): value for symbol, value in zip(symbols, values, strict=True)})

@@ -3,7 +3,8 @@
 import keras
 
 from agkd_tf.errors import InputError
-from agkd_tf.models.graph import Graph, functional_of
+from agkd_tf.keras_internals import functional_of
+from agkd_tf.models.graph import Graph
 from agkd_tf.models.head import scores_without_activation
 
 

@@ -2,6 +2,8 @@
 
 import keras
 
+from agkd_tf.keras_internals import all_layers
+
 
 def synchronize_batch_normalization(model):
     """Makes each BN of a model take its training statistics over the batches of all replicas, in place.
@@ -11,6 +13,6 @@ def synchronize_batch_normalization(model):
     Args:
         model: `keras.Model`.
     """
-    for layer in model._flatten_layers(include_self=False):
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True

@@ -35,7 +35,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
             good = f"checkpoint {latest} is from before" if latest else "there was no checkpoint yet"
             raise NonFiniteLossError(
                 f"{', '.join(bad)} became NaN or infinite at step {step}: training stopped, {good}; "
-                "a lower --learning_rate or --mixed_precision=float32 are the usual remedies"
+                'a lower `learning_rate` or `mixed_precision="float32"` are the usual remedies'
             )
 
 

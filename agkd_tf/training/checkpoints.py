@@ -148,13 +148,13 @@ class Checkpoints(keras.callbacks.Callback):
                 if not np.array_equal(self._origins_then[name].numpy(), digest):
                     raise InputError(
                         f"checkpoint {path} is of a training with {ORIGINS[name]} than now: bring back what it had, or "
-                        "train in another --workdir"
+                        "choose another `workdir`"
                     )
             steps = int(self._steps_then.numpy())
             if steps != self._steps:
                 raise InputError(
                     f"checkpoint {path} is of a training of {steps} steps an epoch, of which there are {self._steps} "
-                    "now: bring back its `batch_size`, or train in another --workdir"
+                    "now: bring back its `batch_size`, or choose another `workdir`"
                 )
             if is_chief():  # the others do not write
                 for bad in paths[:place]:
@@ -164,12 +164,12 @@ class Checkpoints(keras.callbacks.Callback):
         if others:
             path, error = others[0]
             raise InputError(
-                f"checkpoint {path} is of another network, class count or version; train in another "
-                f"--workdir, or with what it was made by. {str(error).splitlines()[0]}"
+                f"checkpoint {path} is of another network, class count or version; choose another "
+                f"`workdir`, or train with what it was made by. {str(error).splitlines()[0]}"
             ) from error
         if passed:
             raise InputError(
-                f"no checkpoint in {self._folder} can be read; put one back, or train in another --workdir. "
+                f"no checkpoint in {self._folder} can be read; put one back, or choose another `workdir`. "
                 + "; ".join(passed)
             )
         return []

@@ -39,3 +39,9 @@ def test_arguments_may_be_given_by_place_as_keras_takes_them(defense, digits):
 def test_images_from_0_to_255_in_floats_are_refused(defense, digits):
     with pytest.raises(InputError, match=r"divide by 255"):
         defense.fit(digits.train.images[:16].astype(np.float32), digits.train.labels[:16], verbose=0)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
+def test_a_defense_without_an_optimizer_is_refused(tiny_model, digits, method):
+    with pytest.raises(InputError, match=rf"`{method}` needs an optimizer: first call `defense\.compile\("):
+        getattr(Undefended(tiny_model), method)(digits.train.images[:4], digits.train.labels[:4])

@@ -24,8 +24,9 @@ from agkd_tf.evaluation import Outcome, evaluate
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.randomness import step_seed
-from agkd_tf.training import Recipe, train
+from agkd_tf.training import Recipe
 from agkd_tf.workdir import Workdir
+from tests.trainings import train
 
 SMALL = {"train_examples": 160, "validation_examples": 33, "model": "tiny", "batch_size": 32, "decay_epochs": ()}
 # Weights agree to rounding. The sign of a gradient near zero makes a step of any rounding, so does a ReLU at zero, and
@@ -154,7 +155,7 @@ def run(folder, distribution, recipe, jit_compile, resident=False):
     dataset = recipe.load_dataset()
     with strategy.scope():
         settings = {"jit_compile": jit_compile, "resident": resident}
-        defense = train(recipe, Workdir(folder), dataset, **settings, verbose=0, panel_every=1)
+        defense = train(recipe, Workdir(folder), dataset, **settings, panel_every=1)
         return num_replicas(), int(defense.step.numpy()), defense.student.get_weights()
 
 
@@ -409,8 +410,7 @@ def test_synchronised_bn_excludes_xla(digits):
 def test_a_student_that_cannot_be_compiled_is_refused_before_its_teacher_is_trained_or_anything_written(
     digits, tmp_path
 ):
-    recipe, recorded = recipe_of("agkd_bml", synchronized_bn=True), []
+    recipe = recipe_of("agkd_bml", synchronized_bn=True)
     with pytest.raises(InputError, match="--jit_compile=off"):
-        train(recipe, Workdir(tmp_path / "run"), digits, jit_compile=True, record=lambda *run: recorded.append(run))
-    assert not recorded
+        train(recipe, Workdir(tmp_path / "run"), digits, jit_compile=True)
     assert not (tmp_path / "run").exists()

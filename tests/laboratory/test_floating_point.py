@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from agkd_tf.benchmark import forward_flops
 from agkd_tf.errors import InputError
 from agkd_tf.models import build_model
+from agkd_tf.models.forward_pass import forward_flops
 from agkd_tf.training import Recipe
 from tools.laboratory import BreakdownBenchmark, StepProgram, minimum_flops, program_flops
 

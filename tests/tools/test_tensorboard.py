@@ -11,9 +11,10 @@ import pytest
 import tensorboard.main
 
 from agkd_tf.monitoring import write_projector
-from agkd_tf.training import Recipe, train
+from agkd_tf.training import Recipe
 from agkd_tf.workdir import Workdir
 from tests.processes import free_ports
+from tests.trainings import train
 
 RECIPE = Recipe(
     train_examples=64,
@@ -35,7 +36,7 @@ def serve(*flags):
 @pytest.fixture
 def server(tmp_path, start):
     """Address of a TensorBoard on loopback that shows one short run, and embeddings."""
-    train(RECIPE, Workdir(tmp_path / "run"), RECIPE.load_dataset(), verbose=0, panel_every=1)
+    train(RECIPE, Workdir(tmp_path / "run"), RECIPE.load_dataset(), panel_every=1)
     labels = {"kind": ["clean"] * 4, "class": list("abcd")}
     write_projector(tmp_path / "figures" / "at", "embeddings", np.eye(4), np.zeros((4, 2, 2, 1), np.float32), labels)
     (port,) = free_ports(1)

@@ -1,12 +1,12 @@
 """Damaged checkpoints are passed over and told of; a training that is asked to stop saves first."""
 
 import dataclasses
-import importlib
 import os
 import pathlib
 import shutil
 import signal
 import threading
+import warnings
 
 import keras
 import numpy as np
@@ -15,14 +15,16 @@ import tensorflow as tf
 
 from agkd_tf import InputError
 from agkd_tf.data import Examples
+from agkd_tf.errors import Note
 from agkd_tf.models.storage import load_classifier, weights_digest
-from agkd_tf.training import InterruptedTrainingError, Recipe, train
+from agkd_tf.training import InterruptedTrainingError, Recipe
 from agkd_tf.training import checkpoints as module
+from agkd_tf.training import run as run_module
 from agkd_tf.training.checkpoints import Checkpoints, checkpoint_paths
 from agkd_tf.training.interruption import interruptible
 from agkd_tf.workdir import Workdir
+from tests.trainings import train
 
-train_module = importlib.import_module("agkd_tf.training.train")  # the name is the function's, too
 RECIPE = Recipe(
     train_examples=64,
     validation_examples=20,
@@ -47,14 +49,15 @@ def data():
 def begun(data, tmp_path_factory):
     """A run of two of three epochs, and its student's weights after each of them."""
     run = Workdir(tmp_path_factory.mktemp("begun"))
-    train(dataclasses.replace(RECIPE, epochs=2), run, data, verbose=0, panel_every=0)
+    train(dataclasses.replace(RECIPE, epochs=2), run, data)
     return run
 
 
 def resumed(begun, folder, data, **settings):
-    """Returns (defense, warnings) of a third epoch in a copy of the run."""
-    lines = []
-    return train(RECIPE, Workdir(folder), data, warn=lines.append, verbose=0, panel_every=0, **settings), lines
+    """Returns (defense, lines of warning) of a third epoch in a copy of the run."""
+    with warnings.catch_warnings(record=True, action="always", category=Note) as caught:
+        defense = train(RECIPE, folder, data, **settings)
+    return defense, [str(warning.message) for warning in caught if issubclass(warning.category, Note)]
 
 
 def checkpoints_in(folder, defense, data):
@@ -160,7 +163,7 @@ def test_a_damaged_list_alone_says_that_there_were_checkpoints(data, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "checkpoint").touch()
     with pytest.raises(InputError, match=r"no checkpoint in .* can be read; .* the list of them is damaged"):
-        train(RECIPE, Workdir(tmp_path), data, verbose=0, panel_every=0)
+        train(RECIPE, Workdir(tmp_path), data)
 
 
 def test_a_training_that_was_killed_before_its_first_checkpoint_begins_again(begun, data, tmp_path):
@@ -189,20 +192,20 @@ def test_a_training_does_not_go_on_with_other_images(begun, data, tmp_path, part
 
 def test_a_training_does_not_go_on_with_another_teacher(data, tmp_path):
     recipe, run = dataclasses.replace(RECIPE, defense="agkd", epochs=1), Workdir(tmp_path)
-    train(recipe, run, data, verbose=0, panel_every=0)
-    train(recipe, run, data, verbose=0, panel_every=0)
+    train(recipe, run, data)
+    train(recipe, run, data)
     teacher = load_classifier("teacher", run.teacher.path)
     teacher.set_weights([0.5 * weights for weights in teacher.get_weights()])
     teacher.save(run.teacher.student)
     with pytest.raises(InputError, match="ckpt-4 is of a training with another teacher than now"):
-        train(recipe, run, data, verbose=0, panel_every=0)
+        train(recipe, run, data)
 
 
 def test_a_training_does_not_go_on_with_epochs_of_other_length(begun, data, tmp_path):
     copied(begun, tmp_path / "run")
     recipe = dataclasses.replace(RECIPE, batch_size=32)
     with pytest.raises(InputError, match="ckpt-8 is of a training of 4 steps an epoch, of which there are 2 now"):
-        train(recipe, Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
+        train(recipe, Workdir(tmp_path / "run"), data)
 
 
 def test_an_index_that_is_damaged_in_a_name_is_no_other_network(begun, unbroken, data, tmp_path):
@@ -277,7 +280,7 @@ def test_a_checkpoint_of_something_else_is_refused(begun, data, tmp_path, differ
 
         monkeypatch.setattr(Checkpoints, "__init__", with_more)
     with pytest.raises(InputError, match="ckpt-8 is of another network, class count or version"):
-        train(recipe, Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
+        train(recipe, Workdir(tmp_path / "run"), data)
     assert checkpoint_paths(Workdir(tmp_path / "run").checkpoints) == paths
     assert [pathlib.Path(f"{path}.index").read_bytes() for path in paths] == before
 
@@ -293,7 +296,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_trained(begun, data, 
 def test_room_for_the_student_is_asked_for_before_its_teacher_is_trained(data, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 2**14))
     with pytest.raises(InputError, match=r"`workdir` .* has 0 MiB left"):
-        train(dataclasses.replace(RECIPE, defense="bml"), Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
+        train(dataclasses.replace(RECIPE, defense="bml"), Workdir(tmp_path / "run"), data)
     assert not (tmp_path / "run").exists()
 
 
@@ -313,7 +316,7 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on_with_the_same_bits(
 ):
     copied(begun, tmp_path / "run")
 
-    class Asking(train_module.Throughput):
+    class Asking(run_module.Throughput):
         def on_train_batch_begin(self, batch, logs=None):
             if batch == 1 and moment == "step":
                 os.kill(os.getpid(), number)
@@ -323,13 +326,13 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on_with_the_same_bits(
                 os.kill(os.getpid(), number)
 
     recipe = dataclasses.replace(RECIPE, epochs=4 if moment == "first validation" else 3)
-    monkeypatch.setattr(train_module, "Throughput", Asking)
+    monkeypatch.setattr(run_module, "Throughput", Asking)
     if moment == "validation":  # of the last epoch: nothing is left to stop
-        train(recipe, Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
+        train(recipe, Workdir(tmp_path / "run"), data)
     else:
         place = "step 2 of epoch 3" if moment == "step" else "epoch 3"
         with pytest.raises(InterruptedTrainingError, match=f"stopped by {number.name} after {place}, and saved there"):
-            train(recipe, Workdir(tmp_path / "run"), data, verbose=0, panel_every=0)
+            train(recipe, Workdir(tmp_path / "run"), data)
     monkeypatch.undo()
     defense, lines = resumed(begun, tmp_path / "run", data)
     assert lines == []
@@ -338,31 +341,31 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on_with_the_same_bits(
 
 
 def test_a_teacher_that_is_asked_to_stop_at_its_end_is_not_followed_by_the_student(data, tmp_path, monkeypatch):
-    class Asking(train_module.Throughput):
+    class Asking(run_module.Throughput):
         def on_epoch_end(self, epoch, logs=None):
             super().on_epoch_end(epoch, logs)
             if epoch + 1 == RECIPE.epochs:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(train_module, "Throughput", Asking)
+    monkeypatch.setattr(run_module, "Throughput", Asking)
     recipe, run = dataclasses.replace(RECIPE, defense="agkd_bml"), Workdir(tmp_path)
     with pytest.raises(InterruptedTrainingError, match="stopped by SIGTERM after the teacher, which is saved"):
-        train(recipe, run, data, verbose=0, panel_every=0)
+        train(recipe, run, data)
     assert run.teacher.student.is_file()
     assert not run.checkpoints.exists()
 
 
 def test_several_workers_do_not_finish_an_epoch_that_one_began(begun, data, tmp_path, monkeypatch):
-    class Asking(train_module.Throughput):
+    class Asking(run_module.Throughput):
         def on_train_batch_begin(self, batch, logs=None):
             os.kill(os.getpid(), signal.SIGTERM)
 
     copied(begun, tmp_path / "run")
-    monkeypatch.setattr(train_module, "Throughput", Asking)
+    monkeypatch.setattr(run_module, "Throughput", Asking)
     with pytest.raises(InterruptedTrainingError):
         resumed(begun, tmp_path / "run", data)
     monkeypatch.undo()
-    monkeypatch.setattr(train_module, "has_several_workers", lambda: True)
+    monkeypatch.setattr(run_module, "has_several_workers", lambda: True)
     with pytest.raises(InputError, match="was stopped within epoch 3, which several workers cannot finish"):
         resumed(begun, tmp_path / "run", data)
 
@@ -411,15 +414,15 @@ def test_within_an_epoch_a_checkpoint_is_made_when_its_time_has_come(data, tmp_p
         saved.append(int(self._defense.step.numpy()))
         original(self)
 
-    class Passing(train_module.Throughput):
+    class Passing(run_module.Throughput):
         def on_train_batch_begin(self, batch, logs=None):
             nonlocal now
             now += 60.0
 
     monkeypatch.setattr(Checkpoints, "save", save)
-    monkeypatch.setattr(train_module, "Throughput", Passing)
-    settings = {"verbose": 0, "panel_every": 0, "keep_checkpoints": 3}
-    train(dataclasses.replace(RECIPE, epochs=2), Workdir(tmp_path), data, checkpoint_every_minutes=2, **settings)
+    monkeypatch.setattr(run_module, "Throughput", Passing)
+    recipe = dataclasses.replace(RECIPE, epochs=2)
+    train(recipe, Workdir(tmp_path), data, checkpoint_every_minutes=2, keep_checkpoints=3)
     # Every second step; the end of an epoch is one, too, and begins the time anew.
     assert saved == [2, 4, 6, 8]
     assert [int(path.rpartition("-")[2]) for path in checkpoint_paths(tmp_path / "checkpoints")] == [8, 6, 4]
@@ -430,7 +433,7 @@ def test_a_leftover_of_a_killed_save_is_removed(data, tmp_path):
     half.parent.mkdir(parents=True)
     for path in (left, half):
         path.write_bytes(b"half")
-    train(dataclasses.replace(RECIPE, epochs=1), Workdir(tmp_path), data, verbose=0, panel_every=0)
+    train(dataclasses.replace(RECIPE, epochs=1), Workdir(tmp_path), data)
     assert not left.exists()
     assert not half.parent.exists()
     assert isinstance(keras.saving.load_model(Workdir(tmp_path).student), keras.Model)

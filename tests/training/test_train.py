@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import importlib
 import json
 
 import keras
@@ -16,11 +15,12 @@ from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.losses import smoothed_cross_entropy
 from agkd_tf.models.storage import load_classifier
-from agkd_tf.training import NonFiniteLossError, Recipe, train
+from agkd_tf.training import NonFiniteLossError, Recipe, TrainingListener
 from agkd_tf.training.callbacks import ValidateAverage
 from agkd_tf.training.checkpoints import SELECT_BEST, Checkpoints
 from agkd_tf.training.schedule import step_decay
 from agkd_tf.workdir import Workdir
+from tests.trainings import train
 
 SETTINGS = {"eps": 0.15, "validation_attack_steps": 1}
 SMALL = Recipe(
@@ -62,10 +62,10 @@ def weights_of(run):
 
 def test_a_resumed_run_equals_an_unbroken_one_and_writes_tensorboard(data, tmp_path):
     broken = Workdir(tmp_path / "broken")
-    train(dataclasses.replace(SMALL, epochs=1), broken, data, verbose=0, panel_every=0)
+    train(dataclasses.replace(SMALL, epochs=1), broken, data)
     # The teacher of a run that has begun is not trained any further.
     teacher = weights_of(broken.teacher)
-    train(SMALL, broken, data, verbose=0, panel_every=0)
+    train(SMALL, broken, data)
     for a, b in zip(teacher, weights_of(broken.teacher), strict=True):
         np.testing.assert_array_equal(a, b)
     with open(broken.history, encoding="utf-8", newline="") as file:
@@ -77,7 +77,7 @@ def test_a_resumed_run_equals_an_unbroken_one_and_writes_tensorboard(data, tmp_p
     assert all(sitting["tensorflow"] == tf.__version__ and sitting["cores"] >= 1 for sitting in sittings)
     other = dataclasses.replace(SMALL, teacher=str(broken.teacher.path))
     reference = Workdir(tmp_path / "reference")
-    train(other, reference, data, verbose=0, panel_every=2)
+    train(other, reference, data, panel_every=2)
     for a, b in zip(weights_of(reference), weights_of(broken), strict=True):
         np.testing.assert_array_equal(a, b)
     tags = set()
@@ -93,7 +93,7 @@ def test_a_resumed_run_equals_an_unbroken_one_and_writes_tensorboard(data, tmp_p
 def test_nan_stops_training_and_names_the_term(data, tmp_path):
     recipe = undefended(learning_rate=1e30, decay_epochs=())
     with pytest.raises(NonFiniteLossError, match=r"regularization.* at step 2"):
-        train(recipe, Workdir(tmp_path), data, verbose=0, panel_every=0)
+        train(recipe, Workdir(tmp_path), data)
 
 
 @pytest.mark.parametrize("xla", [False, True])
@@ -111,7 +111,7 @@ def test_a_gradient_that_is_not_finite_stops_training_before_the_loss_shows_it(d
     with pytest.raises(
         NonFiniteLossError, match=r"^gradient_norm became .* step 3: .*checkpoint .*ckpt-2 is from before"
     ):
-        train(recipe, run, data, verbose=0, panel_every=0, jit_compile=xla)
+        train(recipe, run, data, jit_compile=xla)
 
 
 def test_float16_overflows_are_handled_by_loss_scaling(data, tmp_path):
@@ -135,7 +135,7 @@ def test_a_gradient_that_no_scale_mends_stops_training_in_float16(data, tmp_path
     recipe = undefended(mixed_precision="float16", epochs=9, decay_epochs=())
     # From 2 ** 15 to below 1.
     with pytest.raises(NonFiniteLossError, match=r"^the gradient, at a loss scale below 1, became .* at step 16: "):
-        train(recipe, Workdir(tmp_path), data, verbose=0, panel_every=0)
+        train(recipe, Workdir(tmp_path), data)
     assert "loss_scale" in (tmp_path / "history.csv").read_text()
 
 
@@ -195,9 +195,9 @@ def cat(**changes):
 
 def test_memory_and_moving_average_survive_a_resume(data, tmp_path):
     whole, broken = Workdir(tmp_path / "whole"), Workdir(tmp_path / "broken")
-    unbroken = train(cat(ema=0.9), whole, data, verbose=0, panel_every=0)
-    train(cat(ema=0.9, epochs=1), broken, data, verbose=0, panel_every=0)
-    resumed = train(cat(ema=0.9), broken, data, verbose=0, panel_every=0)
+    unbroken = train(cat(ema=0.9), whole, data)
+    train(cat(ema=0.9, epochs=1), broken, data)
+    resumed = train(cat(ema=0.9), broken, data)
     np.testing.assert_array_equal(unbroken.example_eps.numpy(), resumed.example_eps.numpy())
     assert resumed.example_eps.numpy().max() > 0
     for a, b in zip(weights_of(whole), weights_of(broken), strict=True):
@@ -273,17 +273,17 @@ def test_the_student_of_the_best_epoch_is_chosen_also_after_a_restart(data, tmp_
 def test_a_lost_best_student_is_not_replaced_in_silence(data, tmp_path, monkeypatch, sign, best):
     monkeypatch.setitem(SELECT_BEST, "robust", lambda logs: sign * logs["epoch"])
     recipe, run = undefended(select_best="robust", epochs=2, decay_epochs=()), Workdir(tmp_path)
-    train(recipe, run, data, verbose=0, panel_every=0)
+    train(recipe, run, data)
     chosen = weights_of(run)
-    defense = train(recipe, run, data, verbose=0, panel_every=0)
+    defense = train(recipe, run, data)
     np.testing.assert_array_equal(defense.student.get_weights()[0], chosen[0])
     run.student.unlink()
     if best == 1:
         with pytest.raises(InputError, match=r"of epoch 1, the most robust one, is missing"):
-            train(recipe, run, data, verbose=0, panel_every=0)
+            train(recipe, run, data)
         return
     # The newest checkpoint has the student of the last epoch.
-    train(recipe, run, data, verbose=0, panel_every=0)
+    train(recipe, run, data)
     for a, b in zip(weights_of(run), chosen, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -301,21 +301,22 @@ def test_bml_starts_from_a_teacher_that_is_trained_first(data, tmp_path):
     assert not recipe.has_teacher
     run = Workdir(tmp_path)
     # The teacher at a rate that moves it, the student at one that leaves it where it starts.
-    train(recipe.for_teacher(), run.teacher, data, verbose=0, panel_every=0)
-    train(dataclasses.replace(recipe, learning_rate=1e-9), run, data, verbose=0, panel_every=0)
+    train(recipe.for_teacher(), run.teacher, data)
+    train(dataclasses.replace(recipe, learning_rate=1e-9), run, data)
     kernels = [weights_of(where)[0] for where in (run, run.teacher)]
     np.testing.assert_allclose(*kernels, atol=1e-6)
     assert np.abs(kernels[1] - recipe.build_student(data).get_weights()[0]).max() > 1e-4
 
 
 def test_a_teacher_that_is_not_there_is_trained_first(data, tmp_path):
-    recipe, run, trained = bml(epochs=1, decay_epochs=()), Workdir(tmp_path), []
+    recipe, run, begun = bml(epochs=1, decay_epochs=()), Workdir(tmp_path), []
 
-    def announce(recipe, workdir, *_):
-        trained.append((recipe, workdir.path))
+    class Listener(TrainingListener):
+        def begins(self, run):
+            begun.append((run.recipe, run.workdir.path))
 
-    train(recipe, run, data, announce=announce, verbose=0, panel_every=0)
-    assert trained == [(recipe.for_teacher(), run.teacher.path), (recipe, run.path)]
+    train(recipe, run, data, listener=Listener())
+    assert begun == [(recipe.for_teacher(), run.teacher.path), (recipe, run.path)]
 
 
 def test_a_run_refreshes_its_bounded_pool_each_epoch_also_after_a_restart(data, tmp_path, monkeypatch):
@@ -323,7 +324,7 @@ def test_a_run_refreshes_its_bounded_pool_each_epoch_also_after_a_restart(data, 
     monkeypatch.setattr(ClassPool, "refresh", lambda pool, epoch: refreshed.append(epoch) or refresh(pool, epoch))
     recipe, run = bml(init_from_teacher=False, pool_capacity=2, decay_epochs=()), Workdir(tmp_path)
     for epochs in (1, 2):
-        defense = train(dataclasses.replace(recipe, epochs=epochs), run, data, verbose=0, panel_every=0)
+        defense = train(dataclasses.replace(recipe, epochs=epochs), run, data)
     assert refreshed == [0, 1]
     assert defense.pool.bounded
 
@@ -335,9 +336,8 @@ def test_the_recipes_seed_chooses_the_batches(data, tmp_path, monkeypatch):
         seeds.append(seed)
         return training_batches(examples, seed=seed, **settings)
 
-    # By its name: the package has the function under that of its module.
-    monkeypatch.setattr(importlib.import_module("agkd_tf.training.train"), "training_batches", recorded)
-    train(undefended(seed=5, epochs=1, decay_epochs=()), Workdir(tmp_path), data, verbose=0, panel_every=0)
+    monkeypatch.setattr("agkd_tf.training.run.training_batches", recorded)
+    train(undefended(seed=5, epochs=1, decay_epochs=()), Workdir(tmp_path), data)
     assert seeds == [5]
 
 
@@ -368,7 +368,7 @@ def test_images_on_the_device_train_the_same_student(tmp_path, data, defense):
     recipe = like_small(defense, epochs=1, init_from_teacher=False if defense == "bml" else None)
     students = []
     for resident in (False, True):
-        trained = train(recipe, Workdir(tmp_path / str(resident)), data, resident=resident, verbose=0, panel_every=0)
+        trained = train(recipe, Workdir(tmp_path / str(resident)), data, resident=resident)
         assert (trained.resident is not None) == resident
         students.append(trained.student.get_weights())
     assert (trained.resident is trained.pool) == (defense == "bml")

@@ -5,8 +5,8 @@ import re
 
 import keras
 
-from agkd_tf.benchmark import forward_flops
 from agkd_tf.errors import InputError
+from agkd_tf.models.forward_pass import forward_flops
 
 _INSTRUCTION = re.compile(
     r"^\s*(?P<root>ROOT )?%?(?P<name>[\w.-]+) = (?P<type>\(.*?\)|\S+) (?P<opcode>[\w-]+)\((?P<rest>.*)$"

@@ -1,8 +1,9 @@
-"""Floating-point operations of a network's convolutions and matrix products."""
+"""What one forward pass takes per image: operations, and memory for the outputs of the layers."""
 
 import math
 
 import keras
+import numpy as np
 
 from agkd_tf.models.graph import Graph
 
@@ -22,3 +23,12 @@ def forward_flops(model: keras.Model) -> list[tuple[str, int]]:
         elif isinstance(layer, keras.layers.Dense):
             found.append((step.path, 2 * math.prod(layer.kernel.shape) * math.prod(size or 1 for size in shape[1:-1])))
     return found
+
+
+def activation_bytes(model: keras.Model) -> int:
+    """Returns the bytes of all layers' outputs per image; sizes that are not known count as one."""
+    size = 0
+    for step in Graph(model).steps:
+        width = np.dtype("float32").itemsize if getattr(step.operation, "compute_dtype", "float32") == "float32" else 2
+        size += sum(width * math.prod(each or 1 for each in tensor.shape[1:]) for tensor in step.outputs)
+    return size

@@ -1,0 +1,42 @@
+"""How a training runs, beside what the recipe says."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from agkd_tf.errors import check_choice
+from agkd_tf.settings import Range, check_settings
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions:
+    """How a training runs. None of it is recorded: a run may go on with other options.
+
+    Attributes:
+        jit_compile: whether XLA compiles attack, passes and gradients; "auto" with an accelerator only (see
+            `Defense.compile`).
+        resident: whether the training images stay on the accelerator; "auto" for up to 2 GiB of them (see
+            `resolve_resident`).
+        keep_checkpoints: how many checkpoints stay.
+        checkpoint_every_minutes: minutes between checkpoints within an epoch, where one process trains; 0 for none.
+        panel_every: epochs between TensorBoard's image panels; 0 for none.
+        verbose: as `keras.Model.fit`: 0 silent, 1 progress bar, 2 one line per epoch.
+
+    Raises:
+        InputError: for a value that is not allowed.
+    """
+
+    jit_compile: bool | Literal["auto"] = "auto"
+    resident: bool | Literal["auto"] = "auto"
+    keep_checkpoints: Annotated[int, Range(1), "Checkpoints that stay."] = 2
+    checkpoint_every_minutes: Annotated[
+        float, Range(0.0), "Minutes between checkpoints within an epoch, where one process trains; 0: none."
+    ] = 15.0
+    panel_every: Annotated[int, Range(0), "Epochs between TensorBoard's image panels; 0 for none."] = 5
+    verbose: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("jit_compile", "resident"):
+            check_choice(name, getattr(self, name), ("auto", True, False))
+        check_choice("verbose", self.verbose, (0, 1, 2))
+        for name, value in check_settings(TrainingOptions, vars(self)).items():
+            object.__setattr__(self, name, value)

@@ -1,0 +1,365 @@
+"""A training of a recipe in a folder, resumably."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from agkd_tf.data import ImageDataset
+from agkd_tf.data.batches import evaluation_batches, training_batches
+from agkd_tf.data.device_images import resolve_resident
+from agkd_tf.defenses.defense import Defense
+from agkd_tf.distribution import (
+    distributed,
+    has_several_workers,
+    is_chief,
+    num_replicas,
+    wait_for_workers,
+    workers_needed,
+)
+from agkd_tf.errors import InputError
+from agkd_tf.files import remove_leftovers
+from agkd_tf.models.storage import load_classifier, save_classifier, weights_digest
+from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
+from agkd_tf.training.callbacks import AppendedHistory, KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
+from agkd_tf.training.checkpoints import Checkpoints, check_room, has_begun
+from agkd_tf.training.folder import check_checkpoints_left, check_class_names, record_sitting
+from agkd_tf.training.interruption import InterruptedTrainingError, Interruption, interruptible
+from agkd_tf.training.listener import TrainingListener
+from agkd_tf.training.options import TrainingOptions
+from agkd_tf.training.recipe import Recipe
+from agkd_tf.workdir import Workdir
+
+VALIDATION_BATCH = 200
+
+
+class TrainingRun:
+    """The training of a recipe in a folder: its teacher first where it needs one, and from where its checkpoints end.
+
+        recipe = Recipe(dataset="digits", model="wrn-10-1", defense="agkd_bml", epochs=20, decay_epochs=(10, 15))
+        defense = TrainingRun(recipe, "runs/digits").run()
+        defense.student  # the trained network, which is in runs/digits/student.keras, too
+
+    The same lines resume it, also within an epoch; `epochs` may grow, and every other change of the recipe is refused.
+
+    `run` takes all steps in order: `prepare_teacher`, `build`, `restore`, `fit`, `finish`. They can be called one by
+    one, such as to look at the network before it is trained; SIGTERM and Ctrl-C are then not waited for.
+
+    Within the scope of a `tf.distribute.Strategy` several devices train together, and several machines where each
+    makes the same run; the folder is one that all of them read and the first one writes.
+
+    Args:
+        recipe: what is trained.
+        workdir: the run's folder, a path or a `Workdir`.
+        dataset: the data set of the recipe; None to load it.
+        options: how it is trained.
+        listener: is told what happens, in the teacher's training too.
+
+    Attributes:
+        recipe, workdir, dataset, options, listener: as above.
+        teacher: the clean teacher, a `keras.Model`, after `prepare_teacher`; None for a recipe that needs none.
+
+    Raises:
+        InputError: if the folder's place is taken by a file, or the data set cannot be loaded.
+    """
+
+    teacher: keras.Model | None = None
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        workdir: str | os.PathLike[str] | Workdir,
+        dataset: ImageDataset | None = None,
+        *,
+        options: TrainingOptions | None = None,
+        listener: TrainingListener | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.workdir = workdir if isinstance(workdir, Workdir) else Workdir(workdir)
+        self.workdir.check()
+        self.dataset: ImageDataset = recipe.load_dataset() if dataset is None else dataset
+        self.options = options or TrainingOptions()
+        self.listener = listener or TrainingListener()
+        self._is_prepared = False
+        self._defense: Defense | None = None
+        self._checkpoints: Checkpoints | None = None
+        self._interruption: Interruption | None = None
+
+    @property
+    def defense(self) -> Defense:
+        """The compiled `Defense`, after `build`.
+
+        Raises:
+            InputError: before.
+        """
+        if self._defense is None:
+            raise InputError("the run has no defense yet: call `build()` or `run()` first")
+        return self._defense
+
+    @property
+    def finished_epochs(self) -> int:
+        """Number of finished epochs, after `restore`.
+
+        Raises:
+            InputError: before.
+        """
+        return self._restored.finished_epochs
+
+    @property
+    def begun_steps(self) -> int:
+        """Number of steps done in the epoch that is not finished, after `restore`.
+
+        Raises:
+            InputError: before.
+        """
+        return self._restored.begun_steps
+
+    @property
+    def _restored(self) -> Checkpoints:
+        if self._checkpoints is None:
+            raise InputError("the run does not know its checkpoints yet: call `restore()` or `run()` first")
+        return self._checkpoints
+
+    def run(self) -> Defense:
+        """Trains, from where the folder's checkpoints end.
+
+        Returns:
+            The `Defense`, whose student is the one in the folder's `student.keras`.
+
+        Raises:
+            InputError: for a recipe, teacher or checkpoint that does not fit.
+            NonFiniteLossError: if a term of the loss, or the gradient, became NaN or infinite.
+            InterruptedTrainingError: if SIGTERM or SIGINT came, and the training is saved (see `interruptible`).
+            LostWorkerError: if one of several workers is gone.
+        """
+        alone = not has_several_workers()
+        with interruptible() if alone else contextlib.nullcontext() as interruption, workers_needed():
+            return self._run(interruption)
+
+    def _run(self, interruption: Interruption | None) -> Defense:
+        self._interruption = interruption
+        try:
+            self.prepare_teacher()
+            self.build()
+            self.restore()
+            self.fit()
+            return self.finish()
+        finally:
+            self._interruption = None
+
+    def prepare_teacher(self) -> keras.Model | None:
+        """Checks the folder, and loads the teacher; trains it first where the recipe names none.
+
+        What is wrong with the student shows before the hours of its teacher.
+
+        Returns:
+            The teacher, to logits; None for a recipe that needs none.
+
+        Raises:
+            InputError: if the folder holds another run, or for a recipe that does not fit the data.
+            Exception: what the teacher's `run` raises.
+        """
+        recipe, workdir = self.recipe, self.workdir
+        self.listener.checks(self)
+        check_class_names(workdir, self.dataset)
+        if recipe.needs_teacher:
+            # A student that has begun keeps its teacher, also where the run is continued for more epochs.
+            if not recipe.teacher and not has_begun(workdir.checkpoints):
+                self._check_student()
+                self._record()
+                self._train_teacher()
+            self.teacher = recipe.load_teacher(recipe.teacher or workdir.teacher.path)
+        self._is_prepared = True
+        return self.teacher
+
+    def _check_student(self) -> None:
+        """Builds, with a teacher that is not trained yet, what would be trained after it."""
+        try:
+            teacher = self.recipe.build_teacher(self.dataset)
+        except InputError as error:
+            raise InputError(f"the teacher, which would be trained first: {error}") from error
+        planned = self.recipe.build_defense(self.dataset, teacher=teacher, jit_compile=self.options.jit_compile)
+        if is_chief():
+            check_room(self.workdir.checkpoints, planned, keep=self.options.keep_checkpoints)
+
+    def _train_teacher(self) -> None:
+        run = TrainingRun(
+            self.recipe.for_teacher(),
+            self.workdir.teacher,
+            self.dataset,
+            options=dataclasses.replace(self.options, panel_every=0),
+            listener=self.listener,
+        )
+        run._run(self._interruption)
+        if self._interruption is not None and self._interruption.name:
+            raise InterruptedTrainingError(f"stopped by {self._interruption.name} after the teacher, which is saved")
+        wait_for_workers()  # the first of them has written it
+
+    def _record(self) -> None:
+        if is_chief():
+            self.listener.records(self)
+
+    def build(self) -> Defense:
+        """Builds the defense, compiled, and records the recipe, which has proved to build, in the folder.
+
+        Raises:
+            InputError: for a recipe that does not fit the data, the teacher or itself, or before `prepare_teacher`.
+        """
+        if not self._is_prepared:
+            raise InputError("the run's teacher is not prepared yet: call `prepare_teacher()` or `run()` first")
+        self._checkpoints = None
+        self._defense = self.recipe.build_defense(
+            self.dataset,
+            teacher=self.teacher,
+            jit_compile=self.options.jit_compile,
+            resident=resolve_resident(self.options.resident, self.dataset.train.images),
+        )
+        self._record()
+        return self._defense
+
+    def restore(self) -> None:
+        """Restores the newest checkpoint that is whole, if there is one.
+
+        Raises:
+            InputError: if there were checkpoints and none is whole, they do not fit, or the student that was chosen is
+                lost; or before `build`.
+        """
+        recipe, workdir = self.recipe, self.workdir
+        checkpoints = Checkpoints(
+            workdir.checkpoints,
+            self.defense,
+            steps=recipe.steps_per_epoch(self.dataset),
+            epochs=recipe.epochs,
+            select_best=recipe.select_best,
+            origins={
+                "images": self.dataset.train.digest(),
+                "teacher": weights_digest(self.teacher if recipe.has_teacher else None),
+            },
+            choose=self._save_student,
+            keep=self.options.keep_checkpoints,
+            every_minutes=0 if has_several_workers() else self.options.checkpoint_every_minutes,
+            interruption=self._interruption,
+        )
+        for line in checkpoints.restore():
+            self.listener.warns(line)
+        check_checkpoints_left(workdir)
+        finished, begun, chosen = checkpoints.finished_epochs, checkpoints.begun_steps, checkpoints.chosen_epoch
+        if begun and has_several_workers():
+            raise InputError(
+                f"the training in {workdir.path} was stopped within epoch {finished + 1}, which several workers cannot "
+                'finish; one can, with `distribution="none"` or `distribution="mirrored"`, until the epoch is done'
+            )
+        is_missing = chosen and not workdir.student.exists()
+        wait_for_workers()  # all have looked before the first of them writes it
+        if is_missing:
+            if chosen == finished and not begun:
+                if is_chief():
+                    self._save_student()
+                wait_for_workers()
+            elif recipe.select_best != "last":  # the next epoch's student would take its place anyhow
+                raise InputError(
+                    f"{workdir.student} of epoch {chosen}, the most robust one, is missing, and no checkpoint has it: "
+                    "put it back, or choose another `workdir`"
+                )
+        self._checkpoints = checkpoints
+
+    def _save_student(self) -> None:
+        with self.defense.averaged():
+            save_classifier(self.defense.student, self.workdir.student, self.dataset.class_names)
+
+    def fit(self) -> None:
+        """Trains the epochs that are left, and saves after each of them.
+
+        Raises:
+            InputError: if the disk has no room for checkpoints; or before `restore`.
+            NonFiniteLossError, InterruptedTrainingError: see `run`.
+        """
+        epochs, finished, begun = self.recipe.epochs, self.finished_epochs, self.begun_steps
+        if finished >= epochs:
+            return
+        if is_chief():
+            check_room(self.workdir.checkpoints, self.defense, keep=self.options.keep_checkpoints)
+            self._restored.remove_unfinished()
+            self.listener.begins(self)
+            record_sitting(self.workdir, self.dataset, first_epoch=finished + 1)
+            remove_leftovers(self.workdir.student)
+        examples = self.dataset.validation
+        batch_size = num_replicas() * -(-min(VALIDATION_BATCH, len(examples)) // num_replicas())
+        validation = {
+            "validation_data": distributed(functools.partial(evaluation_batches, examples, batch_size=batch_size)),
+            "validation_steps": -(-len(examples) // batch_size),
+        }
+        if begun:  # an epoch that was broken off is finished first
+            self._fit(finished, begun, finished + 1, validation, KeepWeights())
+            finished += 1
+        if finished < epochs:
+            self._fit(finished, 0, epochs, validation)
+        wait_for_workers()  # the first of them has written the student
+
+    def _fit(self, first: int, done: int, last: int, validation: dict, *more: keras.callbacks.Callback) -> None:
+        """Trains from step `done` of epoch `first`, counted from 0, to the end of epoch `last`, counted from 1."""
+        recipe, steps = self.recipe, self.recipe.steps_per_epoch(self.dataset)
+        batches: Callable[..., tf.data.Dataset] = functools.partial(
+            training_batches,
+            self.dataset.train,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            first_step=first * steps + done,
+            with_images=self.defense.resident is None,
+        )
+        callbacks = [StopOnNonFinite(self._restored), Throughput(recipe.batch_size), ValidateAverage(), *more]
+        if is_chief():
+            callbacks += [*self._writers(), self._restored]
+        self.defense.fit(
+            distributed(batches),
+            steps_per_epoch=steps - done,
+            initial_epoch=first,
+            epochs=last,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=self.options.verbose if is_chief() else 0,
+            **validation,
+        )
+
+    def _writers(self) -> list[keras.callbacks.Callback]:
+        """Returns the callbacks that write what is seen of a training."""
+        workdir, defense = self.workdir, self.defense
+        panels = []
+        if self.options.panel_every and defense.classifier.shows_features:
+            panels.append(
+                AttentionPanels(
+                    workdir.tensorboard,
+                    self.dataset.validation,
+                    every=self.options.panel_every,
+                    epochs=self.recipe.epochs,
+                    class_names=self.dataset.class_names,
+                )
+            )
+        write_layout(
+            workdir.tensorboard,
+            [name for name in defense.trackers if name in defense.term_weights or name == "regularization"],
+        )
+        return [
+            *panels,
+            hparams_callback(workdir.tensorboard, self.recipe.settings()),
+            # Both write before the checkpoint says that the epoch is done: a crash in between repeats an epoch's
+            # points instead of losing them.
+            keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False),
+            AppendedHistory(workdir.history),
+        ]
+
+    def finish(self) -> Defense:
+        """Gives the defense's student the weights of the epoch that was chosen.
+
+        Returns:
+            The `Defense`, whose student is the one in the folder's `student.keras`.
+
+        Raises:
+            InputError: if that file is missing or damaged; or before `build`.
+        """
+        self.defense.student.set_weights(load_classifier("workdir", self.workdir.path).get_weights())
+        return self.defense
