@@ -26,10 +26,10 @@ from agkd_tf.processor import (
     warn_of_slow_settings,
 )
 from agkd_tf.training import Recipe
+from agkd_tf.training.recipe_file import write_recipe
 from agkd_tf.workdir import Workdir
 from tests.processes import run_tool
 from tests.trainings import train
-from tools import _flags
 
 RECIPE = Recipe(
     train_examples=64,
@@ -136,7 +136,7 @@ def train_in(folder):
 
 def train_by_both_doors(folder):
     """Trains the recipe by the command line, and in Python."""
-    _flags.write_flagfile(pathlib.Path(folder) / "recipe.flags", RECIPE)
+    write_recipe(pathlib.Path(folder) / "recipe.flags", RECIPE)
     flags = (f"--flagfile={folder}/recipe.flags", f"--workdir={folder}/tool", "--progress=lines", "--nohints")
     with pytest.raises(SystemExit) as end:
         run_tool("train", *flags)

@@ -35,7 +35,8 @@ def read_recipe(path: pathlib.Path | str, overrides: Iterable[str] = ()) -> Reci
     """Returns the recipe of a flagfile, such as those in `flags/`, or of a run's folder.
 
     A line of the file is `--name=value`, `--name` or `--noname` of what is true or false, `--flagfile=FILE` for another
-    file's lines, or a comment; the last one of a name counts. `--workdir` is left out: it says where, not what.
+    file's lines, or a comment; the last one of a name counts. FILE is found from the folder at hand, or from one above
+    the file that names it. `--workdir` is left out: it says where, not what.
 
     Args:
         path: the file, or a run's folder.
@@ -76,9 +77,14 @@ def _lines(file: pathlib.Path, within: tuple[pathlib.Path, ...] = ()) -> Iterato
     for line in text.split("\n"):
         line = line.strip()
         if line.startswith("--flagfile="):
-            yield from _lines(pathlib.Path(line.partition("=")[2]), (*within, file))
+            yield from _lines(_found(pathlib.Path(line.partition("=")[2]), file), (*within, file))
         elif line and not line.startswith(("#", "//")):
             yield line
+
+
+def _found(named: pathlib.Path, file: pathlib.Path) -> pathlib.Path:
+    """Returns the path of a file that another one names: from the folder at hand, or from one above that other."""
+    return next((base / named for base in (pathlib.Path(), *file.resolve().parents) if (base / named).is_file()), named)
 
 
 def _is_place(line: str) -> bool:

@@ -20,7 +20,8 @@ from agkd_tf.report import (
     measurement,
 )
 from agkd_tf.training import Recipe
-from tools import _commands, _flags
+from agkd_tf.training.recipe_file import read_recipe
+from tools import _commands
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLUMNS = {"clean": "clean", "pgd-20": "PGD-20", "clean knn-50": "k-NN", "transfer source_wrn": "WRN"}
@@ -53,9 +54,7 @@ def run(name="at", attacks=None, dataset="cifar10", defense="at", **fields):
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.number)
 def test_each_published_row_has_a_recipe_that_its_runs_come_from(table):
     for row in table.rows:
-        values = _flags.recipe_flag_values()
-        values([row.title, f"--flagfile={ROOT / row.recipe}"])
-        settings = _flags.recipe_from_flags(values).settings()
+        settings = read_recipe(ROOT / row.recipe).settings()
         assert {name: settings[name] for name in row.match} == row.match, row.title
         assert settings["dataset"] == table.dataset
         header = [line for line in (ROOT / row.recipe).read_text().splitlines() if "# paper:" in line]
@@ -68,7 +67,7 @@ def test_each_published_row_has_a_recipe_that_its_runs_come_from(table):
 
 @pytest.mark.parametrize("recipe", ["bilateral_hard", "bilateral_random", "bilateral_mosa"])
 def test_a_variant_is_not_taken_for_a_published_row(recipe):
-    settings = _flags.read_recipe(ROOT / "flags" / "cifar10" / f"{recipe}.flags").settings()
+    settings = read_recipe(ROOT / "flags" / "cifar10" / f"{recipe}.flags").settings()
     rows = [row for table in TABLES for row in table.rows if row.match.items() <= settings.items()]
     assert rows == []
 

@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 
 from agkd_tf import InputError
 from agkd_tf.training import Recipe
-from tools import _flags
+from agkd_tf.training.recipe_file import read_recipe, recipe_lines, write_recipe
 
-NAMES = sorted(
-    set(_flags.flag_lines(_flags.flags_from_recipe(Recipe()))) | {"mart_beta", "ema", "image_size", "teacher"}
-)
+NAMES = sorted({*recipe_lines(Recipe()), "mart_beta", "ema", "image_size", "teacher"})
 NUMBERS = [
     "0",
     "1",
@@ -59,7 +57,7 @@ def accepted(path, text):
     """Returns the recipe of a flagfile, or None where it is refused; nothing else than a refusal may come."""
     path.write_text(text, encoding="utf-8", newline="")
     try:
-        return _flags.read_recipe(path)
+        return read_recipe(path)
     except InputError as error:
         refusal = error
     assert str(refusal).strip()
@@ -76,19 +74,19 @@ def test_a_flagfile_is_a_recipe_or_is_refused(tmp_path, lines):
             assert not isinstance(value, float) or math.isfinite(value), name
             assert not isinstance(value, int) or value < 2**31, name
         # What was accepted is recorded, and read back as it was.
-        _flags.write_flagfile(tmp_path / "again.flags", recipe)
-        assert _flags.read_recipe(tmp_path / "again.flags") == recipe
+        write_recipe(tmp_path / "again.flags", recipe)
+        assert read_recipe(tmp_path / "again.flags") == recipe
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(place=st.floats(0, 1), bits=st.integers(1, 255))
 def test_a_damaged_flagfile_is_a_recipe_or_is_refused(tmp_path, place, bits):
-    _flags.write_flagfile(tmp_path / "whole.flags", Recipe())
+    write_recipe(tmp_path / "whole.flags", Recipe())
     content = bytearray((tmp_path / "whole.flags").read_bytes())
     content[min(int(place * len(content)), len(content) - 1)] ^= bits
     (tmp_path / "x.flags").write_bytes(content)
     with contextlib.suppress(InputError):
-        _flags.read_recipe(tmp_path / "x.flags")
+        read_recipe(tmp_path / "x.flags")
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "momentum", "weight_decay", "margin", "attention_weight", "ema"])
@@ -96,4 +94,4 @@ def test_a_damaged_flagfile_is_a_recipe_or_is_refused(tmp_path, place, bits):
 def test_numbers_that_mean_nothing_are_refused_by_name(tmp_path, name, value):
     (tmp_path / "x.flags").write_text(f"--defense=agkd_bml\n--{name}={value}\n")
     with pytest.raises(InputError, match=name):
-        _flags.read_recipe(tmp_path / "x.flags")
+        read_recipe(tmp_path / "x.flags")

@@ -8,8 +8,8 @@ import pytest
 
 from agkd_tf.models import build_model
 from agkd_tf.training import Recipe
+from agkd_tf.training.recipe_file import write_recipe
 from agkd_tf.workdir import Workdir
-from tools import _flags
 
 # Finds every other image robust, after as many seconds as the seed says.
 PEER = """#!{python}
@@ -28,7 +28,7 @@ def parity(tool, tmp_path):
     """Returns parity(*flags): a call on four digits, with a network that was never trained."""
     workdir = Workdir(tmp_path / "run")
     recipe = Recipe(dataset="digits", model="wrn-10-1", defense="at")
-    _flags.write_flagfile(workdir.flags, recipe)
+    write_recipe(workdir.flags, recipe)
     build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10).save(workdir.student)
     peer = tmp_path / "a peer"
     peer.write_text(PEER.format(python=sys.executable))

@@ -5,14 +5,14 @@ import json
 import pytest
 
 from agkd_tf.training import Recipe
-from tools import _flags
+from agkd_tf.training.recipe_file import write_recipe
 
 
 @pytest.fixture
 def run(tmp_path):
     """Folder of an evaluated run."""
     folder = tmp_path / "run"
-    _flags.write_flagfile(folder / "flags.txt", Recipe(dataset="cifar10", defense="at"))
+    write_recipe(folder / "flags.txt", Recipe(dataset="cifar10", defense="at"))
     attacks = {"clean": {"accuracy": 0.5, "num_examples": 100}}
     (folder / "evaluation.json").write_text(
         json.dumps({"subject": {}, "attacks": attacks, "begun": {}}), encoding="utf-8"
@@ -23,7 +23,7 @@ def run(tmp_path):
 def test_a_run_without_an_evaluation_is_named_with_the_command_that_evaluates_it(tmp_path, tool, run):
     begun, trained = tmp_path / "begun", tmp_path / "trained"
     for folder in (begun, trained):
-        _flags.write_flagfile(folder / "flags.txt", Recipe(dataset="cifar10", defense="agkd_bml"))
+        write_recipe(folder / "flags.txt", Recipe(dataset="cifar10", defense="agkd_bml"))
     (trained / "student.keras").touch()
     reported = tool("report", run, begun, trained, "--tables=6a")
     assert reported.returncode == 0, reported.stderr

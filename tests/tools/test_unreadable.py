@@ -15,8 +15,8 @@ from agkd_tf.data import load_dataset
 from agkd_tf.evaluation import EvaluationRecord, open_adversaries, saved_model_logits
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.training import has_begun
-from agkd_tf.workdir import Workdir
-from tools import _app, _flags
+from agkd_tf.training.recipe_file import read_recipe
+from tools import _app
 
 NOBODY = 65534
 
@@ -66,7 +66,7 @@ def written(folder, name):
     if name == "recipe":
         path = folder / "flags.txt"
         path.write_text("--defense=at\n")
-        return path, lambda: _flags.read_flagfile(Workdir(folder).flags)
+        return path, lambda: read_recipe(path)
     if name == "evaluation":
         path = folder / "evaluation.json"
         path.write_text("{}")
