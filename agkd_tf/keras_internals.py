@@ -87,6 +87,14 @@ def share_kernel(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
     layer._kernel = other._kernel
 
 
+def moving_averages(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Returns the moving averages of the trainable weights that an optimizer keeps, in the weights' order.
+
+    Missing: they are among `optimizer.variables`, of which nothing says which are which.
+    """
+    return list(optimizer._model_variables_moving_average)
+
+
 def device_types_of_kernels(operation: str) -> set[str]:
     """Returns the types of devices that TensorFlow has a kernel of an operation for: "CPU", "XLA_CPU_JIT" and so on.
 

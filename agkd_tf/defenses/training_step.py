@@ -143,7 +143,10 @@ class TrainingStep:
         The gradients are of the loss divided by the number of replicas, times the loss scale where there is one.
         """
         defense = self._defense
+        weights = defense.student.trainable_variables
+        tensors = [weight.value for weight in weights if not isinstance(weight.value, tf.Variable)]  # of a `PureStep`
         with tf.GradientTape() as tape:
+            tape.watch(tensors)
             terms, logits = defense.loss_terms(crafted, labels)
             loss = tf.add_n([weight * terms[name] for name, weight in defense.term_weights.items()])
             scalars = {name: terms[name] for name in defense.term_weights}
@@ -152,7 +155,7 @@ class TrainingStep:
                 loss += scalars["regularization"]
             # The optimizer sums the gradients of replicas, each of which has the mean over its own part.
             scaled = defense.optimizer.scale_loss(loss / num_replicas())
-        gradients = tape.gradient(scaled, defense.student.trainable_variables, unconnected_gradients="zero")
+        gradients = tape.gradient(scaled, tensors or weights, unconnected_gradients="zero")
         if not self.scales_loss:
             scalars["gradient_norm"] = num_replicas() * tf.linalg.global_norm(gradients)  # of this replica's part
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)

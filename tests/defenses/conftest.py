@@ -30,7 +30,7 @@ class Bench:
         self.data = data
         self.network = small_network
 
-    def defense(self, name, *, jit_compile=False, dtype="float32", **settings):
+    def defense(self, name, *, jit_compile=False, dtype="float32", optimizer=None, **settings):
         """Returns the compiled defense called `name`, with random weights for student (of `dtype`) and teacher."""
         needs = DEFENSES[name].needs
         given = {"eps": EPS, "validation_attack_steps": 0}
@@ -41,7 +41,7 @@ class Bench:
         if "num_examples" in needs:
             given |= {"num_examples": len(self.data.train), "smoothing_scale": 2.0}
         defense = DEFENSES[name](small_network(dtype=dtype), **{**given, **settings})
-        optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+        optimizer = optimizer or keras.optimizers.SGD(0.05, momentum=0.9)
         if dtype == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         defense.compile(optimizer, jit_compile=jit_compile)

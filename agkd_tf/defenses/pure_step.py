@@ -1,0 +1,137 @@
+"""The training step as a function of its state, without variables: what can be exported and run elsewhere."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from agkd_tf.defenses.defense import Defense
+from agkd_tf.errors import InputError
+from agkd_tf.keras_internals import moving_averages
+
+# Settings of a Keras optimizer that an update here does not have.
+REFUSED = (
+    "weight_decay",
+    "clipnorm",
+    "global_clipnorm",
+    "clipvalue",
+    "gradient_accumulation_steps",
+    "loss_scale_factor",
+)
+
+
+class PureStep:
+    """(state, images, labels, seed, rate) -> (state, scalars): a `TrainingStep` that changes nothing.
+
+        step = PureStep(defense)
+        state = step.state()
+        state, scalars = step(state, images, labels, seed=seed, learning_rate=0.1)
+
+    Craft, passes and gradients are those of the defense's `TrainingStep`; the variables that these read stand for the
+    state's tensors. Keras' optimizers cannot update tensors on TensorFlow, so that the update of SGD (momentum, Nesterov,
+    moving average, loss scale) is written here once more.
+
+    Args:
+        defense: compiled with `keras.optimizers.SGD`, or one within a `LossScaleOptimizer`, and without XLA.
+
+    Attributes:
+        variables: those that the state's tensors stand for, in the same order: the student's, the optimizer's, what the
+            defense remembers of its examples, and the number of steps.
+
+    Raises:
+        InputError: for another optimizer, or settings that the update does not have.
+    """
+
+    def __init__(self, defense: Defense) -> None:
+        self._defense = defense
+        optimizer = defense.optimizer
+        self._scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        self._sgd = optimizer.inner_optimizer if self._scaled else optimizer
+        if type(self._sgd) is not keras.optimizers.SGD:
+            raise InputError(f"a pure step is of keras.optimizers.SGD. Received: {type(self._sgd).__name__}")
+        for name in REFUSED:
+            if getattr(self._sgd, name, None) is not None:
+                raise InputError(f"a pure step has no `{name}` of its optimizer. Received: {getattr(self._sgd, name)}")
+        if defense.use_xla:
+            raise InputError("a pure step is compiled as a whole: compile the defense with `jit_compile=False`")
+        self.variables = [*defense.student.variables, *optimizer.variables, *defense.memory.values(), defense.step]
+
+    def state(self) -> list[tf.Tensor]:
+        """Returns the values of `variables` as they are now."""
+        return [tf.convert_to_tensor(variable.value) for variable in self.variables]
+
+    def assign(self, state: Sequence[tf.Tensor]) -> None:
+        """Sets `variables` to a state."""
+        for variable, value in zip(self.variables, state, strict=True):
+            variable.assign(value)
+
+    def __call__(
+        self,
+        state: Sequence[tf.Tensor],
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        *,
+        seed: tf.Tensor,
+        learning_rate: float | tf.Tensor,
+        indices: tf.Tensor | None = None,
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """Returns (the state after a step, its scalars by name).
+
+        Args:
+            state: as `state` gave it, or an earlier step.
+            images: uint8, or float32 in [0, 1], [B, H, W, C].
+            labels: int32 [B].
+            seed: int32 [2], of this step: `agkd_tf.randomness.step_seed(defense.seed, step)` in `fit`.
+            learning_rate: of this step; the optimizer's own is not looked at.
+            indices: int32 [B], the examples' places, for a defense that remembers them.
+        """
+        defense, step = self._defense, self._defense.training_step
+        with keras.StatelessScope(state_mapping=list(zip(self.variables, state, strict=True))) as scope:
+            memory = step.remembered(indices)
+            crafted = step.craft(images, labels, seed, memory)
+            gradients, scalars = step.differentiate(crafted, labels)
+            self._update(gradients, tf.convert_to_tensor(learning_rate, tf.float32))
+            if self._scaled:
+                scalars["loss_scale"] = tf.convert_to_tensor(defense.optimizer.dynamic_scale)
+            for name, rows in defense.memory.items():
+                rows.assign(tf.tensor_scatter_nd_update(rows.value, indices[:, None], crafted[name]))
+            defense.step.assign(defense.step + 1)
+        after = [scope.get_current_value(variable) for variable in self.variables]
+        return [before if value is None else value for before, value in zip(state, after, strict=True)], scalars
+
+    def _update(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> None:
+        if not self._scaled:
+            self._descend(gradients, rate, applied=tf.constant(True))
+            return
+        # As `keras.optimizers.LossScaleOptimizer`: what overflows is left out, and halves the scale.
+        optimizer = self._defense.optimizer
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+        scale = optimizer.dynamic_scale.value
+        self._descend([gradient / scale for gradient in gradients], rate, applied=finite)
+        count = optimizer.step_counter.value
+        grows = tf.equal(count, optimizer.dynamic_growth_steps - 1)
+        optimizer.step_counter.assign(tf.where(tf.logical_and(finite, ~grows), count + 1, 0))
+        optimizer.dynamic_scale.assign(tf.where(finite, tf.where(grows, 2.0 * scale, scale), 0.5 * scale))
+
+    def _descend(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, *, applied: tf.Tensor) -> None:
+        """Assigns what SGD makes of the weights, where `applied`: v <- m v - rate g, w <- w + v."""
+        sgd, weights = self._sgd, self._defense.student.trainable_variables
+        momentum = tf.constant(sgd.momentum, tf.float32)
+        for place, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+            change = -rate * gradient
+            if sgd.momentum:
+                velocity = sgd.momentums[place]
+                moved = momentum * velocity.value + change
+                velocity.assign(tf.where(applied, moved, velocity.value))
+                change = momentum * moved + change if sgd.nesterov else moved
+            after = weight.value + change
+            after = after if weight.constraint is None else weight.constraint(after)
+            weight.assign(tf.where(applied, after, weight.value))
+        if sgd.use_ema:
+            # The first step begins the average.
+            kept = tf.where(sgd.iterations.value > 0, tf.constant(sgd.ema_momentum, tf.float32), 0.0)
+            for weight, average in zip(weights, moving_averages(sgd), strict=True):
+                mean = kept * average.value + (1.0 - kept) * weight.value
+                average.assign(tf.where(applied, mean, average.value))
+        iterations = sgd.iterations.value
+        sgd.iterations.assign(tf.where(applied, iterations + 1, iterations))
