@@ -28,8 +28,8 @@ class PureStep:
         state, scalars = step(state, images, labels, seed=seed, learning_rate=0.1)
 
     Craft, passes and gradients are those of the defense's `TrainingStep`; the variables that these read stand for the
-    state's tensors. Keras' optimizers cannot update tensors on TensorFlow, so that the update of SGD (momentum, Nesterov,
-    moving average, loss scale) is written here once more.
+    state's tensors. Keras' optimizers cannot update tensors on TensorFlow, so that the update of SGD (momentum,
+    Nesterov, moving average, loss scale) is written here once more.
 
     Args:
         defense: compiled with `keras.optimizers.SGD`, or one within a `LossScaleOptimizer`, and without XLA.

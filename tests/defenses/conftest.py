@@ -42,7 +42,7 @@ class Bench:
             given |= {"num_examples": len(self.data.train), "smoothing_scale": 2.0}
         defense = DEFENSES[name](small_network(dtype=dtype), **{**given, **settings})
         optimizer = optimizer or keras.optimizers.SGD(0.05, momentum=0.9)
-        if dtype == "mixed_float16":
+        if dtype == "mixed_float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         defense.compile(optimizer, jit_compile=jit_compile)
         return defense
