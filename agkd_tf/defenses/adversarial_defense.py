@@ -1,11 +1,8 @@
 """What every defense that trains on adversaries shares: the training attack and its settings."""
 
-import tensorflow as tf
-
-from agkd_tf.attacks import projected_gradient_descent
+from agkd_tf.attacks import PGD, Ball
 from agkd_tf.defenses.defense import Defense
 from agkd_tf.errors import check_eps, check_range
-from agkd_tf.randomness import named_seed, normal, uniform
 
 # XLA's CPU backend runs convolutions inside a loop body slowly, so short attacks are unrolled there.
 UNROLLED_STEPS = 10
@@ -58,21 +55,19 @@ class AdversarialDefense(Defense):
         Returns:
             float32 [B, H, W, C] without gradient.
         """
-        eps, start = self.eps if eps is None else eps, None
-        if self.random_start:
-            shape, start_seed = tf.shape(images), named_seed(seed, "start")
-            each = tf.concat([[batches, shape[0] // batches], shape[1:]], 0)
-            if self.start_stddev is None:
-                start = -eps + 2 * eps * tf.reshape(uniform(each, start_seed, batch_axis=1), shape)
-            else:
-                start = self.start_stddev * tf.reshape(normal(each, start_seed, batch_axis=1), shape)
-        return projected_gradient_descent(
+        attack = PGD(
+            self.attack_steps,
+            # Steps of no length where there are none; a Gaussian where there is a start.
+            step_size=self.attack_step_size if self.attack_steps else None,
+            random_start=self.random_start,
+            start_stddev=self.start_stddev if self.random_start else None,
+        )
+        return attack.craft(
             lambda adv: objective(self.classifier.logits(adv)),
             images,
-            eps=eps,
-            step_size=self.attack_step_size,
-            steps=self.attack_steps,
-            start=start,
+            ball=Ball("linf", self.eps if eps is None else eps),
+            seed=seed,
+            batches=batches,
             unroll=self.use_xla and self.attack_steps <= UNROLLED_STEPS,
         )
 

@@ -6,7 +6,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from agkd_tf.attacks import pgd_attack
+from agkd_tf.attacks import PGD, Ball
 from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data.augmentation import AUGMENTATIONS, augment
@@ -438,8 +438,9 @@ class Defense(keras.Model, abc.ABC):
         count["accuracy"](labels, logits, sample_weight=valid)
         if self.validation_attack_steps:
             indices = tf.range(tf.shape(labels)[0]) if indices is None else indices
-            attack = pgd_attack(self.validation_attack_steps, eps=self.eps)
-            adv = attack(self.classifier.logits, images, labels, indices, step_seed(self.seed, 0))
+            attack, ball = PGD(self.validation_attack_steps), Ball("linf", self.eps)
+            settings = {"ball": ball, "indices": indices, "seed": step_seed(self.seed, 0)}
+            adv = attack.perturb(self.classifier.logits, images, labels, **settings)
             count["robust_accuracy"](labels, self.classifier.logits(adv), sample_weight=valid)
         return _logs(self.test_trackers)
 
