@@ -1,10 +1,16 @@
 # Sourced by the other scripts: makes the virtual environment in the checkout and sets PYTHON to its
-# interpreter. Installation runs again only when the requirements have changed.
+# interpreter. Installation runs again only when the requirements have changed. With versions=lowest, it has the lowest
+# versions that requirements.txt allows.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 environment=.venv
+requirements() { cat requirements.txt; }
+if [ "${versions:-}" = lowest ]; then
+  environment=.venv-lowest
+  requirements() { sed 's/>=/==/' requirements.txt; }
+fi
 stamp=$environment/.installed
-wanted=$(cat requirements.txt pyproject.toml | cksum)
+wanted=$(requirements | cat - pyproject.toml | cksum)
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   python=
   for candidate in python3 python3.13 python3.12 python3.11; do
@@ -23,7 +29,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     "$python" -m venv --clear "$environment" || exit 1
   fi
   "$environment/bin/python" -m pip install -qq --upgrade pip || exit 1
-  "$environment/bin/python" -m pip install -qq -r requirements.txt --group dev || exit 1
+  "$environment/bin/python" -m pip install -qq -r <(requirements) --group dev || exit 1
   printf '%s' "$wanted" > "$stamp"
 fi
 PYTHON=$environment/bin/python

@@ -19,8 +19,7 @@ from absl import flags
 
 from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
 from agkd_tf.analysis.nearest_neighbors import METRICS
-from agkd_tf.attacks import NORMS, AttackSequence, TransferAttack, parse_attack, rounded
-from agkd_tf.attacks.auto_attack import AutoPGD
+from agkd_tf.attacks import APGD, NORMS, AttackSequence, TransferAttack, parse_attack, rounded
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import load_dataset
 from agkd_tf.data.class_names import same_names
@@ -196,7 +195,7 @@ def _run():
 
 def _tell_of_margins(subject, attacks):
     parts = [part for attack in attacks for part in attack.attacks]
-    names = [part.name for part in parts if isinstance(part, AutoPGD) and part.objective == "margin"]
+    names = [part.name for part in parts if isinstance(part, APGD) and part.objective == "margin"]
     if names:
         few = f"{subject.num_classes} classes are too few for AutoAttack's ratio"
         say(f"note: {few}; {', '.join(dict.fromkeys(names))} ascends the margin instead")
@@ -240,7 +239,8 @@ def _attack(name, eps, subject):
         raise InputError(f"`transfer_attack` must be one attack, not several. Received: {crafted.name}")
     if crafted.name != FLAGS["transfer_attack"].default:
         name += f" by {crafted.name}"
-    return AttackSequence(name, (TransferAttack(name, crafted.attacks[0], source.logits, source.digest),))
+    transfer = TransferAttack(source.logits, crafted.attacks[0], source.digest, named=name)
+    return AttackSequence(name, (transfer,), crafted.ball)
 
 
 def _check_class_names(subject, dataset):

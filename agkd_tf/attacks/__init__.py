@@ -1,29 +1,47 @@
-"""Attacks: functions of images and a callable `images -> logits`."""
+"""Attacks: settings that make adversarial images of a classifier, in any ball.
 
-from agkd_tf.attacks.apgd import auto_pgd
-from agkd_tf.attacks.fab import fast_adaptive_boundary
-from agkd_tf.attacks.gradient_attack import NORMS, GradientAttack, pgd_attack
-from agkd_tf.attacks.pgd import input_gradient, projected_gradient_descent
-from agkd_tf.attacks.registry import ATTACK_NAMES, AttackSequence, parse_attack
+from agkd_tf.attacks import PGD, AutoAttack
+
+adversarial = PGD(steps=20)(model, images, labels, eps=8 / 255)
+adversarial = AutoAttack()(model, images, labels, eps=0.5, norm="l2")
+"""
+
+from agkd_tf.attacks.apgd import APGD
+from agkd_tf.attacks.attack import Attack
+from agkd_tf.attacks.auto_attack import AutoAttack
+from agkd_tf.attacks.ball import NORMS, Ball, Norm
+from agkd_tf.attacks.fab import FAB
+from agkd_tf.attacks.pgd import BIM, CW, FGSM, MIM, PGD, Clean, input_gradient
+from agkd_tf.attacks.registry import ATTACK_NAMES, attack_named, bound, parse_attack
 from agkd_tf.attacks.rounding import rounded
-from agkd_tf.attacks.square import square_l2, square_linf
+from agkd_tf.attacks.sequence import AttackSequence, check_names
+from agkd_tf.attacks.square import SquareAttack
 from agkd_tf.attacks.targets import random_other_class
 from agkd_tf.attacks.transfer import TransferAttack
 
 __all__ = [
+    "APGD",
     "ATTACK_NAMES",
+    "BIM",
+    "CW",
+    "FAB",
+    "FGSM",
+    "MIM",
     "NORMS",
+    "PGD",
+    "Attack",
     "AttackSequence",
-    "GradientAttack",
+    "AutoAttack",
+    "Ball",
+    "Clean",
+    "Norm",
+    "SquareAttack",
     "TransferAttack",
-    "auto_pgd",
-    "fast_adaptive_boundary",
+    "attack_named",
+    "bound",
+    "check_names",
     "input_gradient",
     "parse_attack",
-    "pgd_attack",
-    "projected_gradient_descent",
     "random_other_class",
     "rounded",
-    "square_l2",
-    "square_linf",
 ]

@@ -4,14 +4,134 @@ Source: Croce and Hein, Reliable Evaluation of Adversarial Robustness with an En
 Parameter-free Attacks, ICML 2020, algorithm 1; constants of the authors' released code.
 """
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple
 
 import tensorflow as tf
 
-from agkd_tf.attacks.pgd import project, steepest
+from agkd_tf.attacks.attack import Attack, known, named_with
+from agkd_tf.attacks.ball import Ball
+from agkd_tf.attacks.crafting import Logits
+from agkd_tf.attacks.objectives import cross_entropy, margin
+from agkd_tf.attacks.pgd import Clean
+from agkd_tf.errors import InputError
+from agkd_tf.logits import difference_of_logits_ratio, ranked_other_class, targeted_difference_of_logits_ratio
+from agkd_tf.randomness import named_seed, variant_seed
+from agkd_tf.settings import LARGEST, Range
+
+ITERATIONS, TARGETS = 100, 9
 
 MOMENTUM = 0.75  # share of the plain step in the next point
 INCREASE_SHARE = 0.75  # of an interval's steps that must raise the objective, or the step is halved
+
+
+# What a ratio needs at least; with fewer classes the margin takes its place.
+CLASSES_NEEDED = {"dlr": 3, "targeted_dlr": 4}
+UNTARGETED = {"cross_entropy": cross_entropy, "dlr": difference_of_logits_ratio, "margin": margin}
+NAMES = {"cross_entropy": "apgd-ce", "dlr": "apgd-dlr", "targeted_dlr": "apgd-t", "margin": "apgd-margin"}
+
+
+@dataclasses.dataclass(frozen=True)
+class APGD(Attack):
+    """Auto-PGD from a random point of the ball's edge.
+
+        APGD()                                # apgd-ce
+        APGD("targeted_dlr", targets=4)       # apgd-t towards 4 classes
+
+    Attributes:
+        objective: cross_entropy; dlr, the difference of logits ratio; targeted_dlr; or margin. For fewer than 3 classes
+            (targeted: 4), which a ratio cannot be made of, the margin takes its place.
+        steps: iterations.
+        restarts: runs from different random starts, where it is not targeted.
+        targets: runs of targeted_dlr; the k-th approaches the clean image's k-th wrong class. At most as many as
+            there are.
+        passes: forward passes that each look at a point is the mean of; more than one for random networks.
+        named: another name than the one that follows from the settings.
+    """
+
+    objective: Annotated[Literal["cross_entropy", "dlr", "targeted_dlr", "margin"], "What is ascended."] = (
+        "cross_entropy"
+    )
+    steps: Annotated[int, Range(0, LARGEST), "Iterations."] = ITERATIONS
+    restarts: Annotated[int, Range(1, LARGEST), "Runs from different random starts."] = 1
+    targets: Annotated[int, Range(1, LARGEST), "Wrong classes that targeted_dlr approaches, one a run."] = TARGETS
+    passes: Annotated[int, Range(1, LARGEST), "Forward passes that each look is the mean of."] = 1
+    named: Annotated[str | None, "Another name than the settings'."] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objective == "targeted_dlr" and self.restarts > 1:
+            raise InputError("`restarts` are for objectives without a target: give `targets`")
+        if self.objective != "targeted_dlr" and self.targets != TARGETS:
+            raise InputError('`targets` are for a targeted objective: give `objective="targeted_dlr"`')
+
+    @property
+    def name(self) -> str:
+        """`apgd-ce`, `apgd-dlr` or `apgd-t`, with settings that are not the default."""
+        return self.named or named_with(NAMES[self.objective], self, "steps", "targets", "passes")
+
+    @property
+    def spelling(self) -> str:
+        """The name, with restarts."""
+        return self.name + (f"x{self.restarts}" if self.restarts > 1 else "")
+
+    @property
+    def variants(self) -> int:
+        """Runs: from different starts, or one a target."""
+        return self.targets if self.objective == "targeted_dlr" else self.restarts
+
+    def resolve(self, num_classes: int | None) -> tuple[Attack, ...]:
+        if self.objective not in CLASSES_NEEDED:
+            return (Clean(), self)
+        runs = self.variants
+        changed: dict = {"named": self.name}
+        if self.objective == "targeted_dlr":
+            runs = min(runs, known(num_classes) - 1)
+            changed["targets"] = runs
+        if known(num_classes) < CLASSES_NEEDED[self.objective]:
+            changed |= {"objective": "margin", "restarts": runs, "targets": TARGETS}
+        return (Clean(), dataclasses.replace(self, **changed))
+
+    def perturb(
+        self,
+        logits: Logits,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        *,
+        ball: Ball,
+        indices: tf.Tensor,
+        seed: tf.Tensor,
+        variant: int | tf.Tensor = 0,
+    ) -> tf.Tensor:
+        seed = variant_seed(named_seed(seed, self.name), variant)
+        objective = self._objective(logits(images), labels, variant)
+
+        def judge(adv: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            scores = [logits(adv) for _ in range(self.passes)]
+            seen = tf.argmax(tf.add_n(scores), axis=1, output_type=tf.int32)
+            return tf.add_n([objective(each) for each in scores]) / self.passes, tf.not_equal(seen, labels)
+
+        start = ball.edge_per_example(indices, images.shape[1:], seed)
+        adv, _ = auto_pgd(judge, images, ball=ball, steps=self.steps, start=start)
+        return adv
+
+    def _objective(self, clean_logits: tf.Tensor, labels: tf.Tensor, variant: int | tf.Tensor) -> Logits:
+        if self.objective != "targeted_dlr":
+            return lambda scores: UNTARGETED[self.objective](scores, labels)
+        targets = ranked_other_class(clean_logits, labels, variant + 1)
+        return lambda scores: targeted_difference_of_logits_ratio(scores, labels, targets)
+
+    def settings(self, ball: Ball) -> dict:
+        return {
+            "name": self.name,
+            "objective": self.objective,
+            "eps": ball.eps,
+            "norm": ball.norm,
+            "steps": self.steps,
+            "variants": self.variants,
+            "passes": self.passes,
+        }
 
 
 class State(NamedTuple):
@@ -33,7 +153,7 @@ class State(NamedTuple):
     halved: tf.Tensor
 
 
-def checkpoints(steps):
+def checkpoints(steps: int) -> list[int]:
     """Returns the interval's length at each of `steps` iterations that ends one, and 0 at the others."""
     lengths, interval, since = [0] * steps, max(int(0.22 * steps), 1), 0
     for step in range(steps):
@@ -44,7 +164,15 @@ def checkpoints(steps):
     return lengths
 
 
-def auto_pgd(judge, clean, *, eps, steps, start, norm=float("inf"), bounds=(0.0, 1.0)):
+def auto_pgd(
+    judge: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    clean: tf.Tensor,
+    *,
+    ball: Ball,
+    steps: int,
+    start: tf.Tensor,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns (adversarial images, the objective's best values), by Auto-PGD.
 
     x_{t+1} = P(x_t + 0.75 (P(x_t + s g) - x_t) + 0.25 (x_t - x_{t-1})), from the step s = 2 eps. At each
@@ -56,10 +184,9 @@ def auto_pgd(judge, clean, *, eps, steps, start, norm=float("inf"), bounds=(0.0,
         judge: callable, images [B, H, W, C] -> (objective float32 [B] to ascend, fooled bool [B]), each
             entry of its own image.
         clean: float32 [B, H, W, C] within the bounds.
-        eps: radius of the ball, in units of the images.
+        ball: that the adversaries lie in; its eps is a number.
         steps: number of iterations.
         start: float32 [B, H, W, C] displacement to begin with.
-        norm: inf or 2.
         bounds: least and greatest pixel value.
 
     Returns:
@@ -69,7 +196,7 @@ def auto_pgd(judge, clean, *, eps, steps, start, norm=float("inf"), bounds=(0.0,
     lengths = tf.constant(checkpoints(steps))
 
     def projected(adv):
-        return project(adv, clean, eps=eps, norm=norm, bounds=bounds)
+        return ball.project(adv, clean, bounds)
 
     def look(adv):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -81,7 +208,7 @@ def auto_pgd(judge, clean, *, eps, steps, start, norm=float("inf"), bounds=(0.0,
     def iterate(s):
         momentum = tf.where(s.count > 0, MOMENTUM, 1.0)
         step_size = _per_image(s.step_size)
-        plain = projected(s.adv + steepest(s.gradient, step_size, norm))
+        plain = projected(s.adv + ball.steepest(s.gradient, step_size))
         adv = projected(s.adv + momentum * (plain - s.adv) + (1.0 - momentum) * (s.adv - s.previous))
         value, fooled, gradient = look(adv)
         better = value > s.best_value
@@ -127,7 +254,7 @@ def auto_pgd(judge, clean, *, eps, steps, start, norm=float("inf"), bounds=(0.0,
         best_value=value,
         found=adv,
         fooled=fooled,
-        step_size=tf.fill(tf.shape(value), tf.constant(2.0 * eps)),
+        step_size=tf.fill(tf.shape(value), tf.constant(2.0 * ball.eps)),
         increases=tf.zeros(tf.shape(value), tf.int32),
         checked_value=value,
         halved=tf.ones(tf.shape(value), tf.bool),

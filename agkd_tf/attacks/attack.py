@@ -1,30 +1,90 @@
-"""What an attack for evaluation is: a complete set of settings that can be called."""
+"""What an attack is: a complete set of settings that can be called, in any ball."""
 
 import abc
 import dataclasses
+from typing import Any
 
-from agkd_tf.models import logits_of
+import numpy as np
+import tensorflow as tf
+
+from agkd_tf.attacks.ball import Ball, Norm
+from agkd_tf.attacks.crafting import Logits, Stages, craft
+from agkd_tf.errors import InputError
+from agkd_tf.settings import check_settings
 
 
 class Attack(abc.ABC):
-    """Base of the attacks, which are dataclasses of their settings.
+    """Base of the attacks, which are frozen dataclasses of their settings.
+
+        adversarial = PGD(steps=20)(model, images, labels, eps=8 / 255, norm="l2")
+        result = agkd_tf.evaluate(model, images, labels, attacks=[PGD(steps=20), AutoAttack()], eps=8 / 255)
 
     Attributes:
-        name: keys the random numbers.
+        name: keys the random numbers, and stands in records. It follows from the settings, restarts apart.
         variants: runs, from other starts or towards other classes; an image is attacked by each in turn.
     """
 
     name: str
     variants: int
 
-    def __call__(self, logits, images, labels, indices, seed, variant=0):
-        """Returns adversarial images.
+    def __post_init__(self) -> None:
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        for name, value in check_settings(type(self), values).items():
+            object.__setattr__(self, name, value)
+
+    def __call__(
+        self,
+        model: Any,
+        x: Any,
+        y: Any,
+        *,
+        eps: float,
+        norm: Norm = "linf",
+        seed: int | tf.Tensor = 0,
+        batch_size: int = 100,
+    ) -> np.ndarray | tf.Tensor:
+        """Returns adversarial images: where an attack has several stages, the first adversary that fools, or the last.
 
         Args:
-            logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n]; or a `keras.Model`, whose
-                logits in inference mode are attacked.
+            model: a `keras.Model`, attacked in inference mode; or a callable, float32 images [B, H, W, C] in [0, 1] ->
+                float32 logits [B, n].
+            x: images [N, H, W, C], uint8 or float in [0, 1]. A tensor is attacked as one batch in the graph at hand,
+                so that this can be called within a `tf.function`; an array is attacked in batches.
+            y: the true classes: integers [N]; of an array also one-hot rows.
+            eps: radius of the ball, in units of images in [0, 1].
+            norm: linf or l2.
+            seed: integer; an image's random numbers depend on it and on the image's place in `x`.
+            batch_size: images a step, of an array.
+
+        Returns:
+            float32 [N, H, W, C] in [0, 1]: a tensor of a tensor, an array of an array.
+
+        Raises:
+            InputError: for settings, a ball, images, labels or a model that are none.
+        """
+        ball = Ball(norm, eps)
+        self.check(ball)
+        return craft(self.stages, ball, model, x, y, seed=seed, batch_size=batch_size)
+
+    @abc.abstractmethod
+    def perturb(
+        self,
+        logits: Logits,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        *,
+        ball: Ball,
+        indices: tf.Tensor,
+        seed: tf.Tensor,
+        variant: int | tf.Tensor = 0,
+    ) -> tf.Tensor:
+        """Returns adversarial images of one run.
+
+        Args:
+            logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
             images: float32 [B, H, W, C] in [0, 1].
             labels: int32 [B].
+            ball: that the perturbations lie in.
             indices: int32 [B], the examples' places in the data set; they key the random numbers.
             seed: int32 [2].
             variant: integer in [0, variants), Python's or a tensor.
@@ -32,20 +92,42 @@ class Attack(abc.ABC):
         Returns:
             float32 [B, H, W, C].
         """
-        return self.perturb(logits_of(logits), images, labels, indices, seed, variant)
 
-    @abc.abstractmethod
-    def perturb(self, logits, images, labels, indices, seed, variant):
-        """As `__call__`, of a callable to logits."""
+    @property
+    def spelling(self) -> str:
+        """The name with all that it leaves out, such as restarts: what a result is called."""
+        return self.name
 
-    def check_images(self, images):  # noqa: B027  most attacks take any images
+    def resolve(self, num_classes: int | None) -> tuple["Attack", ...]:
+        """Returns the attacks, in order, that this one is for a classifier.
+
+        Args:
+            num_classes: number of classes; None where it is not known.
+
+        Raises:
+            InputError: if it must be known.
+        """
+        return (self,)
+
+    def stages(self, num_classes: int | None) -> Stages:
+        """Returns the (attack, variant) that are run in order; see `resolve`."""
+        return [(attack, variant) for attack in self.resolve(num_classes) for variant in range(attack.variants)]
+
+    def check(self, ball: Ball) -> None:  # noqa: B027  most settings fit any ball
+        """Checks the settings that depend on the ball.
+
+        Raises:
+            InputError: if they do not fit.
+        """
+
+    def check_images(self, images: np.ndarray) -> None:  # noqa: B027  most attacks take any images
         """Checks images before they are attacked: uint8, or float in [0, 1], [N, H, W, C].
 
         Raises:
             InputError: if the attack is not for such images.
         """
 
-    def climbed(self, logits):
+    def climbed(self, logits: Logits) -> tuple[Logits, bool] | None:
         """Returns (callable to logits whose gradient the attack follows, whether by the cross-entropy), or None.
 
         Args:
@@ -53,6 +135,24 @@ class Attack(abc.ABC):
         """
         return logits, getattr(self, "objective", None) == "cross_entropy"
 
-    def settings(self):
-        """Returns what a record of a result needs to name, as a dict for JSON."""
-        return dataclasses.asdict(self)
+    @abc.abstractmethod
+    def settings(self, ball: Ball) -> dict:
+        """Returns what a record of a result in a ball needs to name, as a dict for JSON."""
+
+
+def known(num_classes: int | None) -> int:
+    """Returns the number of classes.
+
+    Raises:
+        InputError: if it is None.
+    """
+    if num_classes is None:
+        raise InputError("this attack needs the number of classes: give `num_classes`")
+    return num_classes
+
+
+def named_with(base: str, attack: Attack, *names: str) -> str:
+    """Returns a name with those of some settings that are not the default: `apgd-ce(steps=50)`."""
+    defaults = {field.name: field.default for field in dataclasses.fields(attack)}  # type: ignore[arg-type]
+    changed = [f"{name}={getattr(attack, name)!r}" for name in names if getattr(attack, name) != defaults[name]]
+    return f"{base}({','.join(changed)})" if changed else base

@@ -2,8 +2,17 @@
 
 import tensorflow as tf
 
+from agkd_tf.attacks.ball import Norm
 
-def onto_hyperplane(points, normals, offsets, *, norm=float("inf"), bounds=(0.0, 1.0)):
+
+def onto_hyperplane(
+    points: tf.Tensor,
+    normals: tf.Tensor,
+    offsets: tf.Tensor,
+    *,
+    norm: Norm = "linf",
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> tf.Tensor:
     """Returns the smallest displacement d with <w, x + d> = b and x + d within the bounds.
 
     Where no point of the box lies on the hyperplane, d reaches the corner that is nearest to it.
@@ -17,7 +26,7 @@ def onto_hyperplane(points, normals, offsets, *, norm=float("inf"), bounds=(0.0,
         points: float32 [B, D] within the bounds.
         normals: float32 [B, D], w.
         offsets: float32 [B], b.
-        norm: inf or 2, of the displacement's length.
+        norm: linf or l2, of the displacement's length.
         bounds: least and greatest value of a coordinate.
 
     Returns:
@@ -30,7 +39,7 @@ def onto_hyperplane(points, normals, offsets, *, norm=float("inf"), bounds=(0.0,
     direction = tf.where(gap < 0, -1.0, 1.0)[:, None] * normals
     gap, weight = tf.abs(gap)[:, None], tf.abs(normals)
     room = tf.where(direction > 0, points - bounds[0], bounds[1] - points)
-    speed = tf.where(weight > 0, weight if norm == 2 else tf.ones_like(weight), 0.0)
+    speed = tf.where(weight > 0, weight if norm == "l2" else tf.ones_like(weight), 0.0)
     # Coordinates without weight never move; their limit is never reached.
     limit = tf.where(weight > 0, room / tf.maximum(speed, 1e-30), room.dtype.max)
     order = tf.argsort(limit, axis=1)

@@ -1,74 +1,39 @@
-"""Attacks by the names that the command line gives them."""
+"""Attacks by the names that the command line gives them, and whatever says an attack, within a ball."""
 
 import dataclasses
+import functools
 import re
+from collections.abc import Callable, Mapping
 
-import tensorflow as tf
-
-from agkd_tf.attacks import auto_attack
+from agkd_tf.attacks.apgd import APGD
 from agkd_tf.attacks.attack import Attack
-from agkd_tf.attacks.gradient_attack import NORMS, TARGETS, GradientAttack
-from agkd_tf.errors import InputError, check_choice, check_eps, check_range
-from agkd_tf.models import logits_of
+from agkd_tf.attacks.auto_attack import AutoAttack
+from agkd_tf.attacks.ball import Ball, Norm
+from agkd_tf.attacks.fab import FAB
+from agkd_tf.attacks.pgd import BIM, CW, FGSM, MIM, PGD, TARGETS, Clean
+from agkd_tf.attacks.sequence import AttackSequence
+from agkd_tf.attacks.square import SquareAttack
+from agkd_tf.errors import InputError
 from agkd_tf.perturbation_size import parse_size
 
-
-@dataclasses.dataclass(frozen=True)
-class AttackSequence:
-    """One or more attacks in order; an image is robust if none of them fools the classifier.
-
-    Attributes:
-        name: as the command line spells it.
-        attacks: `agkd_tf.attacks.attack.Attack`s.
-    """
-
-    name: str
-    attacks: tuple[Attack, ...]
-
-    @property
-    def stages(self):
-        """Returns the (part, variant) that are run in order."""
-        return [(part, variant) for part in self.attacks for variant in range(part.variants)]
-
-    def __call__(self, logits, images, labels, indices, seed):
-        """Returns, for each image, the adversary of the first stage that fools the classifier, or of the last.
-
-        See `Attack`. Every stage sees the whole batch; `agkd_tf.evaluation` spares what has fallen.
-        """
-        logits, adv = logits_of(logits), images
-        for number, (part, variant) in enumerate(self.stages):
-            tried = part(logits, images, labels, indices, seed, variant)
-            robust = tf.equal(tf.argmax(logits(adv), axis=1, output_type=tf.int32), labels)
-            adv = tf.where(robust[:, None, None, None], tried, adv) if number else tried
-        return adv
-
-    def settings(self):
-        """Returns the parts' settings, for JSON."""
-        return [part.settings() for part in self.attacks]
-
-
-# Name -> (objective, steps or None for `-K`, step size as a share of eps, random start, momentum).
 # 2/255 at eps 8/255, the published step of PGD and CW, is a quarter of eps. The step of BIM and MIM is not published,
 # nor whether FGSM starts at random: hence `~SIZE` and `fgsm-rs`.
-GRADIENT_ATTACKS = {
-    "clean": ("cross_entropy", 0, 0.0, False, None),
-    "fgsm": ("cross_entropy", 1, 1.0, False, None),
-    "fgsm-rs": ("cross_entropy", 1, 1.0, True, None),
-    "bim": ("cross_entropy", None, 0.25, False, None),
-    "pgd": ("cross_entropy", None, 0.25, True, None),
-    "cw": ("margin", None, 0.25, True, None),
-    "mim": ("cross_entropy", None, 0.25, False, 1.0),
+STEPLESS: Mapping[str, Callable[..., PGD]] = {
+    "clean": Clean,
+    "fgsm": FGSM,
+    "fgsm-rs": functools.partial(FGSM, random_start=True),
 }
+STEPPED: Mapping[str, Callable[..., PGD]] = {"bim": BIM, "pgd": PGD, "cw": CW, "mim": MIM}
 ENSEMBLES = {
-    "autoattack": auto_attack.auto_attack,
-    "autoattack-rand": auto_attack.auto_attack_rand,
-    "apgd-ce": auto_attack.apgd_ce,
-    "apgd-dlr": auto_attack.apgd_dlr,
-    "apgd-t": auto_attack.apgd_t,
-    "fab-t": auto_attack.fab_t,
-    "square": auto_attack.square,
+    "autoattack": AutoAttack(),
+    "autoattack-rand": AutoAttack("rand"),
+    "apgd-ce": APGD(),
+    "apgd-dlr": APGD("dlr"),
+    "apgd-t": APGD("targeted_dlr"),
+    "fab-t": FAB(),
+    "square": SquareAttack(),
 }
-ATTACK_NAMES = ("clean", "fgsm", "fgsm-rs", "bim-K", "pgd-K", "cw-K", "mim-K", *ENSEMBLES)
+ATTACK_NAMES = (*STEPLESS, *(f"{kind}-K" for kind in STEPPED), *ENSEMBLES)
 PATTERN = r"(fgsm-rs|[a-z]+)(?:-([1-9][0-9]{0,5}))?(?:~([0-9./]+))?(?:x([1-9][0-9]{0,2}))?(?:@([a-z]+))?"
 GRAMMAR = (
     f"{', '.join(ATTACK_NAMES)}, with K steps, below 1,000,000; ~SIZE after a name for steps of that size "
@@ -77,55 +42,37 @@ GRAMMAR = (
 )
 
 
-def parse_attack(name, *, eps, norm="linf", num_classes=None):
-    """Returns the `AttackSequence` called `name`.
+def attack_named(name: str) -> Attack:
+    """Returns the attack called `name`.
+
+        attack_named("pgd-20x5@mc") == PGD(steps=20, restarts=5, target="mc")
 
     Args:
         name: as `GRAMMAR` says.
-        eps: radius of the ball, in units of images in [0, 1].
-        norm: linf or l2.
-        num_classes: number of classes; needed by autoattack, apgd-dlr, apgd-t and fab-t.
 
     Raises:
-        InputError: for an unknown name, a missing or needless number of steps, a step of size 0, restarts of an
-            attack without a random start, or an `eps` out of range.
+        InputError: for an unknown name, a missing or needless number of steps, a step of size 0, or restarts of an
+            attack without a random start.
     """
-    check_choice("norm", norm, list(NORMS))
-    if norm == "linf":
-        check_eps("eps", eps)
-    else:
-        check_range("eps", eps, 0.0)
     if name in ENSEMBLES:
-        # What is misclassified without any perturbation is not attacked.
-        (clean,) = parse_attack("clean", eps=eps, norm=norm).attacks
-        return AttackSequence(name, (clean, *ENSEMBLES[name](eps, norm, num_classes=num_classes)))
+        return ENSEMBLES[name]
     match = re.fullmatch(PATTERN, name)
-    kind, given, size, restarts, target = match.groups() if match else (None,) * 5
-    if kind in GRADIENT_ATTACKS and target in (None, *TARGETS):
-        objective, steps, share, random_start, momentum = GRADIENT_ATTACKS[kind]
-        idle = (restarts and not random_start) or ((target or size) and kind == "clean")
-        if (steps is None) == (given is not None) and not idle:
-            steps = int(given) if steps is None else steps
-            step_size = share * eps if size is None else _step_size(name, size)
-            base = kind + (f"-{given}" if given else "") + (f"~{size}" if size else "")
-            base += f"@{target}" if target else ""
-            part = GradientAttack(
-                base,
-                objective,
-                eps if steps else 0.0,
-                step_size,
-                steps,
-                random_start,
-                norm,
-                momentum,
-                target,
-                int(restarts or 1),
-            )
-            return AttackSequence(name, (part,))
-    raise InputError(f"`attacks` must be of {GRAMMAR}. Received: {name!r}")
+    kind, steps, size, restarts, target = match.groups() if match else (None,) * 5
+    known = kind in STEPLESS if steps is None else kind in STEPPED
+    idle = (restarts and kind not in ("pgd", "cw", "fgsm-rs")) or ((target or size) and kind == "clean")
+    if not known or idle or target not in (None, *TARGETS):
+        raise InputError(f"`attacks` must be of {GRAMMAR}. Received: {name!r}")
+    settings = {"steps": int(steps)} if steps else {}
+    settings |= {"step_size": _step_size(name, size)} if size else {}
+    settings |= {"restarts": int(restarts)} if restarts else {}
+    settings |= {"target": target} if target else {}
+    attack = (STEPLESS | STEPPED)[kind](**settings)
+    # The text itself where it says the same as another name, such as a step of 2/510.
+    own = kind + (f"-{steps}" if steps else "") + (f"~{size}" if size else "") + (f"@{target}" if target else "")
+    return attack if attack.name == own else dataclasses.replace(attack, named=own)
 
 
-def _step_size(name, text):
+def _step_size(name: str, text: str) -> float:
     try:
         size = parse_size(text)
     except ValueError as error:
@@ -133,3 +80,54 @@ def _step_size(name, text):
     if size == 0:
         raise InputError(f"`attacks`: the step's size in {name!r} must be greater than 0")
     return size
+
+
+def bound(attack: str | Attack | AttackSequence, ball: Ball, num_classes: int | None = None) -> AttackSequence:
+    """Returns an attack within a ball, as an evaluation runs it.
+
+        bound("pgd-20x5", Ball("linf", 8 / 255))
+        bound(AutoAttack(), Ball("l2", 0.5), num_classes=10)
+
+    Args:
+        attack: a name, as `GRAMMAR` says; an attack; or a sequence within the same ball, which is returned as it is.
+        ball: that the adversaries lie in.
+        num_classes: of the classifier; needed by AutoAttack, APGD on a ratio and FAB.
+
+    Raises:
+        InputError: for what is no attack, or does not fit the ball or the classes.
+    """
+    if isinstance(attack, AttackSequence):
+        if attack.ball != ball:
+            raise InputError(
+                f"`attacks`: {attack.name} is within {attack.ball.norm} {attack.ball.eps:g}, not within "
+                f"{ball.norm} {ball.eps:g}: give the attack itself"
+            )
+        return attack
+    if isinstance(attack, str):
+        found = attack_named(attack)
+        try:
+            found.check(ball)
+        except InputError as error:
+            raise InputError(f"`attacks`: {attack!r}: {error}") from error
+        return AttackSequence(attack, found.resolve(num_classes), ball)
+    if not isinstance(attack, Attack):
+        raise InputError(
+            f"`attacks` must be names, such as 'pgd-20', or attacks, such as `PGD(steps=20)`. Received: {attack!r}"
+        )
+    attack.check(ball)
+    return AttackSequence(attack.spelling, attack.resolve(num_classes), ball)
+
+
+def parse_attack(name: str, *, eps: float, norm: Norm = "linf", num_classes: int | None = None) -> AttackSequence:
+    """Returns the attack called `name` within a ball: `bound` of a name.
+
+    Args:
+        name: as `GRAMMAR` says.
+        eps: radius of the ball, in units of images in [0, 1].
+        norm: linf or l2.
+        num_classes: as `bound`.
+
+    Raises:
+        InputError: as `attack_named` and `bound`.
+    """
+    return bound(name, Ball(norm, eps), num_classes)

@@ -4,21 +4,108 @@ Source: Andriushchenko et al., Square Attack: a query-efficient black-box advers
 search, ECCV 2020, algorithms 1 and 2; constants of the authors' released code as AutoAttack sets them.
 """
 
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated
+
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.attacks.attack import Attack, named_with
+from agkd_tf.attacks.ball import Ball
+from agkd_tf.attacks.crafting import Logits
+from agkd_tf.attacks.pgd import Clean
+from agkd_tf.logits import label_margin
+from agkd_tf.randomness import named_seed, uniform_per_example, variant_seed
+from agkd_tf.settings import LARGEST, Range
+
+QUERIES = 5000
 # The share p of the pixels that a window covers is halved after these queries.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 SHARE = 0.8
 
 
-def window_sides(queries, height, width):
+@dataclasses.dataclass(frozen=True)
+class SquareAttack(Attack):
+    """The Square Attack on the margin, which uses no gradient.
+
+    Attributes:
+        queries: points that are tried per image.
+        restarts: runs from different random numbers.
+        named: another name than the one that follows from the settings.
+    """
+
+    queries: Annotated[int, Range(0, LARGEST), "Points that are tried per image."] = QUERIES
+    restarts: Annotated[int, Range(1, LARGEST), "Runs from different random numbers."] = 1
+    named: Annotated[str | None, "Another name than the settings'."] = None
+
+    @property
+    def name(self) -> str:
+        """`square`, with settings that are not the default."""
+        return self.named or named_with("square", self, "queries") @ property
+
+    def spelling(self) -> str:
+        """The name, with restarts."""
+        return self.name + (f"x{self.restarts}" if self.restarts > 1 else "")
+
+    @property
+    def variants(self) -> int:
+        """Runs from different random numbers."""
+        return self.restarts
+
+    def resolve(self, num_classes: int | None) -> tuple[Attack, ...]:
+        return (Clean(), self)
+
+    def perturb(
+        self,
+        logits: Logits,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        *,
+        ball: Ball,
+        indices: tf.Tensor,
+        seed: tf.Tensor,
+        variant: int | tf.Tensor = 0,
+    ) -> tf.Tensor:
+        seed = variant_seed(named_seed(seed, self.name), variant)
+
+        def judge(adv: tf.Tensor) -> tf.Tensor:
+            return label_margin(logits(adv), labels)
+
+        def draws(name: str, shape: tuple[int, ...]) -> tf.Tensor:
+            return uniform_per_example(indices, shape, named_seed(seed, name))
+
+        search = {"linf": square_linf, "l2": square_l2}[ball.norm]
+        return search(judge, images, eps=ball.eps, queries=self.queries, draws=draws)
+
+    def climbed(self, logits: Logits) -> None:
+        return None
+
+    def settings(self, ball: Ball) -> dict:
+        return {
+            "name": self.name,
+            "eps": ball.eps,
+            "norm": ball.norm,
+            "queries": self.queries,
+            "variants": self.restarts,
+        }
+
+
+def window_sides(queries: int, height: int, width: int) -> list[int]:
     """Returns the windows' side for each query, a list of integers."""
     shares = [SHARE / 2 ** sum(query > halving for halving in HALVINGS) for query in range(queries)]
     return [min(max(1, round((share * height * width) ** 0.5)), height, width) for share in shares]
 
 
-def square_linf(judge, clean, *, eps, queries, draws, bounds=(0.0, 1.0)):
+def square_linf(
+    judge: Callable[[tf.Tensor], tf.Tensor],
+    clean: tf.Tensor,
+    *,
+    eps: float,
+    queries: int,
+    draws: Callable[[str, tuple[int, ...]], tf.Tensor],
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> tf.Tensor:
     """Returns the images with the smallest margin that a random search found, in the l_inf ball.
 
     It starts with vertical stripes of +-eps. Each query adds +-2 eps, a sign a channel, in a window at a
@@ -53,7 +140,15 @@ def square_linf(judge, clean, *, eps, queries, draws, bounds=(0.0, 1.0)):
     return _random_search(judge, propose, tf.clip_by_value(clean + eps * stripes, *bounds), queries)
 
 
-def square_l2(judge, clean, *, eps, queries, draws, bounds=(0.0, 1.0)):
+def square_l2(
+    judge: Callable[[tf.Tensor], tf.Tensor],
+    clean: tf.Tensor,
+    *,
+    eps: float,
+    queries: int,
+    draws: Callable[[str, tuple[int, ...]], tf.Tensor],
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> tf.Tensor:
     """Returns the images with the smallest margin that a random search found, in the l_2 ball.
 
     It starts with a grid of bumps. Each query takes the perturbation out of one window of a random place,

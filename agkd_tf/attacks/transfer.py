@@ -1,38 +1,88 @@
 """Black-box attacks by transfer: crafted on another network, scored on the one at hand."""
 
 import dataclasses
-from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
 
 from agkd_tf.attacks.attack import Attack
+from agkd_tf.attacks.ball import Ball
+from agkd_tf.attacks.crafting import Logits
+from agkd_tf.attacks.pgd import PGD, Clean
+from agkd_tf.errors import InputError
+from agkd_tf.models import logits_of
 
 
 @dataclasses.dataclass(frozen=True)
 class TransferAttack(Attack):
     """An attack on a source network, whose adversaries are then shown to the network at hand.
 
+        TransferAttack(other_model)                       # crafted by pgd-20
+        TransferAttack(other_model, attack=APGD())
+
     Attributes:
-        name: keys the random numbers.
-        attack: the attack on the source, for example `agkd_tf.attacks.pgd_attack(20, eps=8 / 255)`. Which one and which
-            sources the published black-box accuracies are of is not said.
-        source: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
+        source: a `keras.Model` or a callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n], of the
+            same classes.
+        attack: the attack on the source. Which one and which sources the published black-box accuracies are of is not
+            said.
         source_digest: what identifies the source in a record.
+        named: another name than `transfer`, or `transfer by apgd-ce` and so on.
     """
 
-    name: str
-    attack: Attack
-    source: Callable
-    source_digest: str
+    source: Any
+    attack: Attack = PGD()  # noqa: RUF009  frozen
+    source_digest: str = ""
+    named: str | None = None
+
+    def __post_init__(self) -> None:
+        logits_of(self.source)  # refuses what is no network
+        if not isinstance(self.attack, Attack):
+            raise InputError(f"`attack` must be an attack, such as `PGD(steps=20)`. Received: {self.attack!r}")
 
     @property
-    def variants(self):
+    def name(self) -> str:
+        """`transfer`, with the attack where it is not the default."""
+        if self.named is not None:
+            return self.named
+        return "transfer" if self.attack == PGD() else f"transfer by {self.attack.spelling}"
+
+    @property
+    def variants(self) -> int:
         """Runs of the attack."""
         return self.attack.variants
 
-    def perturb(self, logits, images, labels, indices, seed, variant=0):
-        return self.attack(self.source, images, labels, indices, seed, variant)
+    def resolve(self, num_classes: int | None) -> tuple[Attack, ...]:
+        attacks = self.attack.resolve(num_classes)
+        attacking = [attack for attack in attacks if attack != Clean()]
+        if len(attacking) > 1:
+            raise InputError(
+                f"`attack` of a transfer must be one attack, not several. Received: {self.attack.spelling}"
+            )
+        return (dataclasses.replace(self, attack=(attacking or attacks)[0], named=self.name),)
 
-    def climbed(self, logits):
-        return self.attack.climbed(self.source)
+    def check(self, ball: Ball) -> None:
+        self.attack.check(ball)
 
-    def settings(self):
-        return {"name": self.name, "source_sha256": self.source_digest, "attack": self.attack.settings()}
+    def check_images(self, images: np.ndarray) -> None:
+        self.attack.check_images(images)
+
+    def perturb(
+        self,
+        logits: Logits,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        *,
+        ball: Ball,
+        indices: tf.Tensor,
+        seed: tf.Tensor,
+        variant: int | tf.Tensor = 0,
+    ) -> tf.Tensor:
+        source = logits_of(self.source)
+        return self.attack.perturb(source, images, labels, ball=ball, indices=indices, seed=seed, variant=variant)
+
+    def climbed(self, logits: Logits) -> tuple[Logits, bool] | None:
+        return self.attack.climbed(logits_of(self.source))
+
+    def settings(self, ball: Ball) -> dict:
+        return {"name": self.name, "source_sha256": self.source_digest, "attack": self.attack.settings(ball)}

@@ -114,7 +114,7 @@ def evaluate(
     for number, (part, variant) in enumerate(attack.stages):
         places = outcome.waiting(number)
         if part not in steps:
-            steps = {part: by_all_replicas(_compiled(part, logits, examples, seed_pair, jit_compile))}
+            steps = {part: by_all_replicas(_compiled(part, attack.ball, logits, examples, seed_pair, jit_compile))}
         if progress and len(places):
             progress(part, variant, 0, len(places))
         for begin in range(0, len(places), batch_size):
@@ -155,7 +155,7 @@ def result_of(outcome, attack, *, seed):
     )
 
 
-def _compiled(part, logits, examples, seed, jit_compile):
+def _compiled(part, ball, logits, examples, seed, jit_compile):
     # Without XLA one trace serves every batch size.
     shape = examples.images.shape[1:]
     integers = tf.TensorSpec([None], tf.int32)
@@ -163,7 +163,7 @@ def _compiled(part, logits, examples, seed, jit_compile):
 
     @tf.function(jit_compile=jit_compile, autograph=False, input_signature=None if jit_compile else signature)
     def step(images, labels, indices, variant):
-        adv = part(logits, as_float(images), labels, indices, seed, variant)
+        adv = part.perturb(logits, as_float(images), labels, ball=ball, indices=indices, seed=seed, variant=variant)
         scores = logits(adv)
         finite = tf.reduce_all(tf.math.is_finite(scores), axis=1)
         return adv, tf.argmax(scores, axis=1, output_type=tf.int32), finite

@@ -6,12 +6,11 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.attacks import Ball
 from agkd_tf.data.pixels import as_float
 from agkd_tf.errors import InputError
 from agkd_tf.files import remove_leftovers, replacing, set_aside, write_text
 from agkd_tf.models import logits_of
-
-SLACK = 1e-5  # of float32, relative to eps
 
 
 class VerificationError(RuntimeError):
@@ -111,19 +110,16 @@ def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, pr
     if len(adversaries) != len(examples):
         raise VerificationError(f"{len(adversaries)} adversaries of {len(examples)} images")
     predict = tf.function(logits_of(logits), autograph=False, reduce_retracing=True)
-    seen = np.empty(len(examples), np.int64)
+    seen, ball = np.empty(len(examples), np.int64), Ball(norm, eps)
     for start in range(0, len(examples), batch_size):
         part = slice(start, start + batch_size)
         adv, clean = (as_float(tf.constant(each[part])).numpy() for each in (adversaries, examples.images))
-        moved = (adv - clean).reshape(len(adv), -1)
-        length = np.abs(moved).max(1) if norm == "linf" else np.linalg.norm(moved, axis=1)
-        outside = np.flatnonzero(
-            ~(length <= eps * (1 + SLACK) + 1e-6) | ~((adv.min((1, 2, 3)) >= 0) & (adv.max((1, 2, 3)) <= 1))
-        )
+        in_box = (adv.min((1, 2, 3)) >= 0) & (adv.max((1, 2, 3)) <= 1)
+        outside = np.flatnonzero(~(ball.contains(adv - clean).numpy() & in_box))
         if len(outside):
             raise VerificationError(
                 f"adversary {start + outside[0]} is not within {norm} {eps:g} of its image and [0, 1]: "
-                f"distance {length[outside[0]]:g}"
+                f"distance {ball.length(adv - clean)[outside[0]]:g}"
             )
         seen[part] = np.argmax(predict(tf.constant(adv)), 1)
     found = float(np.mean(seen == examples.labels))

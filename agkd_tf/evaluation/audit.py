@@ -12,8 +12,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.attacks import AttackSequence, TransferAttack, parse_attack, pgd_attack
-from agkd_tf.attacks.auto_attack import SquareAttack
+from agkd_tf.attacks import PGD, AttackSequence, Ball, SquareAttack, TransferAttack, bound, parse_attack
 from agkd_tf.data.pixels import as_float
 from agkd_tf.evaluation.accuracy import evaluate
 from agkd_tf.evaluation.checks import random_difference, zero_gradients
@@ -142,7 +141,7 @@ def audit(
     white = [named(name) for name in ("apgd-ce", "apgd-dlr")]
     ce, dlr = (found.accuracy for found in white)
     left = examples.take(white[0].correct & white[1].correct)
-    square = AttackSequence("square", (SquareAttack("square", eps, norm, queries=SQUARE_QUERIES),))
+    square = AttackSequence("square", (SquareAttack(SQUARE_QUERIES, named="square"),), Ball(norm, eps))
     by_square = np.count_nonzero(~result(square, left).correct) / len(examples) if len(left) else 0.0
     limit = 1.0 if norm == "linf" else math.sqrt(math.prod(examples.images.shape[1:]))
     boundless = named(f"pgd-{STEPS}", limit).accuracy
@@ -184,8 +183,8 @@ def audit(
         sign("random outputs", unequal > 0, f"largest difference {unequal:g}"),
     ]
     if source is not None:
-        transfer = TransferAttack("transfer", pgd_attack(STEPS, eps=eps, norm=norm), source, source_digest)
-        crafted = result(AttackSequence("transfer", (transfer,))).accuracy
+        transfer = TransferAttack(source, PGD(STEPS), source_digest)
+        crafted = result(bound(transfer, Ball(norm, eps))).accuracy
         signs.append(
             sign(
                 "transfer beats white box",

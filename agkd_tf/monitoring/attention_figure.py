@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.attacks import pgd_attack
+from agkd_tf.attacks import PGD, Ball
 from agkd_tf.attention import compared_maps
 from agkd_tf.data.pixels import as_float
 from agkd_tf.monitoring.figure import SMALL, new_figure, pixels
@@ -36,9 +36,12 @@ class AttentionPanels(keras.callbacks.Callback):
         defense = self.model
         with defense.averaged():
             images, labels = as_float(tf.constant(self._examples.images)), tf.constant(self._examples.labels)
-            attack = pgd_attack(PANEL_ATTACK_STEPS, eps=defense.eps)
+            attack = PGD(PANEL_ATTACK_STEPS)
             seed = step_seed(defense.seed, 0)
-            adversaries = attack(defense.classifier.logits, images, labels, tf.range(len(labels)), seed)
+            places, ball = tf.range(len(labels)), Ball("linf", defense.eps)
+            adversaries = attack.perturb(
+                defense.classifier.logits, images, labels, ball=ball, indices=places, seed=seed
+            )
             figure = attention_figure(
                 defense.classifier,
                 self._examples,

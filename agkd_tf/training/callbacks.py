@@ -1,9 +1,14 @@
 """Small habits of a training run, as Keras callbacks."""
 
 import math
+import os
 import time
+from typing import TYPE_CHECKING, Any
 
 import keras
+
+if TYPE_CHECKING:
+    from agkd_tf.training.checkpoints import Checkpoints
 
 
 class NonFiniteLossError(RuntimeError):
@@ -20,11 +25,11 @@ class StopOnNonFinite(keras.callbacks.Callback):
         checkpoints: `Checkpoints`, whose newest is named; None where none are made.
     """
 
-    def __init__(self, checkpoints=None):
+    def __init__(self, checkpoints: "Checkpoints | None" = None) -> None:
         super().__init__()
         self._checkpoints = checkpoints
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         bad = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
         scale = getattr(self.model.optimizer, "dynamic_scale", None)
         if scale is not None and float(scale.numpy()) < 1.0:
@@ -49,10 +54,10 @@ class AppendedHistory(keras.callbacks.CSVLogger):
         path: the file.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(str(path), append=True)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
         if not self.append_header:
             with open(self.filename, encoding="utf-8") as file:
@@ -62,21 +67,21 @@ class AppendedHistory(keras.callbacks.CSVLogger):
 class ValidateAverage(keras.callbacks.Callback):
     """Validates the moving average of the student's weights, where the optimizer keeps one."""
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._averaged = self.model.averaged()
         self._averaged.__enter__()
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         self._averaged.__exit__(None, None, None)
 
 
 class KeepWeights(keras.callbacks.Callback):
     """Leaves the student as the last step did, where Keras ends a training with the weights' moving average instead."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._weights = [variable.numpy() for variable in self.model.student.trainable_variables]
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         for variable, value in zip(self.model.student.trainable_variables, self._weights, strict=True):
             variable.assign(value)
 
@@ -88,16 +93,16 @@ class Throughput(keras.callbacks.Callback):
         batch_size: images a step.
     """
 
-    def __init__(self, batch_size):
+    def __init__(self, batch_size: int) -> None:
         super().__init__()
         self._batch_size = batch_size
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._begin, self._steps, self._seconds = time.perf_counter(), 0, 0.0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._steps = batch + 1
         self._seconds = time.perf_counter() - self._begin
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         logs["images_per_second"] = self._steps * self._batch_size / self._seconds

@@ -1,21 +1,28 @@
 """Checkpoints of a training: everything a resumed run needs to equal an unbroken one."""
 
 import math
+import os
 import pathlib
 import re
 import shutil
 import time
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.defenses.defense import Defense
 from agkd_tf.distribution import is_chief
 from agkd_tf.errors import InputError
-from agkd_tf.training.interruption import InterruptedTrainingError
+from agkd_tf.training.interruption import InterruptedTrainingError, Interruption
 
 # A finished epoch's logs -> its score; the student of the highest score, the first of several, is the run's.
-SELECT_BEST = {"last": lambda logs: logs["epoch"], "robust": lambda logs: logs["val_robust_accuracy"]}
+SELECT_BEST: dict[str, Callable[[Mapping[str, float]], float]] = {
+    "last": lambda logs: logs["epoch"],
+    "robust": lambda logs: logs["val_robust_accuracy"],
+}
 
 # What may not change under a run -> how it is called.
 ORIGINS = {"images": "other images or labels", "teacher": "another teacher"}
@@ -53,18 +60,18 @@ class Checkpoints(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder,
-        defense,
+        folder: str | os.PathLike[str],
+        defense: Defense,
         *,
-        steps,
-        epochs,
-        select_best,
-        origins,
-        choose,
-        keep=2,
-        every_minutes=0,
-        interruption=None,
-    ):
+        steps: int,
+        epochs: int,
+        select_best: str,
+        origins: Mapping[str, bytes],
+        choose: Callable[[], None],
+        keep: int = 2,
+        every_minutes: float = 0.0,
+        interruption: Interruption | None = None,
+    ) -> None:
         super().__init__()
         self._defense, self._steps, self._epochs = defense, steps, epochs
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -89,32 +96,32 @@ class Checkpoints(keras.callbacks.Callback):
         # Made now by all of several workers, of which one will save.
         self._save_counter = state.save_counter
         self._state, self._folder = state, pathlib.Path(folder)
-        self._manager = None
+        self._manager: tf.train.CheckpointManager | None = None
         self._score, self._choose, self._keep = SELECT_BEST[select_best], choose, keep
         self._every, self._interruption = 60 * every_minutes, interruption
         self._saved_at = time.monotonic()
 
     @property
-    def chosen_epoch(self):
+    def chosen_epoch(self) -> int:
         """Number of the epoch, from 1, whose student was chosen; 0 before the first."""
         return int(self._chosen_epoch.numpy())
 
     @property
-    def latest(self):
+    def latest(self) -> str | None:
         """Path of the newest checkpoint, or None."""
         return next(iter(checkpoint_paths(self._folder)), None)
 
     @property
-    def finished_epochs(self):
+    def finished_epochs(self) -> int:
         """Number of finished epochs."""
         return int(self._epoch.numpy())
 
     @property
-    def begun_steps(self):
+    def begun_steps(self) -> int:
         """Number of steps done in the epoch that is not finished."""
         return int(self._defense.step.numpy()) - self.finished_epochs * self._steps
 
-    def restore(self):
+    def restore(self) -> list[str]:
         """Restores the newest checkpoint that is whole.
 
         Returns:
@@ -125,7 +132,8 @@ class Checkpoints(keras.callbacks.Callback):
                 other images, of another teacher, or of epochs of other length.
         """
         paths = checkpoint_paths(self._folder)
-        passed, others = [], []
+        passed: list[str] = []
+        others: list[tuple[str, Exception]] = []
         listed = _newest_listed(self._folder)
         if listed and listed not in paths:
             passed.append(f"checkpoint {listed} is missing")
@@ -162,11 +170,11 @@ class Checkpoints(keras.callbacks.Callback):
                 self._manage(paths[place:])
             return passed
         if others:
-            path, error = others[0]
+            path, mismatch = others[0]
             raise InputError(
                 f"checkpoint {path} is of another network, class count or version; choose another "
-                f"`workdir`, or train with what it was made by. {str(error).splitlines()[0]}"
-            ) from error
+                f"`workdir`, or train with what it was made by. {str(mismatch).splitlines()[0]}"
+            ) from mismatch
         if passed:
             raise InputError(
                 f"no checkpoint in {self._folder} can be read; put one back, or choose another `workdir`. "
@@ -174,8 +182,8 @@ class Checkpoints(keras.callbacks.Callback):
             )
         return []
 
-    def _manage(self, paths):
-        """Makes the manager count `paths`, the newest first, among the checkpoints of which so many stay."""
+    def _manage(self, paths: list[str]) -> tf.train.CheckpointManager:
+        """Returns the manager, which counts `paths`, the newest first, among the checkpoints of which so many stay."""
         if paths:
             times = [pathlib.Path(f"{path}.index").stat().st_mtime for path in paths]
             tf.compat.v1.train.update_checkpoint_state(
@@ -186,23 +194,23 @@ class Checkpoints(keras.callbacks.Callback):
                 last_preserved_timestamp=0.0,
             )
         self._manager = tf.train.CheckpointManager(self._state, str(self._folder), max_to_keep=self._keep)
+        return self._manager
 
-    def remove_unfinished(self):
+    def remove_unfinished(self) -> None:
         """Removes what processes that were killed while they saved left behind."""
         for folder in self._folder.glob("ckpt-*_temp"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def save(self):
+    def save(self) -> None:
         """Makes a checkpoint of the training as it is."""
         if self.begun_steps:
             for name, variable in self._means.items():
                 variable.assign([float(value.numpy()) for value in self._defense.trackers[name].variables])
-        if self._manager is None:
-            self._manage(checkpoint_paths(self._folder))
-        self._manager.save(checkpoint_number=int(self._defense.step.numpy()))
+        manager = self._manager or self._manage(checkpoint_paths(self._folder))
+        manager.save(checkpoint_number=int(self._defense.step.numpy()))
         self._saved_at = time.monotonic()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._begun_before = self.begun_steps
         if self._begun_before:
             # Keras has just set them to zero.
@@ -210,16 +218,16 @@ class Checkpoints(keras.callbacks.Callback):
                 for mean, value in zip(self._defense.trackers[name].variables, variable.numpy(), strict=True):
                     mean.assign(value)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._begun_before + batch + 1 == self._steps:
             return  # the end of the epoch, which saves all
-        asked = self._interruption is not None and self._interruption.name
-        if asked or (self._every and time.monotonic() - self._saved_at >= self._every):
+        signal = self._interruption and self._interruption.name
+        if signal or (self._every and time.monotonic() - self._saved_at >= self._every):
             self.save()
-        if asked:
-            self._stop(f"step {self.begun_steps} of epoch {self.finished_epochs + 1}")
+        if signal:
+            _stop(signal, f"step {self.begun_steps} of epoch {self.finished_epochs + 1}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         score = self._score({**(logs or {}), "epoch": epoch})
         if score > float(self._best.numpy()):
             self._choose()
@@ -227,14 +235,16 @@ class Checkpoints(keras.callbacks.Callback):
             self._chosen_epoch.assign(epoch + 1)
         self._epoch.assign(epoch + 1)
         self.save()
-        if self._interruption is not None and self._interruption.name and epoch + 1 < self._epochs:
-            self._stop(f"epoch {epoch + 1}")
-
-    def _stop(self, place):
-        raise InterruptedTrainingError(f"stopped by {self._interruption.name} after {place}, and saved there")
+        signal = self._interruption and self._interruption.name
+        if signal and epoch + 1 < self._epochs:
+            _stop(signal, f"epoch {epoch + 1}")
 
 
-def check_room(folder, defense, *, keep):
+def _stop(signal: str, place: str) -> NoReturn:
+    raise InterruptedTrainingError(f"stopped by {signal} after {place}, and saved there")
+
+
+def check_room(folder: str | os.PathLike[str], defense: Defense, *, keep: int) -> None:
     """Checks that the disk has room for a training's checkpoints and its student's file.
 
     Args:
@@ -258,7 +268,7 @@ def check_room(folder, defense, *, keep):
         )
 
 
-def checkpoint_paths(folder):
+def checkpoint_paths(folder: str | os.PathLike[str]) -> list[str]:
     """Returns the paths of a folder's finished checkpoints, the newest first."""
     numbered = {}
     for index in pathlib.Path(folder).glob("ckpt-*.index"):
@@ -268,12 +278,12 @@ def checkpoint_paths(folder):
     return [path for _, path in sorted(numbered.items(), reverse=True)]
 
 
-def has_begun(folder):
+def has_begun(folder: str | os.PathLike[str]) -> bool:
     """Returns whether a folder holds a finished checkpoint, or did: then TensorFlow's list of them is there."""
     return bool(checkpoint_paths(folder)) or _newest_listed(folder) is not None
 
 
-def _newest_listed(folder):
+def _newest_listed(folder: str | os.PathLike[str]) -> str | None:
     """Returns the path of the newest checkpoint by TensorFlow's list; "" if that is damaged, None without one."""
     try:
         content = (pathlib.Path(folder) / "checkpoint").read_text(encoding="utf-8", errors="replace")
@@ -284,6 +294,6 @@ def _newest_listed(folder):
     return str(pathlib.Path(folder) / named[1]) if named else ""
 
 
-def _set_aside(path):
+def _set_aside(path: str) -> None:
     for part in pathlib.Path(path).parent.glob(f"{pathlib.Path(path).name}.*"):
         part.replace(part.with_name(f"damaged-{part.name}"))

@@ -3,6 +3,8 @@
 import contextlib
 import signal
 import threading
+import types
+from collections.abc import Iterator
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -18,9 +20,9 @@ class Interruption:
         name: of the signal, such as "SIGTERM"; None until one comes.
     """
 
-    name = None
+    name: str | None = None
 
-    def _came(self, number, frame):
+    def _came(self, number: int, frame: types.FrameType | None) -> None:
         self.name = signal.Signals(number).name
         for each in SIGNALS:
             # Who asks twice does not want to wait.
@@ -28,7 +30,7 @@ class Interruption:
 
 
 @contextlib.contextmanager
-def interruptible():
+def interruptible() -> Iterator[Interruption]:
     """Yields an `Interruption`; within, the first SIGTERM or SIGINT only notes itself there.
 
     In another thread than the main one, where signals cannot be handled, nothing is changed.

@@ -1,5 +1,7 @@
 """The learning rate over a run."""
 
+from collections.abc import Iterable
+
 import keras
 
 from agkd_tf.errors import InputError, check_range
@@ -7,7 +9,9 @@ from agkd_tf.errors import InputError, check_range
 LATEST = 2**31 - 1  # times an epoch's steps, TensorFlow can still count to it
 
 
-def step_decay(learning_rate, *, decay_epochs, decay_rate, steps_per_epoch):
+def step_decay(
+    learning_rate: float, *, decay_epochs: Iterable[int], decay_rate: float, steps_per_epoch: int
+) -> keras.optimizers.schedules.LearningRateSchedule | float:
     """Returns a schedule that multiplies the rate by `decay_rate` at each of `decay_epochs`.
 
     Args:

@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agkd_tf.attacks import parse_attack
-from agkd_tf.attacks.auto_attack import SquareAttack
 from agkd_tf.data.pixels import as_float
 
 # K stands for a number of steps that is drawn.
@@ -44,10 +43,9 @@ def network(kind, shape, classes, random):
 
 def quick(part):
     """Returns the part with few iterations."""
-    if isinstance(part, SquareAttack):
-        return dataclasses.replace(part, queries=FEW)
-    few = {"steps": min(part.steps, FEW)} if hasattr(part, "steps") else {}
-    return dataclasses.replace(part, **few, **({"passes": 2} if hasattr(part, "passes") else {}))
+    limits = {"queries": FEW, "steps": FEW, "passes": 2}
+    few = {name: min(getattr(part, name), most) for name, most in limits.items() if hasattr(part, name)}
+    return dataclasses.replace(part, **few)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -77,10 +75,12 @@ def test_adversaries_are_finite_and_within_ball_and_box(
     logits = network(kind, shape[1:], classes, random)
     labels = tf.constant(random.integers(0, classes, batch), tf.int32)
     indices = tf.range(batch) + int(random.integers(0, 1000))
-    for part in parse_attack(name.replace("K", str(steps)), eps=eps, norm=norm, num_classes=classes).attacks:
+    attack = parse_attack(name.replace("K", str(steps)), eps=eps, norm=norm, num_classes=classes)
+    for part in attack.attacks:
         part = quick(part)
         for variant in range(min(part.variants, 2)):
-            adv = part(logits, clean, labels, indices, tf.constant([seed % 1000, 0]), variant).numpy()
+            keys = {"indices": indices, "seed": tf.constant([seed % 1000, 0]), "variant": variant}
+            adv = part.perturb(logits, clean, labels, ball=attack.ball, **keys).numpy()
             assert adv.shape == shape
             assert np.isfinite(adv).all()
             assert adv.min() >= 0

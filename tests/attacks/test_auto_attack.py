@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from agkd_tf.attacks import auto_pgd, fast_adaptive_boundary, parse_attack
-from agkd_tf.attacks.apgd import checkpoints
-from agkd_tf.attacks.auto_attack import AutoPGD, FastAdaptiveBoundary, SquareAttack
+from agkd_tf.attacks import APGD, FAB, Ball, SquareAttack, parse_attack
+from agkd_tf.attacks.apgd import auto_pgd, checkpoints
+from agkd_tf.attacks.fab import fast_adaptive_boundary
 from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.attacks.square import _canvases, window_sides
-from agkd_tf.attacks.starts import edge_per_example
 from agkd_tf.logits import difference_of_logits_ratio
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "auto_attack.json"
@@ -22,21 +21,24 @@ SEED = (0, 0)
 EPS = {"linf": 0.03, "l2": 0.4}
 
 
-def parts(norm):
-    """Each of AutoAttack's parts, with fewer iterations."""
-    eps = EPS[norm]
-    return {
-        "apgd-ce": AutoPGD("apgd-ce", "cross_entropy", eps, norm, steps=20),
-        "apgd-dlr": AutoPGD("apgd-dlr", "dlr", eps, norm, steps=20),
-        "apgd-t": AutoPGD("apgd-t", "targeted_dlr", eps, norm, steps=20),
-        "fab-t": FastAdaptiveBoundary("fab-t", eps, norm, steps=20),
-        "square": SquareAttack("square", eps, norm, queries=60),
-    }
+# Each of AutoAttack's parts, with fewer iterations, and the random numbers of the whole.
+PARTS = {
+    "apgd-ce": APGD(steps=20, named="apgd-ce"),
+    "apgd-dlr": APGD("dlr", steps=20, named="apgd-dlr"),
+    "apgd-t": APGD("targeted_dlr", steps=20, named="apgd-t"),
+    "fab-t": FAB(steps=20),
+    "square": SquareAttack(60, named="square"),
+}
+
+
+def attacked(attack, network, images, labels, indices, *, norm="linf", eps=None, variant=0):
+    ball = Ball(norm, EPS[norm] if eps is None else eps)
+    return attack.perturb(network, images, labels, ball=ball, indices=indices, seed=SEED, variant=variant)
 
 
 # The first, one between and the last of the nine wrong classes; the others, too, with --all.
 VARIANTS = [each if each in (0, 4, 8) else pytest.param(each, marks=pytest.mark.slow) for each in range(9)]
-CASES = [(norm, name) for norm in EPS for name in parts(norm)]
+CASES = [(norm, name) for norm in EPS for name in PARTS]
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def crafted(network, images):
 
     @functools.cache
     def craft(norm, name):
-        return parts(norm)[name](network, images, labels, tf.range(len(images)), SEED).numpy()
+        return attacked(PARTS[name], network, images, labels, tf.range(len(images)), norm=norm).numpy()
 
     return craft
 
@@ -73,18 +75,15 @@ def test_adversaries_stay_in_the_ball_and_the_box(correct, crafted, norm, name):
 @pytest.mark.parametrize(("norm", "name"), CASES)
 def test_an_images_adversary_does_not_depend_on_its_batch(network, correct, crafted, norm, name):
     picked = tf.constant([4, 1])
-    part = parts(norm)[name](network, *(tf.gather(each, picked) for each in correct), SEED)
+    part = attacked(PARTS[name], network, *(tf.gather(each, picked) for each in correct), norm=norm)
     np.testing.assert_allclose(part, tf.gather(crafted(norm, name), picked), atol=1e-4)
 
 
 @pytest.mark.parametrize(("norm", "name"), CASES)
 def test_a_large_ball_fools_the_network(network, correct, norm, name):
-    images, labels, indices = correct
     large = {"linf": 0.5, "l2": 20.0}[norm]
-    attack = type(parts(norm)[name])(**{**parts(norm)[name].settings(), "eps": large})
-    if name == "square":
-        attack = SquareAttack("square", large, norm, queries=600)
-    fooled = np.argmax(network(attack(network, images, labels, indices, SEED)), 1) != labels
+    attack = SquareAttack(600, named="square") if name == "square" else PARTS[name]
+    fooled = np.argmax(network(attacked(attack, network, *correct, norm=norm, eps=large)), 1) != correct[1]
     assert np.mean(fooled) >= 0.8
 
 
@@ -92,7 +91,8 @@ def test_a_large_ball_fools_the_network(network, correct, norm, name):
 @pytest.mark.parametrize("objective", [cross_entropy, difference_of_logits_ratio])
 def test_apgds_best_value_never_falls_below_its_start_and_grows_with_the_steps(network, correct, norm, objective):
     images, labels, indices = correct
-    start = edge_per_example(indices, images.shape[1:], (1, 2), EPS[norm], norm)
+    ball = Ball(norm, EPS[norm])
+    start = ball.edge_per_example(indices, images.shape[1:], (1, 2))
 
     def judge(adv):
         scores = network(adv)
@@ -100,8 +100,7 @@ def test_apgds_best_value_never_falls_below_its_start_and_grows_with_the_steps(n
 
     values = []
     for steps in (0, 1, 5, 30):
-        settings = {"eps": EPS[norm], "start": start, "norm": {"linf": float("inf"), "l2": 2}[norm]}
-        adv, value = auto_pgd(judge, images, steps=steps, **settings)
+        adv, value = auto_pgd(judge, images, steps=steps, ball=ball, start=start)
         np.testing.assert_allclose(judge(adv)[0], value, rtol=1e-4, atol=1e-5)
         values.append(value.numpy())
     assert all(np.all(after >= before - 1e-6) for before, after in itertools.pairwise(values))
@@ -117,7 +116,7 @@ def test_apgds_intervals_shrink_from_22_by_3_to_6():
 def test_apgd_equals_a_plain_transcription_of_its_algorithm(network, correct):
     images, labels, indices = correct
     eps, steps, clean = 0.1, 40, images.numpy().astype(np.float32)
-    start = edge_per_example(indices, images.shape[1:], (1, 2), eps, "linf")
+    start = Ball("linf", eps).edge_per_example(indices, images.shape[1:], (1, 2))
 
     def judge(adv):
         return cross_entropy(network(adv), labels), tf.zeros(6, tf.bool)
@@ -156,7 +155,7 @@ def test_apgd_equals_a_plain_transcription_of_its_algorithm(network, correct):
                     x[i], gradient[i] = best[i], best_gradient[i]
                 halved[i], checked[i] = halve, best_value[i]
             since, interval, raised = 0, max(interval - 1, 2), np.zeros(6)
-    _, found = auto_pgd(judge, images, eps=eps, steps=steps, start=start)
+    _, found = auto_pgd(judge, images, ball=Ball("linf", eps), steps=steps, start=start)
     np.testing.assert_allclose(found, best_value, rtol=1e-3)
 
 
@@ -170,9 +169,7 @@ def test_fab_finds_the_boundary_of_a_linear_classifier(norm):
         return tf.matmul(tf.reshape(x, [-1, 12]) - 0.5, weight)
 
     labels = tf.argmax(linear(images), axis=1, output_type=tf.int32)
-    found, distance = fast_adaptive_boundary(
-        linear, images, labels, 1 - labels, steps=50, norm={"linf": float("inf"), "l2": 2}[norm]
-    )
+    found, distance = fast_adaptive_boundary(linear, images, labels, 1 - labels, steps=50, ball=Ball(norm, 0.0))
     difference = (weight[:, 0] - weight[:, 1]).numpy()
     dual = np.abs(difference).sum() if norm == "linf" else np.linalg.norm(difference)
     shortest = np.abs(np.reshape(images - 0.5, (5, 12)) @ difference) / dual
@@ -199,8 +196,8 @@ def channels():
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.01), ("l2", 0.1)])
 def test_the_kth_run_of_apgd_t_approaches_the_kth_wrong_class(channels, norm, eps, variant):
     logits, images, before, order = channels
-    attack = AutoPGD("apgd-t", "targeted_dlr", eps, norm, steps=10)
-    adv = attack(logits, images, tf.constant(order[:, 0], tf.int32), tf.range(5), SEED, variant)
+    given = (logits, images, tf.constant(order[:, 0], tf.int32), tf.range(5))
+    adv = attacked(APGD("targeted_dlr", steps=10), *given, norm=norm, eps=eps, variant=variant)
     rise = logits(adv).numpy() - before
     rise[np.arange(5), order[:, 0]] = -np.inf
     np.testing.assert_array_equal(rise.argmax(1), order[:, variant + 1])
@@ -210,8 +207,8 @@ def test_the_kth_run_of_apgd_t_approaches_the_kth_wrong_class(channels, norm, ep
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.6), ("l2", 20.0)])
 def test_the_kth_run_of_fab_t_goes_to_the_boundary_of_the_kth_wrong_class(channels, norm, eps, variant):
     logits, images, _, order = channels
-    attack = FastAdaptiveBoundary("fab-t", eps, norm, steps=20)
-    adv = attack(logits, images, tf.constant(order[:, 0], tf.int32), tf.range(5), SEED, variant)
+    given = (logits, images, tf.constant(order[:, 0], tf.int32), tf.range(5))
+    adv = attacked(FAB(steps=20), *given, norm=norm, eps=eps, variant=variant)
     changed = np.abs(adv - images).max(axis=(1, 2)) > 1e-4
     for row, classes in zip(changed, order, strict=True):
         assert set(np.flatnonzero(row)) == {classes[0], classes[variant + 1]}
@@ -223,7 +220,7 @@ def test_fab_gives_the_clean_image_where_nothing_is_found(correct):
     def constant(x):
         return tf.one_hot(labels, 10) + 0.0 * tf.reduce_sum(x, [1, 2, 3])[:, None]
 
-    np.testing.assert_array_equal(parts("linf")["fab-t"](constant, images, labels, indices, SEED), images)
+    np.testing.assert_array_equal(attacked(PARTS["fab-t"], constant, images, labels, indices), images)
 
 
 def test_square_uses_no_gradient_and_its_windows_shrink_as_published(correct):
@@ -236,8 +233,8 @@ def test_square_uses_no_gradient_and_its_windows_shrink_as_published(correct):
 
         return tf.reduce_mean(x, [1, 2])[:, :2], backward
 
-    parts("linf")["square"](opaque, images, labels % 2, indices, SEED)
-    parts("l2")["square"](opaque, images, labels % 2, indices, SEED)
+    for norm in EPS:
+        attacked(PARTS["square"], opaque, images, labels % 2, indices, norm=norm)
     sides = window_sides(5000, 32, 32)
     shares = {0: 0.8, 10: 0.8, 11: 0.4, 51: 0.2, 201: 0.1, 501: 0.05, 1001: 0.025, 2001: 0.0125, 4001: 0.00625}
     for query, share in shares.items():
@@ -248,7 +245,7 @@ def test_square_keeps_a_point_only_where_the_margin_falls(network, correct):
     images, labels, indices = correct
     margins = []
     for queries in (0, 10, 100):
-        adv = SquareAttack("square", 0.02, queries=queries)(network, images, labels, indices, SEED)
+        adv = attacked(SquareAttack(queries, named="square"), network, images, labels, indices, eps=0.02)
         scores = network(adv).numpy()
         own = scores[np.arange(6), labels]
         scores[np.arange(6), labels] = -np.inf
@@ -268,8 +265,9 @@ def test_squares_l2_bump_has_two_halves_of_opposite_sign_and_unit_length(side):
 
 
 def test_passes_over_a_network_without_chance_change_nothing(network, correct):
-    one, four = (AutoPGD("apgd-ce", "cross_entropy", EPS["linf"], steps=10, passes=passes) for passes in (1, 4))
-    np.testing.assert_allclose(four(network, *correct, SEED), one(network, *correct, SEED), atol=1e-5)
+    attacks = (APGD(steps=10, passes=passes, named="apgd-ce") for passes in (1, 4))
+    one, four = (attacked(attack, network, *correct) for attack in attacks)
+    np.testing.assert_allclose(four, one, atol=1e-5)
 
 
 def test_many_passes_see_through_a_networks_chance():
@@ -285,8 +283,8 @@ def test_many_passes_see_through_a_networks_chance():
         return tf.stack([scores, tf.zeros_like(scores)], 1)
 
     tf.random.set_seed(0)
-    once, often = (AutoPGD("apgd-ce", "cross_entropy", 0.1, steps=5, passes=passes) for passes in (1, 20))
-    leads = [np.mean(lead(attack(noisy, images, labels, tf.range(4), SEED))) for attack in (once, often)]
+    once, often = (APGD(steps=5, passes=passes, named="apgd-ce") for passes in (1, 20))
+    leads = [np.mean(lead(attacked(attack, noisy, images, labels, tf.range(4), eps=0.1))) for attack in (once, often)]
     assert leads[1] < leads[0] - 0.5
 
 
@@ -297,17 +295,16 @@ def test_few_classes_work(images, classes):
 
     labels = tf.argmax(few(images), axis=1, output_type=tf.int32)
     attack = parse_attack("autoattack", eps=0.2, num_classes=classes)
-    for part in (*attack.attacks[1:-1], SquareAttack("square", 0.2, queries=200)):
-        assert np.all(np.argmax(few(part(few, images, labels, tf.range(6), SEED)), 1) != labels), part.name
+    for part in (*attack.attacks[1:-1], SquareAttack(200)):
+        assert np.all(np.argmax(few(attacked(part, few, images, labels, tf.range(6), eps=0.2)), 1) != labels), part.name
 
 
 @pytest.mark.parametrize(
-    "name", ["apgd-t", *(pytest.param(name, marks=pytest.mark.slow) for name in parts("linf") if name != "apgd-t")]
+    "name", ["apgd-t", *(pytest.param(name, marks=pytest.mark.slow) for name in PARTS if name != "apgd-t")]
 )
 def test_it_is_the_same_under_xla(network, correct, name):
-    attack = parts("linf")[name]
-    compiled = tf.function(lambda *batch: attack(network, *batch, SEED), jit_compile=True)
-    np.testing.assert_allclose(compiled(*correct), attack(network, *correct, SEED), atol=2e-3)
+    compiled = tf.function(lambda *batch: attacked(PARTS[name], network, *batch), jit_compile=True)
+    np.testing.assert_allclose(compiled(*correct), attacked(PARTS[name], network, *correct), atol=2e-3)
 
 
 def test_recorded_values_stay(network, correct, crafted, request):

@@ -6,13 +6,20 @@ from cleverhans.tf2.attacks.basic_iterative_method import basic_iterative_method
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
 
-from agkd_tf.attacks import NORMS, GradientAttack, gradient_attack, parse_attack
+from agkd_tf.attacks import CW, FGSM, PGD, Ball, Clean, bound, parse_attack, pgd
 from agkd_tf.attacks.objectives import cross_entropy, margin
-from agkd_tf.attacks.starts import ball_per_example
 from agkd_tf.models import Classifier
 
 EPS, SEED = 8 / 255, (0, 0)
-START = GradientAttack("start", "cross_entropy", EPS, EPS / 4, 0, random_start=True)
+BALL = Ball("linf", EPS)
+START = PGD(0)
+
+
+def attacked(attack, network, images, labels, indices=None, ball=BALL, variant=0):
+    """Returns the adversaries of one run of an attack, or of a name."""
+    attack = bound(attack, ball).attacks[0] if isinstance(attack, str) else attack
+    indices = tf.range(len(images)) if indices is None else indices
+    return attack.perturb(network, images, labels, ball=ball, indices=indices, seed=SEED, variant=variant)
 
 
 @pytest.fixture
@@ -24,55 +31,54 @@ def batch(digits):
 
 def test_an_adversary_starts_where_its_index_says_whatever_its_batch(network, images, labels):
     indices = tf.constant([7, 3, 11, 2, 5, 0])
-    whole = START(network, images, labels, indices, SEED)
+    whole = attacked(START, network, images, labels, indices)
     picked = tf.constant([4, 1])
-    part = START(network, *(tf.gather(each, picked) for each in (images, labels, indices)), SEED)
+    part = attacked(START, network, *(tf.gather(each, picked) for each in (images, labels, indices)))
     np.testing.assert_array_equal(part, tf.gather(whole, picked))
 
 
 def test_starts_of_equal_images_differ(network, images, labels):
-    starts = START(network, tf.repeat(images[:1], 2, axis=0), labels[:2], tf.constant([0, 1]), SEED).numpy()
+    starts = attacked(START, network, tf.repeat(images[:1], 2, axis=0), labels[:2]).numpy()
     assert np.abs(starts[0] - starts[1]).mean() > EPS / 10
 
 
 def test_starts_fill_the_ball_but_do_not_leave_it(network, images, labels):
     inner = tf.fill(images.shape, 0.5)
-    displacement = (START(network, inner, labels, tf.range(6), SEED) - inner).numpy()
+    displacement = (attacked(START, network, inner, labels) - inner).numpy()
     assert np.abs(displacement).max() <= EPS + 1e-6
     assert displacement.min() < -0.98 * EPS
     assert displacement.max() > 0.98 * EPS
 
 
 def test_an_images_adversary_does_not_depend_on_its_batch(tiny_model, batch):
-    attack, logits = parse_attack("pgd-5", eps=EPS), Classifier(tiny_model).logits
-    whole = attack(logits, *batch, SEED)
+    attack, logits = PGD(5), Classifier(tiny_model).logits
+    whole = attacked(attack, logits, *batch)
     picked = tf.constant([6, 2, 3])
-    part = attack(logits, *(tf.gather(each, picked) for each in batch), SEED)
+    part = attacked(attack, logits, *(tf.gather(each, picked) for each in batch))
     # A gradient of almost zero may change its sign with the order of a sum: allow a few such pixels.
     assert np.mean(np.abs(part - tf.gather(whole, picked)) > 1e-6) < 0.01
 
 
 def test_attacks_leave_the_networks_statistics_alone(tiny_model, batch):
     before = [variable.numpy() for variable in tiny_model.variables]
-    parse_attack("pgd-2", eps=EPS)(Classifier(tiny_model).logits, *batch, SEED)
+    attacked(PGD(2), Classifier(tiny_model).logits, *batch)
     for variable, value in zip(tiny_model.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
 
 def test_clean_gives_the_images_back(network, images, labels):
-    attack = parse_attack("clean", eps=EPS)
-    np.testing.assert_array_equal(attack(network, images, labels, tf.range(6), SEED), images)
+    np.testing.assert_array_equal(attacked(Clean(), network, images, labels), images)
 
 
 def test_fgsm_equals_cleverhans(network, images, labels):
-    adv = parse_attack("fgsm", eps=EPS)(network, images, labels, tf.range(6), SEED)
+    adv = attacked(FGSM(), network, images, labels)
     expected = fast_gradient_method(network, images, EPS, np.inf, clip_min=0.0, clip_max=1.0, y=labels)
     np.testing.assert_allclose(adv, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "loss"), [("pgd-10", cross_entropy), ("cw-10", margin)])
 def test_an_attack_raises_its_own_loss_within_the_ball(network, images, labels, name, loss):
-    adv = parse_attack(name, eps=EPS)(network, images, labels, tf.range(6), SEED)
+    adv = attacked(name, network, images, labels)
     assert np.abs(adv - images).max() <= EPS + 1e-6
     assert (loss(network(adv), labels) > loss(network(images), labels)).numpy().all()
 
@@ -82,17 +88,17 @@ def test_an_attack_raises_its_own_loss_within_the_ball(network, images, labels, 
 def test_iterated_attacks_without_a_random_start_equal_cleverhans(network, images, labels, norm, name, oracle):
     eps = 0.3 if norm == "l2" else EPS
     images = 0.3 + 0.4 * images  # cleverhans' momentum attack projects on ball and box in the other order
-    adv = parse_attack(name, eps=eps, norm=norm)(network, images, labels, tf.range(6), SEED)
+    adv = attacked(name, network, images, labels, ball=Ball(norm, eps))
     settings = {"clip_min": 0.0, "clip_max": 1.0, "y": labels, "sanity_checks": False}
-    expected = oracle(network, images, eps, eps / 4, 7, NORMS[norm], **settings)
+    expected = oracle(network, images, eps, eps / 4, 7, {"linf": np.inf, "l2": 2}[norm], **settings)
     np.testing.assert_allclose(adv, expected, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("target", ["mc", "least", "random"])
 def test_a_targeted_form_approaches_its_class(network, images, labels, target, monkeypatch):
     drawn = (labels + 5) % 10  # the test of the draw itself is elsewhere
-    monkeypatch.setattr(gradient_attack, "random_other_class_per_example", lambda *given: drawn)
-    adv = parse_attack(f"pgd-10@{target}", eps=EPS)(network, images, labels, tf.range(6), SEED)
+    monkeypatch.setattr(pgd, "random_other_class_per_example", lambda *given: drawn)
+    adv = attacked(f"pgd-10@{target}", network, images, labels)
     before, after = (tf.nn.log_softmax(network(x)).numpy() for x in (images, adv))
     own, rows = np.eye(10)[labels], np.arange(6)
     classes = {
@@ -104,10 +110,7 @@ def test_a_targeted_form_approaches_its_class(network, images, labels, target, m
 
 
 def test_the_targeted_form_of_cw_raises_its_classs_lead(network, images, labels):
-    advs = [
-        parse_attack(f"{name}@least", eps=EPS)(network, images, labels, tf.range(6), SEED)
-        for name in ("cw-10", "pgd-10")
-    ]
+    advs = [attacked(attack, network, images, labels) for attack in (CW(10, target="least"), PGD(10, target="least"))]
     before, after, by_pgd = (network(x).numpy() for x in (images, *advs))
     target = np.where(np.eye(10)[labels], np.inf, before).argmin(1)
 
@@ -121,18 +124,20 @@ def test_the_targeted_form_of_cw_raises_its_classs_lead(network, images, labels)
 
 def test_restarts_begin_elsewhere_and_the_first_is_the_plain_attack(network, images, labels):
     stages = parse_attack("pgd-3x3", eps=EPS).stages
-    advs = [part(network, images, labels, tf.range(6), SEED, variant).numpy() for part, variant in stages]
-    np.testing.assert_array_equal(advs[0], parse_attack("pgd-3", eps=EPS)(network, images, labels, tf.range(6), SEED))
+    advs = [attacked(part, network, images, labels, variant=variant).numpy() for part, variant in stages]
+    np.testing.assert_array_equal(advs[0], attacked(PGD(3), network, images, labels))
     assert np.abs(advs[1] - advs[2]).max() > EPS / 4
 
 
 def test_of_several_stages_an_image_has_the_first_that_fools_or_the_last(network, images):
     attack, own = parse_attack("pgd-2x3", eps=0.034), tf.argmax(network(images), axis=1, output_type=tf.int32)
-    advs = [part(network, images, own, tf.range(6), SEED, variant).numpy() for part, variant in attack.stages]
+    stages = attack.stages
+    advs = [attacked(part, network, images, own, ball=attack.ball, variant=number).numpy() for part, number in stages]
     broken = np.array([np.argmax(network(adv), 1) != own for adv in advs])
     assert 0 < broken[0].sum() < 6
     first = np.where(broken.any(0), broken.argmax(0), 2)
-    np.testing.assert_array_equal(attack(network, images, own, tf.range(6), SEED), np.array(advs)[first, np.arange(6)])
+    found = attack.perturb(network, images, own, indices=tf.range(6), seed=SEED)
+    np.testing.assert_array_equal(found, np.array(advs)[first, np.arange(6)])
 
 
 def test_a_step_of_a_tiny_gradient_has_its_full_length_in_l2(images, labels):
@@ -141,12 +146,12 @@ def test_a_step_of_a_tiny_gradient_has_its_full_length_in_l2(images, labels):
         return 1e-9 * tf.stack([tf.reduce_sum(x, [1, 2, 3]), tf.zeros(len(x))], 1)
 
     inner = tf.fill(images.shape, 0.5)
-    adv = parse_attack("fgsm", eps=0.3, norm="l2")(faint, inner, labels % 2, tf.range(6), SEED)
+    adv = attacked(FGSM(), faint, inner, labels % 2, ball=Ball("l2", 0.3))
     np.testing.assert_allclose(np.linalg.norm((adv - inner).numpy().reshape(6, -1), axis=1), 0.3, rtol=1e-4)
 
 
 def test_l2_starts_fill_the_ball_but_do_not_leave_it():
-    drawn = ball_per_example(tf.range(200), (2, 1, 1), (0, 1), 0.5, "l2").numpy().reshape(200, 2)
+    drawn = Ball("l2", 0.5).sample_per_example(tf.range(200), (2, 1, 1), (0, 1)).numpy().reshape(200, 2)
     lengths = np.linalg.norm(drawn, axis=1)
     assert lengths.max() <= 0.5
     assert scipy.stats.kstest((lengths / 0.5) ** 2, "uniform").pvalue > 1e-4

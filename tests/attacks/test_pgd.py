@@ -5,12 +5,13 @@ from cleverhans.tf2.attacks.basic_iterative_method import basic_iterative_method
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent as cleverhans_pgd
 
-from agkd_tf.attacks import input_gradient, projected_gradient_descent
+from agkd_tf.attacks import NORMS, PGD, Ball, input_gradient
 from agkd_tf.attacks.objectives import cross_entropy, targeted_cross_entropy
 
-INF = float("inf")
-# norm, eps, step size: steps that leave the ball before they are projected
-BALLS = [(INF, 8 / 255, 3 / 255), (2, 0.5, 0.2)]
+# Ball and step size: steps that leave the ball before they are projected.
+BALLS = [(Ball("linf", 8 / 255), 3 / 255), (Ball("l2", 0.5), 0.2)]
+ORDERS = {"linf": np.inf, "l2": 2}  # as cleverhans has them
+SMALL = Ball("linf", 0.1)
 
 
 @pytest.fixture
@@ -18,23 +19,21 @@ def objective(network, labels):
     return lambda images: cross_entropy(network(images), labels)
 
 
-@pytest.mark.parametrize(("norm", "eps", "step_size"), BALLS)
+@pytest.mark.parametrize(("ball", "step_size"), BALLS)
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("oracle", [cleverhans_pgd, basic_iterative_method])
-def test_it_equals_cleverhans(network, images, labels, norm, eps, step_size, targeted, oracle):
+def test_it_equals_cleverhans(network, images, labels, ball, step_size, targeted, oracle):
     ascended = targeted_cross_entropy if targeted else cross_entropy
-    adv = projected_gradient_descent(
-        lambda adv: ascended(network(adv), labels), images, eps=eps, step_size=step_size, steps=7, norm=norm
-    )
+    adv = PGD(7, step_size).ascend(lambda adv: ascended(network(adv), labels), images, ball=ball)
     settings = {"clip_min": 0.0, "clip_max": 1.0, "y": labels, "targeted": targeted, "sanity_checks": False}
-    expected = oracle(network, images, eps, step_size, 7, norm, **settings)
+    expected = oracle(network, images, ball.eps, step_size, 7, ORDERS[ball.norm], **settings)
     np.testing.assert_allclose(adv, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("norm", [INF, 2])
+@pytest.mark.parametrize("norm", NORMS)
 def test_one_whole_step_equals_cleverhans_fast_gradient_method(network, images, labels, objective, norm):
-    adv = projected_gradient_descent(objective, images, eps=0.1, step_size=0.1, steps=1, norm=norm)
-    expected = fast_gradient_method(network, images, 0.1, norm, clip_min=0.0, clip_max=1.0, y=labels)
+    adv = PGD(1, 0.1).ascend(objective, images, ball=Ball(norm, 0.1))
+    expected = fast_gradient_method(network, images, 0.1, ORDERS[norm], clip_min=0.0, clip_max=1.0, y=labels)
     np.testing.assert_allclose(adv, expected, rtol=0, atol=1e-6)
 
 
@@ -43,7 +42,7 @@ def test_one_whole_step_equals_cleverhans_fast_gradient_method(network, images, 
 @pytest.mark.parametrize("reach", [None, 0.05, 0.6])
 def test_adversaries_stay_in_the_ball_and_the_bounds(images, objective, eps, steps, reach):
     start = None if reach is None else tf.random.stateless_uniform(images.shape, (1, 2), -reach, reach)
-    adv = projected_gradient_descent(objective, images, eps=eps, step_size=eps / 2, steps=steps, start=start)
+    adv = PGD(steps, step_share=0.5).ascend(objective, images, ball=Ball("linf", eps), start=start)
     assert np.abs(adv - images).max() <= eps + 1e-6
     assert adv.numpy().min() >= 0
     assert adv.numpy().max() <= 1
@@ -52,29 +51,21 @@ def test_adversaries_stay_in_the_ball_and_the_bounds(images, objective, eps, ste
 @pytest.mark.parametrize("steps", [0, 1, 10])
 def test_l2_adversaries_stay_in_their_ball_and_the_bounds(images, objective, steps):
     start = tf.random.stateless_uniform(images.shape, (1, 2), -0.6, 0.6)
-    adv = projected_gradient_descent(objective, images, eps=0.5, step_size=0.2, steps=steps, start=start, norm=2)
+    adv = PGD(steps, step_share=0.4).ascend(objective, images, ball=Ball("l2", 0.5), start=start)
     assert np.linalg.norm((adv - images).numpy().reshape(len(images), -1), axis=1).max() <= 0.5 + 1e-5
     assert adv.numpy().min() >= 0
     assert adv.numpy().max() <= 1
 
 
-def test_other_bounds_are_kept(images, objective):
-    adv = projected_gradient_descent(
-        objective, images * 2 - 1, eps=0.3, step_size=0.3, steps=2, bounds=(-1.0, 1.0)
-    ).numpy()
-    assert adv.min() == -1
-    assert adv.max() == 1
-
-
 @pytest.mark.parametrize("unroll", [False, True])
 def test_no_step_and_no_start_give_the_images_back(images, objective, unroll):
-    adv = projected_gradient_descent(objective, images, eps=0.1, step_size=0.1, steps=0, unroll=unroll)
+    adv = PGD(0).ascend(objective, images, ball=SMALL, unroll=unroll)
     np.testing.assert_array_equal(adv, images)
 
 
 def test_each_image_may_have_its_own_ball(images, objective):
     eps = tf.reshape(tf.linspace(0.0, 0.1, 6), [6, 1, 1, 1])
-    adv = projected_gradient_descent(objective, images, eps=eps, step_size=eps, steps=3)
+    adv = PGD(3, step_share=1.0).ascend(objective, images, ball=Ball("linf", eps))
     reached = np.abs(adv - images).max(axis=(1, 2, 3))
     np.testing.assert_allclose(reached, eps.numpy().ravel(), atol=1e-6)
 
@@ -85,10 +76,8 @@ def test_steps_never_lower_the_loss_of_a_linear_model(images, labels):
     def loss(adv):
         return cross_entropy(tf.reshape(adv, [len(adv), -1]) @ weights, labels)
 
-    losses = [
-        loss(projected_gradient_descent(loss, images, eps=0.1, step_size=0.03, steps=steps)).numpy()
-        for steps in range(8)
-    ]
+    attacks = (PGD(steps, step_share=0.3) for steps in range(8))
+    losses = [loss(attack.ascend(loss, images, ball=SMALL)).numpy() for attack in attacks]
     assert np.diff(losses, axis=0).min() >= -1e-5
     assert (losses[-1] > losses[0]).all()
 
@@ -96,13 +85,13 @@ def test_steps_never_lower_the_loss_of_a_linear_model(images, labels):
 def test_unrolled_steps_equal_the_loop(images, objective):
     @tf.function
     def attack(unroll):
-        return projected_gradient_descent(objective, images, eps=0.1, step_size=0.03, steps=6, unroll=unroll)
+        return PGD(6, 0.03).ascend(objective, images, ball=SMALL, unroll=unroll)
 
     np.testing.assert_allclose(attack(True), attack(False), rtol=0, atol=1e-6)
 
 
-def graph_size(images, objective, **settings):
-    attack = tf.function(lambda adv: projected_gradient_descent(objective, adv, eps=0.1, step_size=0.03, **settings))
+def graph_size(images, objective, steps, **settings):
+    attack = tf.function(lambda adv: PGD(steps).ascend(objective, adv, ball=SMALL, **settings))
     graph = attack.get_concrete_function(images).graph.as_graph_def()
     return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
 
@@ -114,13 +103,11 @@ def test_the_loops_graph_does_not_grow_with_the_steps(images, objective):
 
 @pytest.mark.parametrize("unroll", [False, True])
 @pytest.mark.parametrize("steps", [0, 2])
-@pytest.mark.parametrize("norm", [INF, 2])
+@pytest.mark.parametrize("norm", NORMS)
 def test_no_gradient_flows_from_the_adversary(network, images, objective, unroll, steps, norm):
     with tf.GradientTape() as tape:
         tape.watch(images)
-        adv = projected_gradient_descent(
-            objective, images, eps=0.1, step_size=0.1, steps=steps, unroll=unroll, norm=norm
-        )
+        adv = PGD(steps).ascend(objective, images, ball=Ball(norm, 0.1), unroll=unroll)
         total = tf.reduce_sum(adv)
     assert tape.gradient(total, [images, *network.trainable_variables]) == [None] * 5
 

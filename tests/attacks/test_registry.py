@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agkd_tf.attacks import ATTACK_NAMES, GradientAttack, parse_attack, pgd_attack
-from agkd_tf.attacks.auto_attack import AutoPGD, FastAdaptiveBoundary, SquareAttack
+from agkd_tf.attacks import APGD, ATTACK_NAMES, FAB, Ball, SquareAttack, parse_attack
 from agkd_tf.errors import InputError
 
 EPS = 8 / 255
@@ -27,10 +26,15 @@ EPS = 8 / 255
     ],
 )
 def test_names_stand_for_the_published_settings(name, objective, step_size, steps, random_start, momentum):
-    (attack,) = parse_attack(name, eps=EPS).attacks
-    assert attack.step_size == pytest.approx(step_size)
-    eps = EPS if steps else 0.0
-    assert attack == GradientAttack(name, objective, eps, attack.step_size, steps, random_start, momentum=momentum)
+    attack = parse_attack(name, eps=EPS)
+    (part,), (settings,) = attack.attacks, attack.settings()
+    assert part.name == name
+    if not steps:
+        assert settings == {}
+        return
+    expected = {"name": name, "objective": objective, "eps": EPS, "step_size": pytest.approx(step_size)}
+    expected |= {"steps": steps, "random_start": random_start, "norm": "linf", "momentum": momentum}
+    assert settings == expected | {"target": None, "variants": 1}
 
 
 def test_restarts_and_targets_are_read_from_the_name():
@@ -50,11 +54,11 @@ def test_a_step_without_a_size_is_refused(name):
 
 def test_standard_autoattack_is_its_four_parts_in_order():
     clean, ce, targeted, fab, square = parse_attack("autoattack", eps=EPS, num_classes=10).attacks
-    assert clean.settings() == {}
-    assert ce == AutoPGD("apgd-ce", "cross_entropy", EPS)
-    assert targeted == AutoPGD("apgd-t", "targeted_dlr", EPS, variants=9)
-    assert fab == FastAdaptiveBoundary("fab-t", EPS, variants=9)
-    assert square == SquareAttack("square", EPS)
+    assert clean.settings(Ball("linf", EPS)) == {}
+    assert ce == APGD()
+    assert targeted == APGD("targeted_dlr", targets=9, named="apgd-t")
+    assert fab == FAB(targets=9, named="fab-t")
+    assert square == SquareAttack()
     assert (ce.steps, targeted.steps, fab.steps, square.queries) == (100, 100, 100, 5000)
     for part in (ce, targeted, fab, square):
         assert parse_attack(part.name, eps=EPS, num_classes=10).attacks == (clean, part)
@@ -63,8 +67,8 @@ def test_standard_autoattack_is_its_four_parts_in_order():
 
 def test_autoattack_for_random_networks_is_its_two_parts_over_20_passes():
     _, ce, dlr = parse_attack("autoattack-rand", eps=EPS, num_classes=10).attacks
-    assert ce == AutoPGD("apgd-ce", "cross_entropy", EPS, passes=20)
-    assert dlr == AutoPGD("apgd-dlr", "dlr", EPS, passes=20)
+    assert ce == APGD(passes=20, named="apgd-ce")
+    assert dlr == APGD("dlr", passes=20, named="apgd-dlr")
 
 
 def test_fewer_classes_have_fewer_targets():
@@ -118,7 +122,7 @@ def test_eps_outside_the_pixel_range_is_refused(eps, message):
 
 
 def test_an_l2_ball_may_be_larger_than_a_pixels_range():
-    assert parse_attack("pgd-10", eps=2.0, norm="l2").attacks[0].eps == 2.0
+    assert parse_attack("pgd-10", eps=2.0, norm="l2").ball.eps == 2.0
     with pytest.raises(InputError, match="`norm` must be one of linf, l2"):
         parse_attack("pgd-10", eps=0.1, norm="l1")
 
@@ -161,8 +165,3 @@ def test_every_text_is_an_attack_or_refused_in_a_line_that_says_what_there_is(na
 def test_what_would_never_end_is_refused(name):
     with pytest.raises(InputError, match="`attacks`"):
         parse_attack(name, eps=EPS)
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_the_attack_of_validation_is_the_one_of_that_name(norm):
-    assert pgd_attack(20, eps=0.1, norm=norm) == parse_attack("pgd-20", eps=0.1, norm=norm).attacks[0]

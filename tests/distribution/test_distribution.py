@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from agkd_tf.attacks import AttackSequence, parse_attack
-from agkd_tf.attacks.auto_attack import AutoPGD, SquareAttack
+from agkd_tf.attacks import APGD, PGD, AttackSequence, Ball, SquareAttack
 from agkd_tf.data import load_dataset
 from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.distribution import (
@@ -167,12 +166,12 @@ def attacked(path, distribution, jit_compile):
         classifier = Classifier(load_classifier("model_file", path))
         found = []
         parts = [
-            parse_attack("pgd-5", eps=0.1).attacks[0],
-            AutoPGD("apgd-t", "targeted_dlr", 0.1, steps=15),
-            SquareAttack("square", 0.1, queries=200),
+            PGD(5),
+            APGD("targeted_dlr", steps=15, targets=1),
+            SquareAttack(200),
         ]
         for part in parts:
-            attack, outcome = AttackSequence(part.name, (part,)), Outcome.fresh(len(examples))
+            attack, outcome = AttackSequence(part.name, (part,), Ball("linf", 0.1)), Outcome.fresh(len(examples))
             evaluate(classifier.logits, examples, attack, batch_size=10, jit_compile=jit_compile, outcome=outcome)
             found.append(outcome.prediction)
         return num_replicas(), np.stack(found)

@@ -6,9 +6,10 @@ import scipy.stats
 import tensorflow as tf
 
 from agkd_tf import InputError
-from agkd_tf.attacks import AttackSequence, parse_attack
-from agkd_tf.attacks.attack import Attack
+from agkd_tf.attacks import Attack, AttackSequence, Ball, parse_attack
 from agkd_tf.evaluation import Outcome, evaluate, wilson_interval, worst_case
+
+BALL = Ball("linf", 1.0)
 
 
 class Recorder(Attack):
@@ -19,14 +20,14 @@ class Recorder(Attack):
     def __init__(self, name, breaks):
         self.name, self.seen, self._breaks = name, [], breaks
 
-    def perturb(self, logits, images, labels, indices, seed, variant=0):
+    def perturb(self, logits, images, labels, *, ball, indices, seed, variant=0):
         tf.py_function(lambda places: self.seen.append(places.numpy().tolist()), [indices], [])
         return tf.where(self._breaks(indices)[:, None, None, None], 1.0 - images, images)
 
     def climbed(self, logits):
         return None
 
-    def settings(self):
+    def settings(self, ball):
         return {"name": self.name}
 
 
@@ -71,7 +72,7 @@ def test_another_seed_gives_other_adversaries(fragile):
 
 def test_each_stage_sees_only_what_stands_packed_into_whole_batches(dark):
     first, second = Recorder("first", lambda i: i % 2 == 0), Recorder("second", lambda i: i < 6)
-    result = evaluate(brightness, dark, AttackSequence("both", (first, second)), batch_size=4)
+    result = evaluate(brightness, dark, AttackSequence("both", (first, second), BALL), batch_size=4)
     assert [place for batch in first.seen for place in batch] == list(range(20))
     assert second.seen == [[1, 3, 5, 7], [9, 11, 13, 15], [17, 19]]
     assert result.accuracy == 7 / 20
@@ -82,7 +83,7 @@ def test_each_stage_sees_only_what_stands_packed_into_whole_batches(dark):
 def test_an_evaluation_broken_off_at_any_batch_ends_with_the_same_outcome(dark):
     def attack():
         return AttackSequence(
-            "both", (Recorder("first", lambda i: i % 3 == 0), Recorder("second", lambda i: i % 3 == 1))
+            "both", (Recorder("first", lambda i: i % 3 == 0), Recorder("second", lambda i: i % 3 == 1)), BALL
         )
 
     whole = Outcome.fresh(20)
@@ -133,7 +134,7 @@ def test_progress_tells_the_stage_and_the_images(dark):
     evaluate(
         brightness,
         dark,
-        AttackSequence("both", (first, second)),
+        AttackSequence("both", (first, second), BALL),
         batch_size=8,
         progress=lambda part, variant, done, total: told.append((part.name, variant, done, total)),
     )

@@ -54,7 +54,7 @@ def test_a_boundless_l2_ball_reaches_from_any_image_to_any_other(fragile, monkey
     radii = []
 
     def evaluated(logits, examples, attack, **settings):
-        radii.append(max(part.eps for part in attack.attacks))
+        radii.append(attack.ball.eps)
         return evaluate(logits, examples, parse_attack("clean", eps=0.0))
 
     # By its name: the package has the function under that of its module.

@@ -9,8 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from agkd_tf import InputError
-from agkd_tf.attacks import AttackSequence, TransferAttack, parse_attack, pgd_attack, rounded
-from agkd_tf.attacks.auto_attack import AutoPGD, FastAdaptiveBoundary, SquareAttack
+from agkd_tf.attacks import APGD, FAB, PGD, AttackSequence, Ball, SquareAttack, TransferAttack, parse_attack, rounded
 from agkd_tf.attacks.rounding import towards
 from agkd_tf.data import Examples
 from agkd_tf.evaluation import AdversaryPNGs, Outcome, evaluate, write_pngs
@@ -29,11 +28,9 @@ ATTACKS = {
     "clean": lambda eps, norm: parse_attack("clean", eps=eps, norm=norm),
     "fgsm": lambda eps, norm: parse_attack("fgsm", eps=eps, norm=norm),
     "pgd-5x2": lambda eps, norm: parse_attack("pgd-5x2", eps=eps, norm=norm),
-    "apgd-ce": lambda eps, norm: AttackSequence("apgd-ce", (AutoPGD("apgd-ce", "cross_entropy", eps, norm, steps=8),)),
-    "fab-t": lambda eps, norm: AttackSequence(
-        "fab-t", (FastAdaptiveBoundary("fab-t", eps, norm, steps=5, variants=2),)
-    ),
-    "square": lambda eps, norm: AttackSequence("square", (SquareAttack("square", eps, norm, queries=15),)),
+    "apgd-ce": lambda eps, norm: AttackSequence("apgd-ce", (APGD(steps=8),), Ball(norm, eps)),
+    "fab-t": lambda eps, norm: AttackSequence("fab-t", (FAB(steps=5, targets=2),), Ball(norm, eps)),
+    "square": lambda eps, norm: AttackSequence("square", (SquareAttack(15),), Ball(norm, eps)),
 }
 
 
@@ -85,7 +82,7 @@ def test_whole_steps_are_kept_at_every_brightness():
 
 def test_an_attack_that_knows_of_the_rounding_breaks_more_than_one_that_is_rounded_after(colored):
     network, examples = colored
-    attack = AttackSequence("apgd-ce", (AutoPGD("apgd-ce", "cross_entropy", 3 / 255, steps=20),))
+    attack = AttackSequence("apgd-ce", (APGD(steps=20),), Ball("linf", 3 / 255))
     adversaries = np.empty(examples.images.shape, np.float32)
     evaluate(network, examples, attack, adversaries=adversaries)
     after = towards(tf.constant(adversaries), tf.constant(examples.images / np.float32(255)))
@@ -97,7 +94,7 @@ def test_an_attack_that_knows_of_the_rounding_breaks_more_than_one_that_is_round
 REFUSED = {
     "less than a step": (lambda network: parse_attack("pgd-2", eps=0.9 / 255), r"steps of 1/255, and pgd-2 has none"),
     "less than a step, of another network": (
-        lambda network: AttackSequence("t", (TransferAttack("t", pgd_attack(2, eps=0.5 / 255), network, ""),)),
+        lambda network: AttackSequence("t", (TransferAttack(network, PGD(2)),), Ball("linf", 0.5 / 255)),
         r"steps of 1/255, and t has none",
     ),
 }

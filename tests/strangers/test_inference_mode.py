@@ -9,8 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 import agkd_tf
-from agkd_tf.attacks import AttackSequence, parse_attack, pgd_attack
-from agkd_tf.attacks.auto_attack import AutoPGD
+from agkd_tf.attacks import APGD, PGD, AttackSequence, Ball, parse_attack
 from agkd_tf.data import Examples
 from agkd_tf.errors import Note
 from agkd_tf.evaluation import audit, evaluate, logits_of_probabilities, verify_adversaries
@@ -96,10 +95,9 @@ def test_attacks_and_what_they_leave_are_those_of_inference_mode(door):
 
 def test_an_attack_that_is_called_attacks_inference_mode():
     model = network(layers.RandomZoom(0.5, seed=1))
-    arguments = (tf.constant(FLOATS), tf.zeros(40, tf.int32), tf.range(40), tf.constant([0, 1]))
-    for attack in (pgd_attack(2, eps=0.1), parse_attack("pgd-2", eps=0.1, norm="linf", num_classes=3)):
-        first, second = (attack(model, *arguments) for _ in range(2))
-        np.testing.assert_array_equal(first, second)
+    images, labels = tf.constant(FLOATS), tf.zeros(40, tf.int32)
+    first, second = (PGD(2)(model, images, labels, eps=0.1) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
 
 
 def test_probabilities_and_their_logarithms_are_those_of_inference_mode():
@@ -145,7 +143,7 @@ def test_a_classifier_that_answers_twice_differently_is_told_of(name, fragile):
     network, examples = fragile
     make, attack, told = CALLABLES[name]
     if attack == "averaging":  # autoattack-rand's, shortened
-        attack = AttackSequence("averaging", (AutoPGD("apgd-ce", "cross_entropy", 0.01, steps=2, passes=2),))
+        attack = AttackSequence("averaging", (APGD(steps=2, passes=2),), Ball("linf", 0.01))
     else:
         attack = parse_attack(attack, eps=0.01)
     with warnings.catch_warnings(record=True) as caught:

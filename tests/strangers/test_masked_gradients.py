@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from agkd_tf import InputError
-from agkd_tf.attacks import AttackSequence, TransferAttack, parse_attack, pgd_attack
+from agkd_tf.attacks import PGD, Ball, SquareAttack, TransferAttack, bound, parse_attack
 from agkd_tf.errors import Note
 from agkd_tf.evaluation import evaluate
 
@@ -57,7 +57,7 @@ def test_gradients_that_are_exactly_zero_are_told_of(name, fragile):
     network, examples = fragile
     make, attack, count = CALLABLES[name]
     if attack == "transfer":
-        attack = AttackSequence("transfer", (TransferAttack("transfer", pgd_attack(2, eps=0.01), network, ""),))
+        attack = bound(TransferAttack(network, PGD(2)), Ball("linf", 0.01))
     else:
         attack = parse_attack(attack, eps=0.01)
     with warnings.catch_warnings(record=True) as caught:
@@ -86,10 +86,8 @@ def test_a_network_that_cannot_be_differentiated_is_refused_and_square_breaks_it
     ) as error:
         evaluate(logits, examples, parse_attack("fgsm", eps=0.01))
     assert "\n" not in str(error.value)
-    (square,) = (part for part in parse_attack("square", eps=0.1).attacks if part.name == "square")
-    few = type(square)("square", 0.1, queries=20)
-    found = evaluate(logits, examples, AttackSequence("square", (few,)))
-    expected = evaluate(network, examples, AttackSequence("square", (few,)))
+    few = bound(SquareAttack(20), Ball("linf", 0.1))
+    found, expected = (evaluate(each, examples, few) for each in (logits, network))
     np.testing.assert_array_equal(found.correct, expected.correct)
     assert found.accuracy < 1
 

@@ -15,7 +15,7 @@ from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.losses import smoothed_cross_entropy
 from agkd_tf.models.storage import load_classifier
-from agkd_tf.training import NonFiniteLossError, Recipe, TrainingListener
+from agkd_tf.training import NonFiniteLossError, Recipe
 from agkd_tf.training.callbacks import ValidateAverage
 from agkd_tf.training.checkpoints import SELECT_BEST, Checkpoints
 from agkd_tf.training.schedule import step_decay
@@ -306,17 +306,6 @@ def test_bml_starts_from_a_teacher_that_is_trained_first(data, tmp_path):
     kernels = [weights_of(where)[0] for where in (run, run.teacher)]
     np.testing.assert_allclose(*kernels, atol=1e-6)
     assert np.abs(kernels[1] - recipe.build_student(data).get_weights()[0]).max() > 1e-4
-
-
-def test_a_teacher_that_is_not_there_is_trained_first(data, tmp_path):
-    recipe, run, begun = bml(epochs=1, decay_epochs=()), Workdir(tmp_path), []
-
-    class Listener(TrainingListener):
-        def begins(self, run):
-            begun.append((run.recipe, run.workdir.path))
-
-    train(recipe, run, data, listener=Listener())
-    assert begun == [(recipe.for_teacher(), run.teacher.path), (recipe, run.path)]
 
 
 def test_a_run_refreshes_its_bounded_pool_each_epoch_also_after_a_restart(data, tmp_path, monkeypatch):

@@ -1,0 +1,158 @@
+"""The ball: what a perturbation may be."""
+
+import dataclasses
+import math
+import numbers
+import typing
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+from cleverhans.tf2.utils import clip_eta, optimize_linear
+
+from agkd_tf.errors import InputError, check_choice, check_eps, check_range
+from agkd_tf.randomness import named_seed, normal, normal_per_example, uniform, uniform_per_example
+
+Norm = Literal["linf", "l2"]
+NORMS: tuple[Norm, ...] = typing.get_args(Norm)
+ORDERS = {"linf": np.inf, "l2": 2}  # as cleverhans and NumPy name them
+# What float32 may add to a perturbation's length, relative and in units of images in [0, 1].
+RELATIVE_SLACK, SLACK = 1e-5, 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Ball:
+    """All perturbations of length up to eps, in one norm.
+
+        ball = Ball("linf", 8 / 255)
+        adv = ball.project(images + ball.steepest(gradient, 2 / 255), images)
+
+    The step and the projection are cleverhans' (`optimize_linear`, `clip_eta`).
+
+    Attributes:
+        norm: linf, the largest change of a pixel; or l2, the Euclidean length of all changes of an image.
+        eps: radius, in units of images in [0, 1]; a number, or a tensor float32 [B, 1, 1, 1] of a radius per image.
+
+    Raises:
+        InputError: for another norm, or a number that is no radius: l_inf radii lie in [0, 1].
+    """
+
+    norm: Norm
+    eps: Any
+
+    def __post_init__(self) -> None:
+        check_choice("norm", self.norm, NORMS)
+        if isinstance(self.eps, tf.Tensor):
+            return
+        if not isinstance(self.eps, numbers.Real) or isinstance(self.eps, bool):
+            raise InputError(f"`eps` must be a number, or a tensor [B, 1, 1, 1]. Received: {self.eps!r}")
+        object.__setattr__(self, "eps", float(self.eps))
+        if self.norm == "linf":
+            check_eps("eps", self.eps)
+        else:
+            check_range("eps", self.eps, 0.0)
+
+    def project(self, adv: tf.Tensor, clean: tf.Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> tf.Tensor:
+        """Returns the images in the ball around `clean` and within the bounds.
+
+        Bounds, ball, bounds. The last one only moves pixels towards `clean`, which lies within them, so that the
+        image stays in the ball. AutoAttack's authors clip an l_2 step to the ball before the bounds, which cost part
+        of its length; clipped before it, the step keeps more of it.
+
+        Args:
+            adv, clean: float32 [B, H, W, C]; `clean` lies within the bounds.
+            bounds: least and greatest pixel value.
+        """
+        adv = tf.clip_by_value(adv, *bounds)
+        return tf.clip_by_value(clean + clip_eta(adv - clean, ORDERS[self.norm], self.eps), *bounds)
+
+    def steepest(self, gradient: tf.Tensor, length: float | tf.Tensor) -> tf.Tensor:
+        """Returns the step of a length that a linear function rises most by: for l_inf, its gradient's sign.
+
+        Args:
+            gradient: float32 [B, H, W, C].
+            length: a number, or float32 [B, 1, 1, 1].
+        """
+        if self.norm == "l2":
+            # cleverhans divides by at least 1e-6, which would shorten the steps of small gradients.
+            largest = tf.reduce_max(tf.abs(gradient), axis=[1, 2, 3], keepdims=True)
+            gradient = gradient / tf.maximum(largest, 1e-30)
+        return optimize_linear(gradient, length, ORDERS[self.norm])
+
+    def length(self, displacement: tf.Tensor) -> tf.Tensor:
+        """Returns float32 [B], the lengths of displacements [B, ...] in the ball's norm."""
+        displacement = tf.convert_to_tensor(displacement)
+        if displacement.shape.rank != 2:
+            displacement = tf.reshape(displacement, [tf.shape(displacement)[0], -1])
+        if self.norm == "l2":
+            return tf.norm(displacement, axis=1)
+        return tf.reduce_max(tf.abs(displacement), axis=1)
+
+    def contains(self, displacement: tf.Tensor) -> tf.Tensor:
+        """Returns bool [B]: which displacements [B, ...] lie in the ball, up to rounding; NaN does not."""
+        return self.length(displacement) <= tf.reshape(self.eps, [-1]) * (1 + RELATIVE_SLACK) + SLACK
+
+    def sample(self, shape: tf.Tensor, seed: tf.Tensor, *, batches: int = 1) -> tf.Tensor:
+        """Returns displacements that are uniform in the ball, for a batch of training: float32 [B, H, W, C].
+
+        Of several replicas, each gets its part of what one with the whole batch would.
+
+        Args:
+            shape: int32 [4], (B, H, W, C) of this replica's part; a tensor, or a tuple without None.
+            seed: int32 [2].
+            batches: how many batches, one behind the other, the images are.
+        """
+        if self.norm == "linf":
+            return -self.eps + 2 * self.eps * batch_draw(uniform, shape, seed, batches)
+        one_each = tf.concat([shape[:1], [1, 1, 1]], 0)
+        radius = batch_draw(uniform, one_each, named_seed(seed, "radius"), batches)
+        dimensions = tf.cast(tf.reduce_prod(shape[1:]), tf.float32)
+        return self.eps * radius ** (1.0 / dimensions) * _unit(batch_draw(normal, shape, seed, batches))
+
+    def sample_per_example(self, indices: tf.Tensor, shape: tuple[int, ...], seed: tf.Tensor) -> tf.Tensor:
+        """Returns displacements that are uniform in the ball, for evaluation: float32 [B, H, W, C].
+
+        Each is a function of the seed and of its image's index alone, so that an image's adversary does not depend on
+        its batch.
+
+        Args:
+            indices: int32 [B], the examples' places in the data set.
+            shape: (H, W, C).
+            seed: int32 [2].
+        """
+        if self.norm == "linf":
+            if isinstance(self.eps, tf.Tensor):
+                return self.eps * uniform_per_example(indices, shape, seed, -1.0, 1.0)
+            return uniform_per_example(indices, shape, seed, -self.eps, self.eps)
+        radius = uniform_per_example(indices, (1, 1, 1), named_seed(seed, "radius")) ** (1.0 / math.prod(shape))
+        return self.eps * radius * _unit(normal_per_example(indices, shape, seed))
+
+    def edge_per_example(self, indices: tf.Tensor, shape: tuple[int, ...], seed: tf.Tensor) -> tf.Tensor:
+        """Returns displacements of length eps in a random direction, float32 [B, H, W, C].
+
+        For l_inf the direction is uniform in the cube and then stretched to its edge, as Auto-PGD starts.
+
+        Args:
+            indices, shape, seed: as `sample_per_example`.
+        """
+        if self.norm == "linf":
+            drawn = uniform_per_example(indices, shape, seed, -1.0, 1.0)
+            return self.eps * drawn / tf.reduce_max(tf.abs(drawn), axis=[1, 2, 3], keepdims=True)
+        return self.eps * _unit(normal_per_example(indices, shape, seed))
+
+
+def batch_draw(draw: Any, shape: tf.Tensor, seed: tf.Tensor, batches: int) -> tf.Tensor:
+    """Returns a training batch's random numbers, float32 of `shape`: [B, H, W, C].
+
+    Args:
+        draw: `agkd_tf.randomness.uniform` or `normal`.
+        shape: int32 [4], of this replica's part.
+        seed: int32 [2].
+        batches: how many batches, one behind the other, the images are: replicas share each of them.
+    """
+    each = tf.concat([[batches, shape[0] // batches], shape[1:]], 0)
+    return tf.reshape(draw(each, seed, batch_axis=1), shape)
+
+
+def _unit(vectors: tf.Tensor) -> tf.Tensor:
+    return tf.math.l2_normalize(vectors, axis=[1, 2, 3])
