@@ -2,13 +2,17 @@
 
 import collections
 import warnings
+from collections.abc import Collection, Iterator
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
 from agkd_tf.errors import InputError, Note, check_choice
 from agkd_tf.keras_internals import all_layers, device_types_of_kernels
+from agkd_tf.types import ImageShape
 
+JitCompile = Literal["auto", True, False]
 # Layers all of whose operations XLA knows, but not with shapes that only the running step knows.
 OF_UNKNOWN_SHAPES = (keras.layers.RandomElasticTransform,)
 # In every traced function, and no operation of its program.
@@ -19,7 +23,9 @@ class XlaNote(Note):
     """Says that XLA, which would have been taken, is not, and why."""
 
 
-def resolve_jit_compile(jit_compile, network=None, image_shape=None):
+def resolve_jit_compile(
+    jit_compile: JitCompile, network: keras.Model | None = None, image_shape: ImageShape | None = None
+) -> bool:
     """Returns whether to compile with XLA, as a bool.
 
     Args:
@@ -48,12 +54,12 @@ def resolve_jit_compile(jit_compile, network=None, image_shape=None):
     raise InputError(f"`jit_compile` of True: XLA cannot compile {what}. Give jit_compile=False, or 'auto'")
 
 
-def has_accelerator():
+def has_accelerator() -> bool:
     """Returns whether TensorFlow sees a GPU or TPU."""
     return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
 
 
-def uncompilable(network, image_shape=None):
+def uncompilable(network: keras.Model, image_shape: ImageShape | None = None) -> dict[str, str]:
     """Returns what XLA cannot compile in a network's training pass and its gradient: operation by layer's name.
 
     Args:
@@ -73,11 +79,11 @@ def uncompilable(network, image_shape=None):
     return found
 
 
-def _training_pass(network, image_shape):
+def _training_pass(network: keras.Model, image_shape: ImageShape | None) -> tf.Graph:
     """Returns the graph of a pass in training mode and of its gradients, which is not run."""
     strategy = tf.distribute.get_strategy()
 
-    def learn(images):
+    def learn(images: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(images)
             outputs = tf.nest.flatten(network(images, training=True))
@@ -90,7 +96,7 @@ def _training_pass(network, image_shape):
     return step.get_concrete_function(images).graph
 
 
-def _operations(graph):
+def _operations(graph: Any) -> Iterator[tuple[str, str]]:
     """Yields (type, name with its scopes) of each operation of a graph, those of functions under their callers' names.
 
     Args:
@@ -114,7 +120,7 @@ def _operations(graph):
                 waiting += [(inner, path) for inner in functions[name]]
 
 
-def _layer_of(scopes, names):
+def _layer_of(scopes: str, names: Collection[str]) -> str | None:
     """Returns the innermost layer in a path of scopes, of which Keras numbers the repeated ones, or None."""
     for scope in reversed(scopes.split("/")):
         for candidate in (scope, scope.rpartition("_")[0]):
@@ -123,6 +129,6 @@ def _layer_of(scopes, names):
     return None
 
 
-def _has_xla_kernel(operation):
+def _has_xla_kernel(operation: str) -> bool:
     kind = next((kind for kind in ("GPU", "TPU") if tf.config.list_physical_devices(kind)), "CPU")
     return f"XLA_{kind}_JIT" in device_types_of_kernels(operation)

@@ -4,7 +4,8 @@ import contextlib
 import math
 import os
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -16,7 +17,7 @@ DISTRIBUTIONS = (*ONE_MACHINE, "multi_worker")
 TF_CONFIG = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'
 
 
-def make_strategy(distribution):
+def make_strategy(distribution: str) -> tf.distribute.Strategy:
     """Returns the `tf.distribute.Strategy` called `distribution`, in whose scope everything must be built.
 
     Args:
@@ -35,7 +36,7 @@ def make_strategy(distribution):
     return tf.distribute.MultiWorkerMirroredStrategy(_cluster_resolver())
 
 
-def _cluster_resolver():
+def _cluster_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     try:
         tasks = resolver.cluster_spec().as_dict()
@@ -87,7 +88,7 @@ class Share(NamedTuple):
 WHOLE = Share()
 
 
-def distributed(make):
+def distributed(make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Returns a dataset for `fit` under the strategy at hand.
 
     Args:
@@ -98,14 +99,14 @@ def distributed(make):
     if strategy.num_replicas_in_sync == 1:
         return make()
 
-    def of_host(context):
+    def of_host(context: tf.distribute.InputContext) -> tf.data.Dataset:
         parts = context.num_replicas_in_sync // context.num_input_pipelines
         return make(share=Share(context.input_pipeline_id * parts, parts, context.num_replicas_in_sync))
 
     return strategy.distribute_datasets_from_function(of_host)
 
 
-def by_all_replicas(step):
+def by_all_replicas(step: Callable[..., tuple[tf.Tensor, ...]]) -> Callable[..., tuple[tf.Tensor, ...]]:
     """Returns a callable (rows, *others) that gives what `step(*rows, *others)` does, each replica at its own rows.
 
     Args:
@@ -120,30 +121,30 @@ def by_all_replicas(step):
 
     # Around `step`, since TensorFlow would make one XLA program of all replicas out of a function; and in a graph,
     # which lets the replicas run at the same time.
-    def step_of_one(*arguments):
+    def step_of_one(*arguments: Any) -> tuple[tf.Tensor, ...]:
         return step(*arguments)
 
     run = tf.function(lambda *arguments: strategy.run(step_of_one, arguments), autograph=False, reduce_retracing=True)
 
-    def parts(tensor):
+    def parts(tensor: tf.Tensor) -> tf.distribute.DistributedValues:
         pieces = tf.split(tensor, replicas)
         return strategy.experimental_distribute_values_from_function(
             lambda context: pieces[context.replica_id_in_sync_group]
         )
 
-    def step_of_all(rows, *others):
+    def step_of_all(rows: Sequence[tf.Tensor], *others: Any) -> tuple[tf.Tensor, ...]:
         found = run(*map(parts, rows), *others)
         return tuple(tf.concat(strategy.experimental_local_results(each), 0) for each in found)
 
     return step_of_all
 
 
-def has_several_workers():
+def has_several_workers() -> bool:
     """Returns whether the strategy at hand is of several processes."""
     return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def is_chief():
+def is_chief() -> bool:
     """Returns whether this process writes what several workers have in common."""
     resolver = tf.distribute.get_strategy().cluster_resolver
     if resolver is None or resolver.task_type is None:
@@ -154,7 +155,7 @@ def is_chief():
 
 
 @contextlib.contextmanager
-def workers_needed():
+def workers_needed() -> Iterator[None]:
     """Within, an error that comes of another worker's end is a `LostWorkerError`."""
     try:
         yield
@@ -167,19 +168,19 @@ def workers_needed():
         ) from error
 
 
-def wait_for_workers():
+def wait_for_workers() -> None:
     """Returns when all workers have come here."""
     strategy = tf.distribute.get_strategy()
     if strategy.num_replicas_in_sync > 1:
         strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None).numpy()
 
 
-def num_replicas():
+def num_replicas() -> int:
     """Returns how many replicas share a batch."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def not_finite_for_all(gradients):
+def not_finite_for_all(gradients: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
     """Returns a replica's gradients, the first of them NaN where any replica has one that is not finite.
 
     Keras' loss scaling looks at one replica's gradients only: what another one's overflow made of their sum would be
@@ -196,7 +197,7 @@ def not_finite_for_all(gradients):
     return [tf.where(overflows > 0, tf.constant(math.nan, first.dtype), first), *others]
 
 
-def share_mean(variables):
+def share_mean(variables: Sequence[Any]) -> None:
     """Sets each replica's copy of variables to the mean of all copies; with one replica it does nothing.
 
     Args:
@@ -211,7 +212,7 @@ def share_mean(variables):
         variable.assign(mean)
 
 
-def replica_share(draw, shape, batch_axis):
+def replica_share(draw: Callable[[Any], tf.Tensor], shape: Sequence[int] | tf.Tensor, batch_axis: int) -> tf.Tensor:
     """Returns this replica's part of what is drawn for the batches of all replicas.
 
     Several replicas then see what one would that has the whole batch.
@@ -231,7 +232,7 @@ def replica_share(draw, shape, batch_axis):
     return tf.slice(whole, position * replica * shape, shape)
 
 
-def all_rows(tensor):
+def all_rows(tensor: tf.Tensor) -> tf.Tensor:
     """Returns the rows [B, ...] of all replicas, one replica's behind the other's."""
     if num_replicas() == 1 or tf.distribute.in_cross_replica_context():
         return tensor

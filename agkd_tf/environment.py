@@ -3,6 +3,7 @@
 import os
 import platform
 from importlib import metadata
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,7 +12,7 @@ from agkd_tf.processor import instruction_sets, onednn_is_on, processor_name
 PACKAGES = ("tensorflow", "keras", "cleverhans", "numpy")
 
 
-def describe_environment():
+def describe_environment() -> dict[str, Any]:
     """Returns for JSON: processor and how it is used, accelerators, Python, and the packages that decide numbers."""
     accelerators = [
         tf.config.experimental.get_device_details(device).get("device_name", device.name)

@@ -1,5 +1,11 @@
 """What a user is told: the one error that is theirs to mend, and notes."""
 
+from collections.abc import Collection
+from typing import Any, TypeVar
+
+_Value = TypeVar("_Value")
+_Number = TypeVar("_Number", bound=float)
+
 
 class InputError(ValueError):
     """Raised for a bad value, file or combination that the caller chose.
@@ -16,7 +22,7 @@ class Note(UserWarning):
     """
 
 
-def check_choice(argument, value, allowed):
+def check_choice(argument: str, value: _Value, allowed: Collection[Any]) -> _Value:
     """Returns `value` if it is one of `allowed`.
 
     Raises:
@@ -27,7 +33,9 @@ def check_choice(argument, value, allowed):
     return value
 
 
-def check_range(argument, value, low, high=float("inf"), *, low_open=False):
+def check_range(
+    argument: str, value: _Number, low: float, high: float = float("inf"), *, low_open: bool = False
+) -> _Number:
     """Returns `value` if it is a number in [low, high], or in (low, high] with `low_open`.
 
     Raises:
@@ -39,7 +47,7 @@ def check_range(argument, value, low, high=float("inf"), *, low_open=False):
     return value
 
 
-def check_eps(argument, value):
+def check_eps(argument: str, value: _Number) -> _Number:
     """Returns `value` if it is a perturbation size for images in [0, 1].
 
     Raises:

@@ -6,12 +6,15 @@ import json
 import os
 import pathlib
 import zipfile
+from collections.abc import Iterator
+from typing import Any
 
 from agkd_tf.errors import InputError
+from agkd_tf.types import PathLike
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: PathLike) -> Iterator[pathlib.Path]:
     """Yields a path to write to; when the block ends well, the file is moved to `path` in one step.
 
     The temporary file has the same suffix, since Keras chooses its format by it.
@@ -26,19 +29,19 @@ def replacing(path):
         temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(path):
+def remove_leftovers(path: pathlib.Path) -> None:
     """Removes what processes that were killed while `replacing` a file left beside it."""
     for left in path.parent.glob(f".*.{glob.escape(path.name)}"):
         left.unlink(missing_ok=True)
 
 
-def write_text(path, text):
+def write_text(path: PathLike, text: str) -> None:
     """Writes a text file as a whole."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_json(path, kind=(dict, list)):
+def read_json(path: pathlib.Path, kind: type | tuple[type, ...] = (dict, list)) -> Any:
     """Returns the content of a JSON file.
 
     Args:
@@ -57,7 +60,7 @@ def read_json(path, kind=(dict, list)):
         raise InputError(f"{path} is not JSON, or is damaged; move it away: {error}") from error
 
 
-def check_archive(path):
+def check_archive(path: PathLike) -> None:
     """Checks each part of a zip archive, such as a `.keras` or `.npz` file, against the checksum that it has of it.
 
     Raises:
@@ -75,7 +78,7 @@ def check_archive(path):
         raise ValueError(f"damaged: the checksum of {damaged!r} is another")
 
 
-def set_aside(*paths):
+def set_aside(*paths: pathlib.Path) -> list[pathlib.Path]:
     """Moves existing files or folders to `<stem>.previous-N<suffix>` beside them, with the first N free for all.
 
     Returns:
@@ -88,7 +91,7 @@ def set_aside(*paths):
     return targets
 
 
-def aside(*paths):
+def aside(*paths: pathlib.Path) -> list[pathlib.Path]:
     """Returns where `set_aside` would move files to."""
     number = 1
     while True:

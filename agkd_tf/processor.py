@@ -5,6 +5,7 @@ import pathlib
 import platform
 import warnings
 
+import keras
 import tensorflow as tf
 
 from agkd_tf.errors import Note
@@ -30,19 +31,19 @@ class SlowProcessorWarning(Note):
     """Says that a computation is slower than it could be on the processor at hand, and what to do about it."""
 
 
-def processor_name():
+def processor_name() -> str:
     """Returns what the processor calls itself."""
     # `platform.processor` is empty on most Linux systems.
     return _cpuinfo().get("model name") or platform.processor() or platform.machine()
 
 
-def instruction_sets():
+def instruction_sets() -> list[str]:
     """Returns those of `INSTRUCTION_SETS` that the processor has, as a list; empty where the system does not say."""
     flags = _cpuinfo().get("flags", "").split()
     return [name for name in INSTRUCTION_SETS if name in flags]
 
 
-def warn_of_slow_settings(model=None):
+def warn_of_slow_settings(model: keras.Model | None = None) -> None:
     """Warns, once a process, where the CPU computes and could do so in a fraction of the time.
 
     That is oneDNN switched off on an x86 processor, or a network in bfloat16 on a processor without instructions for
@@ -68,12 +69,12 @@ def warn_of_slow_settings(model=None):
 
 
 @functools.cache  # once a process: Python's own memory of what was shown is lost whenever somebody touches a filter
-def _warn(message):
+def _warn(message: str) -> None:
     warnings.warn(message, SlowProcessorWarning, stacklevel=4)
 
 
 @functools.cache
-def _cpuinfo():
+def _cpuinfo() -> dict[str, str]:
     """Returns what /proc/cpuinfo says of the first processor; empty on other systems than Linux."""
     information = pathlib.Path("/proc/cpuinfo")
     if not information.exists():

@@ -5,6 +5,7 @@ algorithm, and its float draws of any, give other numbers under XLA.
 """
 
 import zlib
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -13,12 +14,12 @@ from agkd_tf.distribution import replica_share
 ALGORITHM = "philox"
 
 
-def step_seed(seed, step):
+def step_seed(seed: int | tf.Tensor, step: int | tf.Tensor) -> tf.Tensor:
     """Returns the int32 [2] seed of one training step."""
     return tf.stack([tf.cast(seed, tf.int32), tf.cast(step, tf.int32)])
 
 
-def named_seed(seed, purpose):
+def named_seed(seed: tf.Tensor, purpose: str) -> tf.Tensor:
     """Returns an int32 [2] seed for one purpose (a string) within a step or an evaluation.
 
     Two purposes never share their numbers, and adding a new one changes no other.
@@ -26,18 +27,25 @@ def named_seed(seed, purpose):
     return fold_in(seed, zlib.crc32(purpose.encode()) & 0x7FFFFFFF)
 
 
-def fold_in(seed, number):
+def fold_in(seed: tf.Tensor, number: int | tf.Tensor) -> tf.Tensor:
     """Returns an int32 [2] seed that depends on `seed` (int32 [2]) and on an integer."""
     return tf.random.fold_in(tf.cast(seed, tf.int32), tf.cast(number, tf.int32), alg=ALGORITHM)
 
 
-def variant_seed(seed, variant):
+def variant_seed(seed: tf.Tensor, variant: int | tf.Tensor) -> tf.Tensor:
     """Returns an int32 [2] seed for one of several runs; that of run 0 is `seed` itself."""
     variant = tf.cast(variant, tf.int32)
     return tf.where(variant == 0, tf.cast(seed, tf.int32), fold_in(seed, variant))
 
 
-def uniform(shape, seed, low=0.0, high=1.0, *, batch_axis=0):
+def uniform(
+    shape: Sequence[int] | tf.Tensor,
+    seed: tf.Tensor,
+    low: float | tf.Tensor = 0.0,
+    high: float | tf.Tensor = 1.0,
+    *,
+    batch_axis: int = 0,
+) -> tf.Tensor:
     """Returns float32 numbers from U(low, high) of the given shape, for a batch of training.
 
     Of several replicas, each gets its part of what one with the whole batch would.
@@ -51,13 +59,19 @@ def uniform(shape, seed, low=0.0, high=1.0, *, batch_axis=0):
     return low + (high - low) * replica_share(lambda whole: _unit(whole, seed), shape, batch_axis)
 
 
-def _unit(shape, seed):
+def _unit(shape: Sequence[int] | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     # TensorFlow's float draws differ under XLA even with one algorithm; its integer draws do not.
     bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg=ALGORITHM)
     return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 
 
-def uniform_per_example(indices, shape, seed, low=0.0, high=1.0):
+def uniform_per_example(
+    indices: tf.Tensor,
+    shape: Sequence[int] | tf.Tensor,
+    seed: tf.Tensor,
+    low: float | tf.Tensor = 0.0,
+    high: float | tf.Tensor = 1.0,
+) -> tf.Tensor:
     """Returns float32 [B, *shape] numbers whose row i depends on `seed` and `indices[i]` alone.
 
     Used in evaluation: an image's adversary then depends neither on its batch nor on its device.
@@ -74,29 +88,29 @@ def uniform_per_example(indices, shape, seed, low=0.0, high=1.0):
     )
 
 
-def uniform_integers(shape, seed, high):
+def uniform_integers(shape: Sequence[int] | tf.Tensor, seed: tf.Tensor, high: int | tf.Tensor) -> tf.Tensor:
     """Returns int32 numbers in [0, high), where `high` may be a tensor that broadcasts to `shape`."""
     high = tf.convert_to_tensor(high, tf.int32)
     scaled = tf.floor(uniform(shape, seed) * tf.cast(high, tf.float32))
     return tf.minimum(tf.cast(scaled, tf.int32), high - 1)
 
 
-def normal(shape, seed, *, batch_axis=0):
+def normal(shape: Sequence[int] | tf.Tensor, seed: tf.Tensor, *, batch_axis: int = 0) -> tf.Tensor:
     """Returns float32 numbers from N(0, 1) of the given shape; see `uniform`."""
     return _normal_quantile(uniform(shape, seed, batch_axis=batch_axis))
 
 
-def normal_per_example(indices, shape, seed):
+def normal_per_example(indices: tf.Tensor, shape: Sequence[int] | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Returns float32 [B, *shape] numbers from N(0, 1); see `uniform_per_example`."""
     return _normal_quantile(uniform_per_example(indices, shape, seed))
 
 
-def _normal_quantile(unit):
+def _normal_quantile(unit: tf.Tensor) -> tf.Tensor:
     # The middle of each of `uniform`'s 2^24 cells; at 0 and 1 the quantile is infinite.
     return tf.math.ndtri(tf.minimum(unit + 2.0**-25, 1.0 - 2.0**-24))
 
 
-def uniform_simplex(batch, classes, seed):
+def uniform_simplex(batch: int | tf.Tensor, classes: int, seed: tf.Tensor) -> tf.Tensor:
     """Returns float32 [batch, classes] rows that are uniform on the simplex: Dirichlet(1, ..., 1)."""
     exponential = -tf.math.log1p(-uniform([batch, classes], seed))
     return exponential / tf.reduce_sum(exponential, axis=1, keepdims=True)

@@ -195,7 +195,7 @@ def settings_of(owner: Callable) -> Mapping[str, Setting]:
     defaults: dict[str, Any] = {}
     for level in levels:
         function = level.__dict__.get("__init__") if isinstance(level, type) else level
-        if not getattr(function, "__annotations__", None):
+        if function is None or not getattr(function, "__annotations__", None):
             continue
         hints = typing.get_type_hints(level if dataclasses.is_dataclass(level) else function, include_extras=True)
         for name, parameter in inspect.signature(function).parameters.items():
@@ -207,7 +207,8 @@ def settings_of(owner: Callable) -> Mapping[str, Setting]:
 
 
 def _setting(name: str, hint: Any, default: Any) -> Setting | None:
-    notes, optional, many = [], False, False
+    notes: list[Any] = []
+    optional = many = False
     while True:
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
         if origin is Annotated:
@@ -250,7 +251,7 @@ def checked(init: Callable) -> Callable:
     signature = inspect.signature(init)
 
     @functools.wraps(init)
-    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
+    def construct(self: object, *args: Any, **kwargs: Any) -> None:
         settings = settings_of(type(self))
         own = {name: settings[name] for name in signature.parameters if name in settings}
         kwargs = {name: own[name].check(value) if name in own else value for name, value in kwargs.items()}

@@ -1,9 +1,9 @@
 """A run is a folder; this is its map."""
 
-import os
 import pathlib
 
 from agkd_tf.errors import InputError
+from agkd_tf.types import PathLike
 
 
 class Workdir:
@@ -28,7 +28,7 @@ class Workdir:
         teacher: the folder of the teacher's own run, where this run trained one.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: PathLike) -> None:
         self.path = pathlib.Path(path)
         self.flags = self.path / "flags.txt"
         self.history = self.path / "history.csv"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the linter and the tests: of each claim at least one; with --all, everything; with --keras=lowest, on the lowest
-# versions that requirements.txt allows. Other arguments go to pytest. Does its own set-up.
+# Runs the linter, the type checker and the tests: of each claim at least one; with --all, everything; with
+# --keras=lowest, on the lowest versions that requirements.txt allows. Other arguments go to pytest. Does its own set-up.
 set -u
 versions=
 arguments=()
@@ -13,6 +13,6 @@ for argument in "$@"; do
 done
 # shellcheck source=tools/_setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/_setup.sh"
-"$PYTHON" -m ruff check . && "$PYTHON" -m ruff format --check . || exit
+"$PYTHON" -m ruff check . && "$PYTHON" -m ruff format --check . && "$PYTHON" -m mypy || exit
 # A file's tests share what they train, so that one worker has them all.
 exec "$PYTHON" -m pytest -n auto --maxprocesses=8 --dist loadfile ${arguments[@]+"${arguments[@]}"}

@@ -4,11 +4,22 @@ import numpy as np
 import tensorflow as tf
 
 from agkd_tf.attention import compared_maps
+from agkd_tf.data.image_dataset import Examples
 from agkd_tf.data.pixels import as_float
 from agkd_tf.evaluation import mean_interval
+from agkd_tf.models import Classifier
+from agkd_tf.types import Interval
 
 
-def attention_shift(student, examples, adversaries, *, teacher=None, attention="agkd", batch_size=100):
+def attention_shift(
+    student: Classifier,
+    examples: Examples,
+    adversaries: np.ndarray,
+    *,
+    teacher: Classifier | None = None,
+    attention: str = "agkd",
+    batch_size: int = 100,
+) -> dict[str, tuple[float, Interval]]:
     """Returns how much the student's maps of adversaries differ from maps of the clean images.
 
     The distance of two maps is the mean of |difference| over their places, in [0, 1], as AGKD-BML's attention loss has
@@ -28,7 +39,7 @@ def attention_shift(student, examples, adversaries, *, teacher=None, attention="
     """
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def step(images, moved, labels):
+    def step(images: tf.Tensor, moved: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         maps, _ = compared_maps(attention, student, as_float(images), moved, labels, teacher=teacher)
         attacked = maps.pop("student, adversary")
         return {name: tf.reduce_mean(tf.abs(attacked - found), axis=[1, 2]) for name, found in maps.items()}

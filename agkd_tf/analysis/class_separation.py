@@ -9,6 +9,7 @@ from sklearn.preprocessing import normalize
 from agkd_tf.analysis.nearest_neighbors import NEIGHBORS, neighbor_purity
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.evaluation import mean_interval
+from agkd_tf.types import Interval
 
 
 class ClassSeparation(NamedTuple):
@@ -22,12 +23,12 @@ class ClassSeparation(NamedTuple):
     """
 
     purity: float
-    purity_interval: tuple[float, float]
+    purity_interval: Interval
     silhouette: float
-    silhouette_interval: tuple[float, float]
+    silhouette_interval: Interval
 
 
-def check_separable(labels, *, neighbors, name="labels"):
+def check_separable(labels: np.ndarray, *, neighbors: int, name: str = "labels") -> None:
     """Refuses images that `class_separation` cannot be measured on.
 
     Args:
@@ -47,7 +48,9 @@ def check_separable(labels, *, neighbors, name="labels"):
     check_range("neighbors", neighbors, 1, count - 1)
 
 
-def class_separation(clean, adversarial, labels, *, neighbors=NEIGHBORS):
+def class_separation(
+    clean: np.ndarray, adversarial: np.ndarray, labels: np.ndarray, *, neighbors: int = NEIGHBORS
+) -> ClassSeparation:
     """Returns the `ClassSeparation` of embeddings.
 
     Args:

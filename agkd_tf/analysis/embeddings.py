@@ -3,10 +3,12 @@
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.data.image_dataset import ImagesOnDisk
 from agkd_tf.data.pixels import as_float
+from agkd_tf.models import Classifier
 
 
-def embed(classifier, images, *, batch_size=100):
+def embed(classifier: Classifier, images: np.ndarray | ImagesOnDisk, *, batch_size: int = 100) -> np.ndarray:
     """Returns the embeddings of images, in inference mode.
 
     Args:
@@ -20,7 +22,7 @@ def embed(classifier, images, *, batch_size=100):
     signature = [tf.TensorSpec([None, *images.shape[1:]], images.dtype)]
 
     @tf.function(autograph=False, input_signature=signature)
-    def step(batch):
+    def step(batch: tf.Tensor) -> tf.Tensor:
         return classifier(as_float(batch)).embedding
 
     parts = range(0, len(images), batch_size)

@@ -1,5 +1,7 @@
 """k-nearest-neighbor classification on a network's embeddings."""
 
+from typing import Literal
+
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.preprocessing import normalize
@@ -10,7 +12,14 @@ NEIGHBORS = 50
 METRICS = ("cosine", "euclidean")
 
 
-def nearest_neighbor_classes(reference, reference_labels, embeddings, *, neighbors=NEIGHBORS, metric="cosine"):
+def nearest_neighbor_classes(
+    reference: np.ndarray,
+    reference_labels: np.ndarray,
+    embeddings: np.ndarray,
+    *,
+    neighbors: int = NEIGHBORS,
+    metric: Literal["cosine", "euclidean"] = "cosine",
+) -> np.ndarray:
     """Returns the classes that the nearest clean training images vote for.
 
     The majority wins; between classes with as many votes, the greater sum of similarities does.
@@ -35,7 +44,7 @@ def nearest_neighbor_classes(reference, reference_labels, embeddings, *, neighbo
     if check_choice("metric", metric, METRICS) == "cosine":
         reference, embeddings = normalize(reference), normalize(embeddings)
 
-    def votes(distances):
+    def votes(distances: np.ndarray) -> np.ndarray:
         # For unit vectors 1 + cosine is 2 - d^2 / 2. All similarities together weigh at most half a vote.
         similarities = 2.0 - distances**2 / 2.0 if metric == "cosine" else 2.0 / (1.0 + distances)
         return 1.0 + similarities / (4.0 * neighbors)
@@ -45,7 +54,15 @@ def nearest_neighbor_classes(reference, reference_labels, embeddings, *, neighbo
     return search.predict(embeddings).astype(np.int32)
 
 
-def neighbor_purity(reference, reference_labels, embeddings, labels, *, own, neighbors=NEIGHBORS):
+def neighbor_purity(
+    reference: np.ndarray,
+    reference_labels: np.ndarray,
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    *,
+    own: np.ndarray,
+    neighbors: int = NEIGHBORS,
+) -> np.ndarray:
     """Returns the share of each image's nearest clean images that are of its true class.
 
     Args:

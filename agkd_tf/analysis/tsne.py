@@ -1,5 +1,6 @@
 """t-SNE of embeddings: two dimensions that keep neighbors together."""
 
+import numpy as np
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
@@ -9,7 +10,14 @@ from agkd_tf.errors import InputError
 PERPLEXITY, LEARNING_RATE, ITERATIONS = 15, 20.0, 5000
 
 
-def tsne(embeddings, *, perplexity=PERPLEXITY, learning_rate=LEARNING_RATE, iterations=ITERATIONS, seed=0):
+def tsne(
+    embeddings: np.ndarray,
+    *,
+    perplexity: float = PERPLEXITY,
+    learning_rate: float = LEARNING_RATE,
+    iterations: int = ITERATIONS,
+    seed: int = 0,
+) -> np.ndarray:
     """Returns points in the plane whose neighborhoods are those of the embeddings by cosine distance.
 
     Clean and adversarial images must be given together to be seen in one plane.

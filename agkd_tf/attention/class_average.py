@@ -5,7 +5,7 @@ import tensorflow as tf
 from agkd_tf.attention.normalization import normalize_map
 
 
-def class_average_map(features, kernel):
+def class_average_map(features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Returns N(mean_c N(sum_k W[k, c] F_k)).
 
     Each class is normalised before the mean: the mean of the raw maps is the map of the mean weight,
@@ -28,7 +28,7 @@ def class_average_map(features, kernel):
     return normalize_map(tf.reduce_mean(tf.reshape(each, [batch, classes, height, width]), axis=1))
 
 
-def mean_class_map(features, kernel):
+def mean_class_map(features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Returns N(sum_k mean_c W[k, c] F_k), the average of the classes' maps as they are.
 
     The weights carry no gradient.

@@ -5,7 +5,7 @@ import tensorflow as tf
 from agkd_tf.attention.normalization import normalize_map
 
 
-def class_irrelevant_map(features):
+def class_irrelevant_map(features: tf.Tensor) -> tf.Tensor:
     """Returns N(sum_k F_k): where the network looks, whatever the class.
 
     Args:

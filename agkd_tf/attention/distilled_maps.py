@@ -25,16 +25,16 @@ class AttentionMap:
         check: callable (`Classifier`), which refuses one that `draw` cannot read.
     """
 
-    draw: Callable
-    choose: Callable = lambda logits, labels: labels
-    check: Callable = lambda classifier: None
+    draw: Callable[[tf.Tensor, Classifier, tf.Tensor], tf.Tensor]
+    choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = lambda logits, labels: labels
+    check: Callable[[Classifier], None] = lambda classifier: None
 
 
-def _grad_cam(features, classifier, classes):
+def _grad_cam(features: tf.Tensor, classifier: Classifier, classes: tf.Tensor) -> tf.Tensor:
     return normalize_map(grad_cam(features, classifier.head, classes))
 
 
-def _top_class(logits, labels):
+def _top_class(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.argmax(logits, axis=1, output_type=tf.int32)
 
 
@@ -58,7 +58,15 @@ ATTENTION_MAPS = {
 }
 
 
-def compared_maps(attention, student, clean, adversaries, labels, *, teacher=None):
+def compared_maps(
+    attention: str,
+    student: Classifier,
+    clean: tf.Tensor,
+    adversaries: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    teacher: Classifier | None = None,
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Returns what student and teacher look at, clean and under attack.
 
     The class of a class-relevant map is the one of training: chosen by the student's logits of the adversaries.

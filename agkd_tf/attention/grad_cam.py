@@ -3,10 +3,12 @@
 Source: Selvaraju et al., Grad-CAM, ICCV 2017.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 
-def grad_cam(features, head, classes):
+def grad_cam(features: tf.Tensor, head: Callable[[tf.Tensor], tf.Tensor], classes: tf.Tensor) -> tf.Tensor:
     """Returns ReLU(sum_k a_k F_k), with a_k = mean over places of dz_class / dF_k, by a gradient tape.
 
     The weights a_k carry no gradient, so that a distilled map has no second derivatives; the map's own gradient flows

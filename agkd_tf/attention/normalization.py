@@ -5,7 +5,7 @@ import tensorflow as tf
 GUARD = 1e-8  # a constant map becomes zeros, not 0/0
 
 
-def normalize_map(maps):
+def normalize_map(maps: tf.Tensor) -> tf.Tensor:
     """Returns N(M) = (M - min M) / max(max M - min M, 1e-8), per image.
 
     The gradient flows through the minimum and the maximum too.

@@ -2,24 +2,25 @@
 
 import functools
 import re
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 from agkd_tf.data import digits, image_folder, tfds
 from agkd_tf.data.class_names import numbered_by
 from agkd_tf.data.class_pool import ClassPool
 from agkd_tf.data.device_images import DeviceImages
-from agkd_tf.data.image_dataset import Examples, ImageDataset, check_examples
+from agkd_tf.data.image_dataset import Examples, ImageDataset, Official, check_examples
 from agkd_tf.data.splits import hold_out_validation
 from agkd_tf.errors import InputError, check_range
 
 
-def _tiny_imagenet(**place):
+def _tiny_imagenet(**place: Any) -> Official:
     from agkd_tf.data import tiny_imagenet  # imports tensorflow-datasets, which is slow
 
     return tiny_imagenet.load(**place)
 
 
-DATASETS = {
+DATASETS: dict[str, Callable[..., Official]] = {
     "cifar10": functools.partial(tfds.load, "cifar10"),
     "cifar100": functools.partial(tfds.load, "cifar100"),
     "digits": digits.load,
@@ -33,25 +34,25 @@ __all__ = ["DATASETS", "DATASET_NAMES", "ClassPool", "DeviceImages", "Examples",
 
 
 def load_dataset(
-    dataset,
+    dataset: str,
     *,
     data_dir: Annotated[str | None, "Folder of prepared tensorflow-datasets."] = None,
     manual_dir: Annotated[
         str | None, "Folder of archives fetched by hand, to prepare a data set from, into `data_dir`."
     ] = None,
     download: Annotated[bool, "Fetch the data set from the network if it is not prepared."] = False,
-    image_size=None,
+    image_size: int | None = None,
     images_dir: Annotated[
         str | None,
         "Folder of a fast disk to keep decoded images on while the program runs, for a data set that host memory has "
         "no room for; host memory if not given.",
     ] = None,
-    train_examples=None,
-    validation_examples=None,
-    class_names=None,
+    train_examples: int | None = None,
+    validation_examples: int | None = None,
+    class_names: Sequence[str] | None = None,
     skip_damaged: Annotated[bool, "image_folder: leave out files that cannot be decoded, and name them."] = False,
-    training=True,
-):
+    training: bool = True,
+) -> ImageDataset:
     """Returns an `ImageDataset`.
 
     Args:
@@ -72,7 +73,8 @@ def load_dataset(
         InputError: for an unknown name, missing data, more examples than there are, or a class without a name in
             `class_names`.
     """
-    own, place = None, {"image_size": image_size, "images_dir": images_dir}
+    own: Examples | None = None
+    place: dict[str, Any] = {"image_size": image_size, "images_dir": images_dir}
     if dataset.startswith(IMAGE_FOLDER):
         place |= {"skip_damaged": skip_damaged, "training": training, "min_classes": 2 if class_names is None else 1}
         official, own, test, names = image_folder.load(dataset.removeprefix(IMAGE_FOLDER), **place)
@@ -89,7 +91,9 @@ def load_dataset(
     return found if class_names is None else numbered_by(found, class_names)
 
 
-def _train_and_validation(official, own, train_examples, validation_examples):
+def _train_and_validation(
+    official: Examples, own: Examples | None, train_examples: int | None, validation_examples: int | None
+) -> tuple[Examples, Examples]:
     """Returns (train, validation) `Examples`: what the user divided, or a part of the official training split."""
     if not len(official):
         if train_examples or (validation_examples and own is None):
@@ -106,16 +110,16 @@ def _train_and_validation(official, own, train_examples, validation_examples):
     )
 
 
-def _first(name, examples, count):
+def _first(name: str, examples: Examples, count: int | None) -> Examples:
     """Returns the first so many `Examples`; all for None."""
     return examples if not count else examples.take(slice(0, check_range(name, count, 1, len(examples))))
 
 
-def _loader(dataset):
+def _loader(dataset: str) -> Callable[..., Official]:
     return DATASETS[dataset] if dataset in DATASETS else functools.partial(_other, dataset)
 
 
-def _other(name, **place):
+def _other(name: str, **place: Any) -> Official:
     _, colon, version = name.rpartition(":")
     if colon and not re.fullmatch(r"[\d*]+\.[\d*]+\.[\d*]+", version):
         # Of Hugging Face and others, whose data tensorflow-datasets would fetch unasked.

@@ -1,5 +1,7 @@
 """Training augmentation, in the graph and stateless."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from agkd_tf.errors import check_choice
@@ -8,7 +10,7 @@ from agkd_tf.randomness import named_seed, uniform, uniform_integers
 PADDING = 4
 
 
-def crop_flip(images, seed, *, padding=PADDING):
+def crop_flip(images: tf.Tensor, seed: tf.Tensor, *, padding: int = PADDING) -> tf.Tensor:
     """Returns the images zero-padded, cropped back at a random place, and flipped with probability 1/2.
 
     Places and flips are drawn per image.
@@ -34,9 +36,12 @@ def crop_flip(images, seed, *, padding=PADDING):
     return tf.ensure_shape(cropped, images.shape)
 
 
-AUGMENTATIONS = {"none": lambda images, seed: images, "crop_flip": crop_flip}
+AUGMENTATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "none": lambda images, seed: images,
+    "crop_flip": crop_flip,
+}
 
 
-def augment(name, images, seed):
+def augment(name: str, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Returns float32 [B, H, W, C] images under the augmentation called `name`."""
     return AUGMENTATIONS[check_choice("augmentation", name, sorted(AUGMENTATIONS))](images, seed)

@@ -1,13 +1,24 @@
 """tf.data pipelines over `Examples`."""
 
+from collections.abc import Callable
+
+import numpy as np
 import tensorflow as tf
 
-from agkd_tf.data.image_dataset import ImagesOnDisk
-from agkd_tf.distribution import WHOLE
+from agkd_tf.data.image_dataset import Examples, ImagesOnDisk
+from agkd_tf.distribution import WHOLE, Share
 from agkd_tf.errors import InputError, check_range
 
 
-def training_batches(examples, *, batch_size, seed, first_step=0, share=WHOLE, with_images=True):
+def training_batches(
+    examples: Examples,
+    *,
+    batch_size: int,
+    seed: int,
+    first_step: int = 0,
+    share: Share = WHOLE,
+    with_images: bool = True,
+) -> tf.data.Dataset:
     """Returns an endless tf.data.Dataset of shuffled training batches.
 
     Batch number k is a function of (seed, k) alone: a run resumed at step k continues with exactly the
@@ -34,21 +45,21 @@ def training_batches(examples, *, batch_size, seed, first_step=0, share=WHOLE, w
     count, steps = len(examples), len(examples) // batch_size
     gather, labels = _host_images(examples) if with_images else None, _on_host(examples.labels)
 
-    def batch(number):
+    def batch(number: tf.Tensor) -> dict[str, tf.Tensor]:
         step, part = number // share.parts, share.first + number % share.parts
         epoch, place = step // steps, step % steps
         positions = place * batch_size + part * size + tf.range(size, dtype=tf.int64)
         order_seed = tf.stack([tf.cast(seed, tf.int64), epoch])
         index = tf.random.experimental.index_shuffle(positions, order_seed, count - 1)
         index = tf.ensure_shape(index, [size])
-        images = {"image": gather(index)} if with_images else {}
+        images = {} if gather is None else {"image": gather(index)}
         return images | {"label": tf.gather(labels, index), "index": tf.cast(index, tf.int32)}
 
     endless = tf.data.Dataset.counter(first_step * share.parts)
     return endless.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_batches(examples, *, batch_size, share=WHOLE):
+def evaluation_batches(examples: Examples, *, batch_size: int, share: Share = WHOLE) -> tf.data.Dataset:
     """Returns a finite tf.data.Dataset over `examples` in order, in batches of one size.
 
     The last batch is filled up with copies of its first image whose `valid` is 0, so that a compiled
@@ -67,7 +78,7 @@ def evaluation_batches(examples, *, batch_size, share=WHOLE):
     count, size = len(examples), _part_size(batch_size, share)
     gather, labels = _host_images(examples), _on_host(examples.labels)
 
-    def batch(number):
+    def batch(number: tf.Tensor) -> dict[str, tf.Tensor]:
         step, part = number // share.parts, share.first + number % share.parts
         positions = step * batch_size + part * size + tf.range(size, dtype=tf.int64)
         valid = positions < count
@@ -83,26 +94,26 @@ def evaluation_batches(examples, *, batch_size, share=WHOLE):
     return parts.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def _on_host(array):
+def _on_host(array: np.ndarray) -> tf.Tensor:
     with tf.device("CPU"):  # the host gathers; only batches travel to the accelerator
         return tf.constant(array)
 
 
-def _host_images(examples):
+def _host_images(examples: Examples) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a callable, int64 [B] places -> uint8 [B, H, W, C] images, for a tf.data pipeline."""
     source = examples.images
     if not isinstance(source, ImagesOnDisk):
         images = _on_host(source)
         return lambda index: tf.gather(images, index)
 
-    def gather(index):
+    def gather(index: tf.Tensor) -> tf.Tensor:
         images = tf.numpy_function(lambda places: source[places], [index], tf.uint8, stateful=False)
         return tf.ensure_shape(images, [*index.shape, *source.shape[1:]])
 
     return gather
 
 
-def _part_size(batch_size, share):
+def _part_size(batch_size: int, share: Share) -> int:
     if batch_size % share.replicas:
         raise InputError(f"`batch_size` must be divisible by the {share.replicas} replicas. Received: {batch_size}")
     return batch_size // share.replicas

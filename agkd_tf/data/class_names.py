@@ -3,13 +3,15 @@
 import dataclasses
 import unicodedata
 import warnings
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from agkd_tf.data.image_dataset import ImageDataset
 from agkd_tf.errors import InputError, Note
 
 
-def places(names, known, *, whose):
+def places(names: Sequence[str], known: Sequence[str], *, whose: str) -> np.ndarray:
     """Returns int32 [len(names)]: each name's place in `known`. Names of the same characters are the same.
 
     Args:
@@ -30,7 +32,7 @@ def places(names, known, *, whose):
     return np.array([number[_normal(name)] for name in names], np.int32)
 
 
-def numbered_by(dataset, class_names):
+def numbered_by(dataset: ImageDataset, class_names: Sequence[str]) -> ImageDataset:
     """Returns the `ImageDataset` with the labels that its classes have among `class_names`, found by name.
 
     Args:
@@ -52,13 +54,13 @@ def numbered_by(dataset, class_names):
             Note,
             stacklevel=3,
         )
-    splits = ("train", "validation", "test")
-    examples = {name: dataset.split(name) for name in splits}
-    renumbered = {name: dataclasses.replace(each, labels=new[each.labels]) for name, each in examples.items()}
-    return dataclasses.replace(dataset, class_names=tuple(class_names), **renumbered)
+    train, validation, test = (
+        dataclasses.replace(each, labels=new[each.labels]) for each in (dataset.train, dataset.validation, dataset.test)
+    )
+    return dataclasses.replace(dataset, class_names=tuple(class_names), train=train, validation=validation, test=test)
 
 
-def check_class_names(class_names):
+def check_class_names(class_names: Iterable[str]) -> None:
     """Checks class names: at least two, none empty and none twice.
 
     Raises:
@@ -71,15 +73,15 @@ def check_class_names(class_names):
         raise InputError(f"`class_names` must be two or more, each another. Received: {_listed(names)}")
 
 
-def same_names(one, other):
+def same_names(one: Iterable[str], other: Iterable[str]) -> bool:
     """Returns whether two sequences of class names are the same, in the same order."""
     return [_normal(name) for name in one] == [_normal(name) for name in other]
 
 
-def _normal(name):
+def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)  # one system writes é as one character, another as two
 
 
-def _listed(names, most=10):
+def _listed(names: Sequence[str], most: int = 10) -> str:
     shown = [repr(name) for name in list(names)[:most]]
     return ", ".join(shown + ([f"and {len(names) - most} more"] if len(names) > most else []))

@@ -1,6 +1,7 @@
 """Training images by class, resident on the device, to draw from inside a compiled step."""
 
 import concurrent.futures
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +10,15 @@ from agkd_tf.data.device_images import DeviceImages
 from agkd_tf.data.labels import as_labels
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.randomness import uniform_integers
+from agkd_tf.types import Array
+
+
+class Rows(Protocol):
+    """Images that numpy-style integer arrays index: an array, a memory-mapped file, `ImagesOnDisk`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
 
 
 class ClassPool:
@@ -32,12 +42,21 @@ class ClassPool:
         InputError: if a class has no image, or shapes and labels do not fit.
     """
 
-    def __init__(self, images, labels, *, num_classes, capacity_per_class=None, seed=0):
+    def __init__(
+        self,
+        images: Rows | Array,
+        labels: Array,
+        *,
+        num_classes: int,
+        capacity_per_class: int | None = None,
+        seed: int = 0,
+    ) -> None:
         check_range("num_classes", num_classes, 1)
         if isinstance(images, list | tuple | tf.Tensor):
             images = np.asarray(images)
-        if len(getattr(images, "shape", ("N", "H", "W", "C"))) != 4:  # a source of rows need not say its shape
-            raise InputError(f"ClassPool: images must be [N, H, W, C]. Received: {list(images.shape)}")
+        shape = getattr(images, "shape", ("N", "H", "W", "C"))  # a source of rows need not say its shape
+        if len(shape) != 4:
+            raise InputError(f"ClassPool: images must be [N, H, W, C]. Received: {list(shape)}")
         labels = as_labels(labels, num_classes, count=len(images), prefix="ClassPool: ")
         self._members = [np.flatnonzero(labels == label) for label in range(num_classes)]
         sizes = np.array([len(members) for members in self._members])
@@ -48,19 +67,20 @@ class ClassPool:
             )
         if capacity_per_class is not None:
             check_range("capacity_per_class", capacity_per_class, 1)
-        self.bounded = capacity_per_class is not None and sizes.max() > capacity_per_class
-        counts = np.minimum(sizes, capacity_per_class) if self.bounded else sizes
+        counts = sizes if capacity_per_class is None else np.minimum(sizes, capacity_per_class)
+        self.bounded = bool((counts < sizes).any())
         self._source, self._seed, self._kept = images, seed, counts
         self._counts = tf.constant(counts, tf.int32)
         self._labels = tf.constant(np.repeat(np.arange(num_classes), counts), tf.int32)
         self._starts = tf.constant(np.concatenate([[0], np.cumsum(counts)[:-1]]), tf.int32)
         self._images = DeviceImages(self._select(0))
         if self.bounded:
-            self._reader, self._ahead = concurrent.futures.ThreadPoolExecutor(1), {}
+            self._reader = concurrent.futures.ThreadPoolExecutor(1)
+            self._ahead: dict[int, concurrent.futures.Future[np.ndarray]] = {}
         else:
             self._place_of = tf.constant(np.argsort(np.concatenate(self._members)), tf.int32)
 
-    def _select(self, epoch):
+    def _select(self, epoch: int) -> np.ndarray:
         """Returns the images of an epoch, sorted by class."""
         if not self.bounded:
             rows = np.concatenate(self._members)
@@ -79,7 +99,7 @@ class ClassPool:
         selected[order] = images
         return selected
 
-    def refresh(self, epoch):
+    def refresh(self, epoch: int) -> None:
         """Replaces a bounded pool's images by the sample of `epoch`; does nothing otherwise.
 
         The next epoch's is then read ahead while that one trains, for which host memory holds it.
@@ -90,7 +110,7 @@ class ClassPool:
         self._images.replace(self._select(epoch) if read is None else read.result())
         self._ahead = {epoch + 1: self._reader.submit(self._select, epoch + 1)}
 
-    def sample(self, classes, seed):
+    def sample(self, classes: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Returns one image of each given class, drawn independently and with replacement.
 
         Args:
@@ -105,7 +125,7 @@ class ClassPool:
         rows = tf.gather(self._starts, classes) + offsets
         return self._images.take(rows)
 
-    def sample_any(self, count, seed):
+    def sample_any(self, count: int | tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `count` images of any class, drawn independently and with replacement.
 
         Args:
@@ -118,21 +138,21 @@ class ClassPool:
         rows = uniform_integers([count], seed, len(self._labels))
         return self._images.take(rows), tf.gather(self._labels, rows)
 
-    def take(self, indices):
+    def take(self, indices: tf.Tensor) -> tf.Tensor:
         """Returns images by their places among all, int [B], of a pool that holds all: float32 [B, H, W, C]."""
         return self._images.take(tf.gather(self._place_of, indices))
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int, ...]:
         """(H, W, C) of the images."""
         return self._images.image_shape
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """Number of classes, each of which has an image."""
         return len(self._members)
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes that the pool occupies on the device."""
         return self._images.nbytes

@@ -1,19 +1,24 @@
 """Images that stay on the accelerator."""
 
 import math
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.data.image_dataset import ImagesOnDisk
 from agkd_tf.data.pixels import as_float, check_pixels
 from agkd_tf.errors import check_choice
+from agkd_tf.types import Array
+
+Resident = Literal["auto", True, False]
 
 # Of an accelerator's memory, what "auto" gives to images without asking.
 RESIDENT_BYTES = 2**31
 PIXELS = 8  # an int64's
 
 
-def resolve_resident(resident, images):
+def resolve_resident(resident: Resident, images: np.ndarray | ImagesOnDisk) -> bool:
     """Returns whether training images stay on the device, as a bool.
 
     Args:
@@ -37,40 +42,40 @@ class DeviceImages:
         InputError: for float images outside [0, 1], and for other types (see `check_pixels`).
     """
 
-    def __init__(self, images):
+    def __init__(self, images: Array) -> None:
         images = np.asarray(images) if isinstance(images, list | tuple | tf.Tensor) else images
         self._shape = tuple(images.shape[1:])
         self._packed = tf.Variable(self._pack(images), trainable=False, name="images")
 
-    def _pack(self, images):
+    def _pack(self, images: np.ndarray) -> np.ndarray:
         # Eight pixels an integer: TensorFlow sends no uint8 variable to other workers, and keeps int32 on the host.
         size = math.prod(self._shape)
         pixels = np.zeros((len(images), PIXELS * -(-size // PIXELS)), np.uint8)
         pixels[:, :size] = _as_uint8(images).reshape(len(images), size)
         return pixels.view(np.int64)
 
-    def replace(self, images):
+    def replace(self, images: np.ndarray) -> None:
         """Puts as many other images of the same shape in their place."""
         self._packed.assign(self._pack(images))
 
-    def take(self, rows):
+    def take(self, rows: tf.Tensor) -> tf.Tensor:
         """Returns the images at `rows`, an integer tensor [B], as float32 [B, H, W, C] in [0, 1]."""
         pixels = tf.bitcast(tf.gather(self._packed, rows), tf.uint8)
         pixels = tf.reshape(pixels, [-1, PIXELS * self._packed.shape[1]])[:, : math.prod(self._shape)]
         return as_float(tf.reshape(pixels, [-1, *self._shape]))
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int, ...]:
         """(H, W, C) of the images."""
         return self._shape
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes that the images occupy on the device."""
         return PIXELS * math.prod(self._packed.shape)
 
 
-def _as_uint8(images):
+def _as_uint8(images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     check_pixels(images)
     return images if images.dtype == np.uint8 else np.round(images * 255).astype(np.uint8)

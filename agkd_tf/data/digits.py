@@ -1,11 +1,13 @@
 """scikit-learn's handwritten digits: 1,797 real 8x8 images that ship inside the package."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from agkd_tf.data.image_dataset import Examples
+from agkd_tf.data.image_dataset import Examples, Official
 from agkd_tf.data.splits import SPLIT_SEED
 from agkd_tf.errors import InputError, check_range
 
@@ -13,7 +15,7 @@ SIDE = 16  # a network of total stride 4 then has 4x4 attention maps
 TEST_EXAMPLES = 400
 
 
-def load(*, image_size=None, images_dir=None, **_):
+def load(*, image_size: int | None = None, images_dir: str | None = None, **_: Any) -> Official:
     """Returns (official train `Examples`, test `Examples`, class names, augmentation).
 
     The 8x8 images are enlarged by bilinear interpolation. The package has no official division: 400

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,22 +21,22 @@ class ImagesOnDisk:
         rows: int [N], places in it.
     """
 
-    def __init__(self, source, rows):
+    def __init__(self, source: np.ndarray, rows: np.ndarray) -> None:
         self._source, self._rows = source, rows
         self.dtype, self.shape = source.dtype, (len(rows), *source.shape[1:])
         self.ndim = len(self.shape)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> np.ndarray:
         """Returns images as an array in memory; `key` is an integer, a slice or an array of integers."""
         return np.asarray(self._source[self._rows[key]])
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
 
-    def take(self, key):
+    def take(self, key: slice | np.ndarray) -> "ImagesOnDisk":
         """Returns `ImagesOnDisk`: those that `key`, a slice or an array of integers, names."""
         return ImagesOnDisk(self._source, self._rows[key])
 
@@ -55,24 +56,24 @@ class Examples:
     images: np.ndarray | ImagesOnDisk
     labels: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.images, list | tuple | tf.Tensor):
             object.__setattr__(self, "images", np.asarray(self.images))
         object.__setattr__(self, "labels", as_labels(self.labels))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices):
+    def take(self, indices: slice | np.ndarray) -> "Examples":
         """Returns the examples at `indices` (an integer array or a slice), in that order."""
         images = self.images.take(indices) if isinstance(self.images, ImagesOnDisk) else self.images[indices]
         return Examples(images, self.labels[indices])
 
-    def digest(self):
+    def digest(self) -> bytes:
         """Returns the SHA-256, 32 bytes, of the images and labels in their order, read piece by piece."""
         found = hashlib.sha256(f"{self.images.dtype} {self.images.shape}".encode())
         for start in range(0, len(self), CHUNK):
-            found.update(np.ascontiguousarray(self.images[start : start + CHUNK]))
+            found.update(np.ascontiguousarray(self.images[start : start + CHUNK]).data)
         found.update(np.asarray(self.labels, np.int64).tobytes())
         return found.digest()
 
@@ -98,19 +99,23 @@ class ImageDataset:
     augmentation: str = "none"
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         return len(self.class_names)
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int, ...]:
         return self.test.images.shape[1:]
 
-    def split(self, name):
+    def split(self, name: str) -> Examples:
         """Returns the `Examples` of the split called `name`."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
 
-def check_examples(name, examples, num_classes):
+#: What a loader returns: (official training split, test split, class names, augmentation).
+Official = tuple[Examples, Examples, tuple[str, ...], str]
+
+
+def check_examples(name: str, examples: Examples, num_classes: int) -> None:
     """Checks one split's types, shapes and labels.
 
     Raises:

@@ -28,20 +28,20 @@ SIGNED = max(place + len(signature) for place, signature in SIGNATURES)  # bytes
 
 
 @functools.cache
-def formats():
+def formats() -> tuple[str, ...]:
     """Returns the names of the formats that are read, a tuple."""
     Image.init()
     return tuple(name for name in Image.OPEN if name not in NOT_READ)
 
 
 @functools.cache
-def extensions():
+def extensions() -> frozenset[str]:
     """Returns the endings of image files' names, in lower case and with their dot, a frozenset."""
     known = set(formats())
     return frozenset(ending for ending, name in Image.registered_extensions().items() if name in known)
 
 
-def is_image(path):
+def is_image(path: str) -> bool:
     """Returns whether a file is an image by its name or by its first bytes.
 
     Raises:
@@ -58,7 +58,7 @@ def is_image(path):
     return any(begin[place : place + len(signature)] == signature for place, signature in SIGNATURES)
 
 
-def decode(content):
+def decode(content: bytes) -> tuple[np.ndarray, bool]:
     """Returns (RGB pixels uint8 [H, W, 3], whether the file has more than 8 bits a value).
 
     PNG and JPEG files are decoded by TensorFlow, all others by Pillow. Of an animation its first frame is taken.
@@ -87,19 +87,19 @@ def decode(content):
         raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
 
 
-def _by_tensorflow(content):
+def _by_tensorflow(content: bytes) -> np.ndarray:
     try:
         return tf.io.decode_image(content, channels=3, expand_animations=False).numpy()
     except tf.errors.OpError as error:
         raise ValueError(error.message.rpartition("}} ")[2].partition(" [Op:")[0].splitlines()[0]) from error
 
 
-def _upright(pixels, content):
+def _upright(pixels: np.ndarray, content: bytes) -> np.ndarray:
     if not any(word in content for word in ORIENTED):
         return pixels
     try:
-        with Image.open(io.BytesIO(content), formats=formats()) as image:
-            orientation = image.getexif().get(ORIENTATION, 1)
+        with Image.open(io.BytesIO(content), formats=formats()) as opened:
+            orientation = opened.getexif().get(ORIENTATION, 1)
     except Exception:  # damage beside the pixels, which are whole
         return pixels
     if orientation == 1:
@@ -109,12 +109,13 @@ def _upright(pixels, content):
     return np.asarray(ImageOps.exif_transpose(image))
 
 
-def _by_pillow(content):
+def _by_pillow(content: bytes) -> tuple[np.ndarray, bool]:
     try:
-        image = Image.open(io.BytesIO(content), formats=formats())
+        opened = Image.open(io.BytesIO(content), formats=formats())
     except Image.UnidentifiedImageError as error:
         raise ValueError("it is none of the image formats that are read") from error
-    with image:
+    with opened:
+        image: Image.Image = opened
         tags = getattr(image, "tag_v2", {})
         deep = image.mode.startswith("I") or max(tags.get(BITS_PER_SAMPLE, (8,))) > 8
         inverted = image.mode.startswith("I") and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO

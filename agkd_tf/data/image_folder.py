@@ -7,6 +7,7 @@ import itertools
 import os
 import random
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -28,7 +29,15 @@ LARGE = 2**20  # values of an image that is scaled by itself, so that few such o
 TWELVE_BITS = 4096 >> 8  # of what is left of 16-bit values
 
 
-def load(path, *, image_size=None, images_dir=None, skip_damaged=False, training=True, min_classes=2):
+def load(
+    path: str,
+    *,
+    image_size: int | None = None,
+    images_dir: str | None = None,
+    skip_damaged: bool = False,
+    training: bool = True,
+    min_classes: int = 2,
+) -> tuple[Examples, Examples | None, Examples, tuple[str, ...]]:
     """Returns (train, validation and test `Examples`, class names).
 
     The layout is PATH/train/CLASS/FILE and PATH/test/CLASS/FILE, with any files that `image_files.decode` reads, also
@@ -86,11 +95,11 @@ class _Split:
     """
 
     name: str
-    files: dict = dataclasses.field(default_factory=dict)
-    left_out: list = dataclasses.field(default_factory=list)
-    below: list = dataclasses.field(default_factory=list)
+    files: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    left_out: list[str] = dataclasses.field(default_factory=list)
+    below: list[str] = dataclasses.field(default_factory=list)
 
-    def images(self):
+    def images(self) -> list[tuple[str, str]]:
         """Returns (path, class name) of all images, in a random order that is always the same."""
         # That of tensorflow-datasets' ImageFolder, so that the first N images stay the same ones.
         images = [(path, name) for name in sorted(self.files) for path in self.files[name]]
@@ -98,7 +107,7 @@ class _Split:
         return images
 
 
-def _splits(path, *, training):
+def _splits(path: str, *, training: bool) -> dict[str, _Split]:
     """Returns role (train, validation, test) -> `_Split`."""
     entries = _entries(path)
     found = {os.path.basename(entry): entry for entry in entries if os.path.isdir(entry)}
@@ -135,12 +144,12 @@ def _splits(path, *, training):
     return {role: _scan(name, found[name]) for role, name in roles.items()}
 
 
-def _scan(name, folder):
+def _scan(name: str, folder: str) -> _Split:
     """Returns the `_Split` of a folder of class folders."""
     split = _Split(name)
     for entry in _entries(folder):
         if os.path.isdir(entry):
-            found = []
+            found: list[str] = []
             _walk(entry, split, found, (entry,))
             # As before by the whole path; a name that is not UTF-8 has a place in that order, too.
             split.files.setdefault(_shown(os.path.basename(entry)), []).extend(sorted(found))
@@ -149,7 +158,7 @@ def _scan(name, folder):
     return split
 
 
-def _walk(folder, split, found, above):
+def _walk(folder: str, split: _Split, found: list[str], above: tuple[str, ...]) -> None:
     """Adds the images of a class' folder, and of those below it, to `found`."""
     for entry in _entries(folder):
         if os.path.isdir(entry):
@@ -165,7 +174,7 @@ def _walk(folder, split, found, above):
             split.left_out.append(entry)
 
 
-def _entries(folder):
+def _entries(folder: str) -> list[str]:
     """Returns the paths of what a folder holds, in alphabetical order, but for what is hidden or a system's."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries)
@@ -174,7 +183,7 @@ def _entries(folder):
     ]
 
 
-def _check(path, splits, names, *, training, min_classes):
+def _check(path: str, splits: Mapping[str, _Split], names: Sequence[str], *, training: bool, min_classes: int) -> None:
     """Checks what was found before any image is read."""
     for role in ("train", "test"):
         if role in splits and not splits[role].images():
@@ -189,13 +198,13 @@ def _check(path, splits, names, *, training, min_classes):
         _check_training_images([names.index(name) for _, name in splits["train"].images()], names)
 
 
-def _check_training_images(labels, names):
+def _check_training_images(labels: np.ndarray | Sequence[int], names: Sequence[str]) -> None:
     counts = np.bincount(labels, minlength=len(names))
     if not counts.all():
-        raise InputError(f"`dataset` image_folder has no training image of class {names[np.argmin(counts)]!r}")
+        raise InputError(f"`dataset` image_folder has no training image of class {names[int(np.argmin(counts))]!r}")
 
 
-def _tell(path, splits, names):
+def _tell(path: str, splits: Mapping[str, _Split], names: Sequence[str]) -> None:
     """Says what was left out, and what was guessed."""
     left_out = [file for split in splits.values() for file in split.left_out]
     if left_out:
@@ -221,19 +230,23 @@ class _Reader:
         image_size, images_dir, skip_damaged: see `load`.
     """
 
-    def __init__(self, path, names, image_size, images_dir, skip_damaged):
+    def __init__(
+        self, path: str, names: Sequence[str], image_size: int | None, images_dir: str | None, skip_damaged: bool
+    ) -> None:
         self._path, self._numbers = path, {name: number for number, name in enumerate(names)}
         self._scale = None if image_size is None else _scaling(image_size)
         self._images_dir, self._skip_damaged = images_dir, skip_damaged
-        self._damaged, self._deep = [], {}  # path -> the largest value's upper 8 bits
+        self._damaged: list[tuple[str, str | ValueError]] = []
+        self._deep: dict[str, int] = {}  # path -> the largest value's upper 8 bits
 
-    def read(self, split):
+    def read(self, split: _Split) -> Examples:
         """Returns the `Examples` of a `_Split`."""
         files = split.images()
         if not files:
             raise InputError(f"`dataset` image_folder {self._path!r} has no image in its {split.name!r} split")
         labels = np.array([self._numbers[name] for _, name in files], np.int32)
-        images, read = None, []
+        images: np.ndarray | None = None
+        read: list[int] = []
         shown = {"total": len(files), "unit": " images", "unit_scale": True, "delay": 5, "disable": None}
         pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
         try:
@@ -256,36 +269,42 @@ class _Reader:
             pool.shutdown(cancel_futures=True)
         if images is None:
             raise InputError(f"`dataset` image_folder: no image of its {split.name!r} split can be decoded")
-        rows = np.arange(len(read))
-        images = images[: len(read)] if self._images_dir is None else ImagesOnDisk(images, rows)
-        return Examples(images, labels[read])
+        if self._images_dir is None:
+            return Examples(images[: len(read)], labels[read])
+        return Examples(ImagesOnDisk(images, np.arange(len(read))), labels[read])
 
-    def _decoded_in_order(self, pool, split, files):
+    def _decoded_in_order(
+        self, pool: concurrent.futures.Executor, split: _Split, files: Sequence[tuple[str, str]]
+    ) -> Iterator[np.ndarray | None]:
         """Yields what `_decoded` returns, image by image; few are decoded before they are asked for."""
         tasks = [[path for path, _ in files[start : start + TASK]] for start in range(0, len(files), TASK)]
-        ahead = collections.deque(pool.submit(self._decoded, split, task) for task in tasks[: os.cpu_count() + 1])
+        begun = (os.cpu_count() or 1) + 1
+        ahead = collections.deque(pool.submit(self._decoded, split, task) for task in tasks[:begun])
         for task in itertools.chain(tasks[len(ahead) :], itertools.repeat(None, len(ahead))):
             yield from ahead.popleft().result()
             if task is not None:
                 ahead.append(pool.submit(self._decoded, split, task))
 
-    def _decoded(self, split, paths):
+    def _decoded(self, split: _Split, paths: Sequence[str]) -> list[np.ndarray | None]:
         """Returns a list of the images' pixels, uint8 [H, W, 3]; None for one that is skipped."""
-        images, small = [], collections.defaultdict(list)
+        scale = self._scale
+        images: list[np.ndarray | None] = []
+        small: dict[tuple[int, ...], dict[int, np.ndarray]] = {}  # of each shape, place -> image
         for place, path in enumerate(paths):
             image = self._decoded_file(split, path)
-            if self._scale is not None and image is not None:
+            if scale is not None and image is not None:
                 if image.size > LARGE:
-                    image = self._scale(image[None])[0]
+                    image = scale(image[None])[0]
                 else:
-                    small[image.shape].append(place)
+                    small.setdefault(image.shape, {})[place] = image
             images.append(image)
-        for places in small.values():  # together, which takes a fraction of the time
-            for place, scaled in zip(places, self._scale(np.stack([images[each] for each in places])), strict=True):
-                images[place] = scaled
+        if scale is not None:
+            for alike in small.values():  # together, which takes a fraction of the time
+                for place, scaled in zip(alike, scale(np.stack(list(alike.values()))), strict=True):
+                    images[place] = scaled
         return images
 
-    def _decoded_file(self, split, path):
+    def _decoded_file(self, split: _Split, path: str) -> np.ndarray | None:
         try:
             with open(path, "rb") as file:
                 image, deep = decode(file.read())
@@ -302,7 +321,7 @@ class _Reader:
             self._deep[path] = int(image.max())
         return image
 
-    def tell(self):
+    def tell(self) -> None:
         """Says which files were damaged, and what of 16-bit images looks too dark."""
         if self._damaged:
             reasons = "; ".join(f"{_shown(os.path.relpath(each, self._path))}: {why}" for each, why in self._damaged)
@@ -314,19 +333,19 @@ class _Reader:
             )
 
 
-def _scaling(image_size):
+def _scaling(image_size: int) -> Callable[[np.ndarray], np.ndarray]:
     """Returns a function: uint8 [B, H, W, 3] -> uint8 [B, image_size, image_size, 3], arrays."""
     resize = resizing(image_size)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
-    def scale(images):
+    def scale(images: tf.Tensor) -> tf.Tensor:
         with tf.device("CPU"):
             return tf.saturate_cast(tf.round(resize(images)), tf.uint8)
 
     return lambda images: scale(images).numpy()
 
 
-def _counted(paths, root, what="file", plural=None):
+def _counted(paths: Iterable[str], root: str, what: str = "file", plural: str | None = None) -> str:
     """Returns how many paths there are, and the names of the first, within `root`."""
     paths = sorted(paths)
     names = [_shown(os.path.relpath(path, root)) for path in paths[:NAMED]]
@@ -335,14 +354,14 @@ def _counted(paths, root, what="file", plural=None):
     return f"{len(paths)} {noun} ({', '.join([*names, *more])})"
 
 
-def _listed(names):
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(_shown(name) for name in names)
 
 
-def _shown(name):
+def _shown(name: str) -> str:
     """Returns a name as text that can be printed, its bytes that are not UTF-8 as escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _note(message):
+def _note(message: str) -> None:
     warnings.warn(message, Note, stacklevel=5)

@@ -6,7 +6,8 @@ Arrays are looked at once, all others batch by batch where they are read: a comp
 import contextlib
 import re
 import types
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ import tensorflow as tf
 from agkd_tf.data.labels import as_labels
 from agkd_tf.data.pixels import check_pixels, check_shape, check_type
 from agkd_tf.errors import InputError
+from agkd_tf.types import Array, ImageShape
 
 KEYS = ("image", "label", "index", "valid")
 KINDS = "arrays, a tf.data.Dataset, a Python generator or a keras.utils.PyDataset"
@@ -30,12 +32,12 @@ class InputChecks(NamedTuple):
         num_examples: number of training examples, which an `index` must be below; None where none is needed.
     """
 
-    image_shape: tuple
+    image_shape: ImageShape
     num_classes: int
     labelled: bool = True
     num_examples: int | None = None
 
-    def source(self, x, y=None):
+    def source(self, x: Any, y: Array | None = None) -> tuple[Any, Any]:
         """Returns (x, y) for Keras, which gives the same batches as what was given, checked, with int32 labels.
 
         Args:
@@ -69,7 +71,7 @@ class InputChecks(NamedTuple):
         checked = self.batch(x if y is None else (x, y), whole=True)
         return checked if len(checked) == 2 else (*checked, None)
 
-    def batch(self, data, *, whole=False):
+    def batch(self, data: Any, *, whole: bool = False) -> tuple[Any, ...]:
         """Returns a batch, checked: (images, int32 labels), (dict of them,), or (images,) where not labelled.
 
         Args:
@@ -93,7 +95,7 @@ class InputChecks(NamedTuple):
             return ({name: each for name, each in found.items() if each is not None} | rest,)
         return (images, labels, *rest)
 
-    def _parts(self, data, *, whole=False):
+    def _parts(self, data: Any, *, whole: bool = False) -> tuple[Any, Any, Any, dict[str, Any] | tuple]:
         """Returns (images or None, labels or None, index or None, the rest: a dict or a tuple) of a batch."""
         if isinstance(data, list) and not whole:
             data = tuple(data)
@@ -116,7 +118,7 @@ class InputChecks(NamedTuple):
             raise InputError(f"data must be images and their labels, (images, labels). Received: {received}")
         return data, None, None, ()
 
-    def _checked_index(self, index, count):
+    def _checked_index(self, index: Array, count: int) -> np.ndarray:
         index = np.asarray(index).reshape(-1)
         if index.dtype.kind not in "iu" or len(index) != count:
             raise InputError(f"`index` must be integers [{count}]. Received: {index.dtype} [{len(index)}]")
@@ -127,7 +129,7 @@ class InputChecks(NamedTuple):
             )
         return index.astype(np.int32, copy=False)
 
-    def _dataset(self, dataset):
+    def _dataset(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         if int(dataset.cardinality()) == 0:
             raise InputError("there are no images: the dataset is empty")
         images, labels, index, _ = self._parts(dataset.element_spec)
@@ -138,9 +140,9 @@ class InputChecks(NamedTuple):
             check_shape(images, self.image_shape)
             check_type(images)
 
-        def look(labels, *others):
+        def look(labels: Any, *values: Any) -> np.ndarray | np.int32:
             """Checks the values of a batch; returns its labels."""
-            others = list(others)
+            others = list(values)
             if images is not None and images.dtype != tf.uint8:
                 check_pixels(others.pop(0))
             count = int(others.pop(0))
@@ -152,7 +154,7 @@ class InputChecks(NamedTuple):
             return np.int32(0)
 
         @tf.autograph.experimental.do_not_convert
-        def check(*elements):
+        def check(*elements: Any) -> tuple[Any, ...]:
             images, labels, index, rest = self._parts(elements)
             others = [] if images is None or images.dtype == tf.uint8 else [images]
             others.append(tf.constant(-1) if images is None else tf.shape(images)[0])
@@ -172,7 +174,7 @@ class InputChecks(NamedTuple):
 
         return dataset.map(check, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def _check_alone(self, y):
+    def _check_alone(self, y: Any) -> None:
         if y is not None:
             raise InputError("labels are part of a dataset's or generator's batches: leave `y` out")
 
@@ -180,26 +182,26 @@ class InputChecks(NamedTuple):
 class _CheckedPyDataset(keras.utils.PyDataset):
     """A user's PyDataset, whose batches are checked in the worker that makes them."""
 
-    def __init__(self, source, checks):
+    def __init__(self, source: keras.utils.PyDataset, checks: InputChecks) -> None:
         super().__init__(source.workers, source.use_multiprocessing, source.max_queue_size)
         self._source, self._checks = source, checks
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int | None:
         return self._source.num_batches
 
-    def __getitem__(self, number):
+    def __getitem__(self, number: int) -> tuple[Any, ...]:
         return self._checks.batch(self._source[number])
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         self._source.on_epoch_begin()
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self._source.on_epoch_end()
 
 
 @contextlib.contextmanager
-def input_errors():
+def input_errors() -> Iterator[None]:
     """Within, an `InputError` that was raised while TensorFlow read data is that again, and not TensorFlow's."""
     try:
         yield
@@ -210,7 +212,7 @@ def input_errors():
         raise InputError(found[1]) from None
 
 
-def as_array(images):
+def as_array(images: Array) -> np.ndarray | tf.Tensor:
     """Returns images as the array or tensor that they are, or an array of a list's.
 
     Raises:

@@ -1,11 +1,16 @@
 """The one convention of labels: int32 [N], 0 to num_classes - 1."""
 
+from typing import Any
+
 import numpy as np
 
 from agkd_tf.errors import InputError
+from agkd_tf.types import Array
 
 
-def as_labels(labels, num_classes=None, *, count=None, prefix=""):
+def as_labels(
+    labels: Array, num_classes: int | None = None, *, count: int | None = None, prefix: str = ""
+) -> np.ndarray:
     """Returns labels as int32 [N], of all that says the same: integers of any type, whole floats, one-hot rows.
 
     Args:
@@ -60,10 +65,10 @@ def as_labels(labels, num_classes=None, *, count=None, prefix=""):
     return array.astype(np.int32, copy=False)
 
 
-def _kind(array):
+def _kind(array: np.ndarray) -> str | np.dtype:
     is_text = array.dtype.kind in "USO" and array.size and isinstance(array.flat[0], str | bytes)
     return "text" if is_text else array.dtype
 
 
-def _plain(value):
+def _plain(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,5 +1,7 @@
 """The one convention of pixel values: float32 in [0, 1]."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -8,7 +10,7 @@ from agkd_tf.errors import InputError
 ALLOWED = "images must be uint8, or float in [0, 1]"
 
 
-def as_float(images):
+def as_float(images: tf.Tensor) -> tf.Tensor:
     """Returns float32 images in [0, 1] of uint8 images 0-255, or of float images already in [0, 1].
 
     Raises:
@@ -20,7 +22,7 @@ def as_float(images):
     return tf.cast(images, tf.float32)
 
 
-def check_pixels(images):
+def check_pixels(images: np.ndarray | tf.Tensor) -> None:
     """Checks an array or an eager tensor of images: uint8, which its type alone shows, or float in [0, 1].
 
     Raises:
@@ -37,7 +39,7 @@ def check_pixels(images):
             raise InputError(f"{ALLOWED}{hint}. Received: {low:g} to {high:g}")
 
 
-def check_type(images):
+def check_type(images: np.ndarray | tf.Tensor | tf.TensorSpec) -> None:
     """Checks the type of an array, tensor or `tf.TensorSpec` of images: uint8 or float.
 
     Raises:
@@ -49,7 +51,7 @@ def check_type(images):
         raise InputError(f"{ALLOWED}{hint}. Received: {getattr(dtype, 'name', images.dtype)}")
 
 
-def check_shape(images, image_shape):
+def check_shape(images: np.ndarray | tf.Tensor | tf.TensorSpec, image_shape: Sequence[int | None]) -> None:
     """Checks the shape of a batch of images, an array or `tf.TensorSpec`, as far as it is known.
 
     Args:
@@ -71,11 +73,11 @@ def check_shape(images, image_shape):
     raise InputError(f"images must be {wanted}, as the network takes them{hint}. Received: {received}")
 
 
-def _written(shape):
+def _written(shape: Iterable[int | None]) -> str:
     return f"[{', '.join('any' if size is None else str(size) for size in shape)}]"
 
 
-def _type_of(images):
+def _type_of(images: np.ndarray | tf.Tensor | tf.TensorSpec) -> tf.DType | None:
     """Returns the `tf.DType`, or None where TensorFlow has none."""
     try:
         return tf.as_dtype(images.dtype)

@@ -3,13 +3,16 @@
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from agkd_tf.data.image_dataset import Examples
 from agkd_tf.errors import InputError, check_range
 
 # The division is part of the data set, not of a run: runs of different seeds see the same images.
 SPLIT_SEED = 0
 
 
-def hold_out_validation(examples, *, train_examples, validation_examples):
+def hold_out_validation(
+    examples: Examples, *, train_examples: int | None, validation_examples: int
+) -> tuple[Examples, Examples]:
     """Returns (train, validation), disjoint parts of `examples`.
 
     Args:

@@ -5,13 +5,15 @@ import math
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from agkd_tf.data.image_dataset import Examples, ImagesOnDisk
+from agkd_tf.data.image_dataset import Examples, ImagesOnDisk, Official
 from agkd_tf.errors import InputError, check_range
 
 # Published augmentation of the data sets it is published for: pad 4, random crop, flip.
@@ -22,7 +24,15 @@ class UnknownDatasetError(InputError):
     """Raised for a name that tensorflow-datasets does not know."""
 
 
-def load(name, *, data_dir=None, manual_dir=None, download=False, image_size=None, images_dir=None):
+def load(
+    name: str,
+    *,
+    data_dir: str | None = None,
+    manual_dir: str | None = None,
+    download: bool = False,
+    image_size: int | None = None,
+    images_dir: str | None = None,
+) -> Official:
     """Returns (train `Examples`, test `Examples`, class names, augmentation) of a TFDS data set.
 
     A data set without a `test` split is tested on its `validation` split.
@@ -48,11 +58,12 @@ def load(name, *, data_dir=None, manual_dir=None, download=False, image_size=Non
         raise UnknownDatasetError(f"`dataset` is not known to tensorflow-datasets. Received: {name!r}") from error
     with damage_told(name):
         builder = tfds.builder(name, data_dir=data_dir)
-    place = {"manual_dir": manual_dir, "download": download, "image_size": image_size, "images_dir": images_dir}
-    return prepare_and_read(builder, **place)
+    return prepare_and_read(
+        builder, manual_dir=manual_dir, download=download, image_size=image_size, images_dir=images_dir
+    )
 
 
-def check_data_dir(data_dir, *, download):
+def check_data_dir(data_dir: str | None, *, download: bool) -> None:
     """Checks that a folder of prepared data sets exists, or may be made.
 
     Raises:
@@ -63,7 +74,7 @@ def check_data_dir(data_dir, *, download):
 
 
 @contextlib.contextmanager
-def damage_told(name):
+def damage_told(name: str) -> Iterator[None]:
     """Within, what tensorflow-datasets finds damaged in a prepared data set's description is an `InputError`."""
     try:
         yield
@@ -76,13 +87,20 @@ def damage_told(name):
         ) from error
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     """Returns the first line of an error, without the names of TensorFlow's nodes and iterators."""
     message = getattr(error, "message", str(error)) or type(error).__name__
     return re.sub(r"{{[^}]*}} ?|Error in user-defined function.* with iterator: \S*: ", "", message).splitlines()[0]
 
 
-def prepare_and_read(builder, *, manual_dir=None, download=False, image_size=None, images_dir=None):
+def prepare_and_read(
+    builder: Any,
+    *,
+    manual_dir: str | None = None,
+    download: bool = False,
+    image_size: int | None = None,
+    images_dir: str | None = None,
+) -> Official:
     """Returns what `load` does, of a TFDS builder; prepares it first where that is asked for.
 
     Args:
@@ -115,7 +133,7 @@ def prepare_and_read(builder, *, manual_dir=None, download=False, image_size=Non
     return read(builder, image_size=image_size, images_dir=images_dir)
 
 
-def read(builder, *, image_size=None, images_dir=None):
+def read(builder: Any, *, image_size: int | None = None, images_dir: str | None = None) -> Official:
     """Returns what `load` does, of a prepared TFDS builder."""
     import tensorflow_datasets as tfds
 
@@ -126,11 +144,11 @@ def read(builder, *, image_size=None, images_dir=None):
             raise InputError(f"`dataset` {builder.name!r} has no {split!r} split. It has: {', '.join(splits)}")
     if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
         raise InputError(f"`dataset` {builder.name!r} has no `image` and class `label`: it is not image classification")
-    examples = (_read_split(builder, split, image_size, images_dir) for split in ("train", test))
-    return *examples, tuple(features["label"].names), AUGMENTATION.get(builder.name, "none")
+    train, tested = (_read_split(builder, split, image_size, images_dir) for split in ("train", test))
+    return train, tested, tuple(features["label"].names), AUGMENTATION.get(builder.name, "none")
 
 
-def _read_split(builder, split, image_size, images_dir):
+def _read_split(builder: Any, split: str, image_size: int | None, images_dir: str | None) -> Examples:
     import tensorflow_datasets as tfds
 
     count = builder.info.splits[split].num_examples
@@ -138,7 +156,7 @@ def _read_split(builder, split, image_size, images_dir):
         raise InputError(f"`dataset` {builder.name!r} has no image in its {split!r} split")
     resize = resizing(image_size) if image_size is not None else None
 
-    def keep(example):
+    def keep(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         image = example["image"]
         if resize is not None:
             image = tf.saturate_cast(tf.round(resize(image)), tf.uint8)
@@ -149,7 +167,8 @@ def _read_split(builder, split, image_size, images_dir):
     dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
     dataset = dataset.map(keep, num_parallel_calls=tf.data.AUTOTUNE)
     batch = 1 if None in dataset.element_spec["image"].shape else 1000
-    images, labels, start = None, np.empty(count, np.int32), 0
+    images: np.ndarray | None = None
+    labels, start = np.empty(count, np.int32), 0
     try:
         batches = dataset.batch(batch).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
         # Shown on a terminal, where reading takes long.
@@ -177,12 +196,12 @@ def _read_split(builder, split, image_size, images_dir):
             f"`dataset` {builder.name!r}: a file of its {split!r} split is damaged, missing or unreadable: "
             f"{_first_line(error)}"
         ) from error
-    if start < count:
+    if images is None or start < count:
         raise InputError(f"`dataset` {builder.name!r} has {start} images in its {split!r} split, and says {count}")
     return Examples(images if images_dir is None else ImagesOnDisk(images, np.arange(count)), labels)
 
 
-def room(shape, images_dir):
+def room(shape: tuple[int, ...], images_dir: str | None) -> np.ndarray:
     """Returns an array of uint8 to write images to, in memory or in a file without a name.
 
     Args:
@@ -204,7 +223,7 @@ def room(shape, images_dir):
         raise InputError(f"`images_dir` {images_dir} cannot keep {needed} of images: {error.strerror}") from error
 
 
-def resizing(size):
+def resizing(size: int) -> keras.layers.Layer:
     """Returns a layer that crops uint8 images to their middle square and scales it to size x size, in float32.
 
     Raises:

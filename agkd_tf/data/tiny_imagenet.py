@@ -6,10 +6,12 @@ the validation split, which published tables use, is the test split here.
 
 import pathlib
 import zipfile
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from agkd_tf.data.image_dataset import Official
 from agkd_tf.data.tfds import check_data_dir, damage_told, prepare_and_read
 from agkd_tf.errors import InputError
 from agkd_tf.files import check_archive
@@ -21,7 +23,14 @@ BYTES = 248_100_043
 ROOT = "tiny-imagenet-200/"
 
 
-def load(*, data_dir=None, manual_dir=None, download=False, image_size=None, images_dir=None):
+def load(
+    *,
+    data_dir: str | None = None,
+    manual_dir: str | None = None,
+    download: bool = False,
+    image_size: int | None = None,
+    images_dir: str | None = None,
+) -> Official:
     """Returns (train `Examples`, test `Examples`, class names, augmentation).
 
     Args:
@@ -36,7 +45,7 @@ def load(*, data_dir=None, manual_dir=None, download=False, image_size=None, ima
         archive = pathlib.Path(manual_dir) / ARCHIVE
         if not archive.is_file():
             raise InputError(f"`manual_dir` has no {ARCHIVE}. Received: {manual_dir!r}")
-    check_data_dir(data_dir, download=download or archive)
+    check_data_dir(data_dir, download=download or archive is not None)
     with damage_told("tiny_imagenet"):
         builder = TinyImagenet(archive=archive, data_dir=data_dir)
     # With the archive at hand, preparing fetches nothing.
@@ -59,11 +68,11 @@ with tfds.core.registered.skip_registration():
         VERSION = tfds.core.Version("1.0.0")
         url_infos: ClassVar = {URL: tfds.download.checksums.UrlInfo(size=BYTES, checksum=SHA256, filename=ARCHIVE)}
 
-        def __init__(self, *, archive=None, **kwargs):
+        def __init__(self, *, archive: pathlib.Path | None = None, **kwargs: Any) -> None:
             self._archive = archive
             super().__init__(**kwargs)
 
-        def _info(self):
+        def _info(self) -> tfds.core.DatasetInfo:
             features = {
                 "image": tfds.features.Image(shape=(64, 64, 3), encoding_format="jpeg"),
                 "label": tfds.features.ClassLabel(num_classes=200),
@@ -72,7 +81,7 @@ with tfds.core.registered.skip_registration():
                 builder=self, features=tfds.features.FeaturesDict(features), supervised_keys=("image", "label")
             )
 
-        def _split_generators(self, dl_manager):
+        def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
             path = self._archive or dl_manager.download(URL)
             try:
                 check_archive(path)
@@ -91,7 +100,9 @@ with tfds.core.registered.skip_registration():
                 ),
             }
 
-        def _generate_examples(self, archive, folder, label_of, names):
+        def _generate_examples(
+            self, archive: zipfile.ZipFile, folder: str, label_of: Callable[[str], str | None], names: set[str]
+        ) -> Iterator[tuple[str, dict[str, Any]]]:
             for entry in archive.namelist():
                 file = entry.removeprefix(ROOT)
                 if file.startswith(folder) and file.endswith(".JPEG"):

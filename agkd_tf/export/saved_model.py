@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+from collections.abc import Iterable
 
 import keras
 import tensorflow as tf
@@ -10,9 +11,12 @@ from agkd_tf.attention import class_irrelevant_map
 from agkd_tf.data.pixels import as_float
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import write_class_names
+from agkd_tf.types import PathLike
 
 
-def export_saved_model(model, folder, *, class_names=None):
+def export_saved_model(
+    model: keras.Model | Classifier, folder: PathLike, *, class_names: Iterable[str] | None = None
+) -> None:
     """Writes a classifier as a SavedModel.
 
     Signatures: `serving_default` takes `images` float32 [B, H, W, C] in [0, 1], `serving_uint8` the same
@@ -33,7 +37,7 @@ def export_saved_model(model, folder, *, class_names=None):
     if not isinstance(classifier, Classifier):
         classifier = Classifier(model)
 
-    def serve(images):
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = classifier(as_float(images))
         served = {"logits": outputs.logits, "probabilities": tf.nn.softmax(outputs.logits)}
         if outputs.embedding is not None:

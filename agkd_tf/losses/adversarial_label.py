@@ -5,7 +5,9 @@ import tensorflow as tf
 FLOOR = 1e-8
 
 
-def adversarial_label(clean_logits, labels, *, ratio=9.0, gap=0.01):
+def adversarial_label(
+    clean_logits: tf.Tensor, labels: tf.Tensor, *, ratio: float = 9.0, gap: float = 0.01
+) -> tf.Tensor:
     """Returns the label that hurts a network most, with the true class `ratio` times the largest other.
 
     With p the clean prediction, v_k = -log(p_k + 1e-8), and m, M the least and largest v_k over k != y:

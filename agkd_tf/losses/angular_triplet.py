@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def angular_distance(a, b):
+def angular_distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Returns d(a, b) = 1 - |cos(a, b)| per row.
 
     Args:
@@ -18,7 +18,7 @@ def angular_distance(a, b):
     return 1.0 - tf.minimum(tf.abs(cosine), 1.0)
 
 
-def angular_triplet(anchor, positive, negative, *, margin):
+def angular_triplet(anchor: tf.Tensor, positive: tf.Tensor, negative: tf.Tensor, *, margin: float) -> tf.Tensor:
     """Returns mean max(0, margin + d(anchor, positive) - d(anchor, negative)).
 
     In BML the anchor is the forward adversary, the positive its clean image, the negative the backward
@@ -35,7 +35,7 @@ def angular_triplet(anchor, positive, negative, *, margin):
     return tf.reduce_mean(tf.nn.relu(margin + difference))
 
 
-def embedding_norm(*embeddings):
+def embedding_norm(*embeddings: tf.Tensor) -> tf.Tensor:
     """Returns the sum over its arguments of mean(h^2), over the batch and the features.
 
     Args:
@@ -47,5 +47,5 @@ def embedding_norm(*embeddings):
     return tf.add_n([tf.reduce_mean(tf.square(embedding)) for embedding in embeddings])
 
 
-def _unit(rows):
+def _unit(rows: tf.Tensor) -> tf.Tensor:
     return tf.math.l2_normalize(rows, axis=-1, epsilon=1e-12)

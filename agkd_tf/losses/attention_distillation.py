@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def attention_distillation(student_maps, teacher_maps):
+def attention_distillation(student_maps: tf.Tensor, teacher_maps: tf.Tensor) -> tf.Tensor:
     """Returns mean |A_student(adversary) - A_teacher(clean)| over the batch and all places.
 
     Args:

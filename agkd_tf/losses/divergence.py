@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def kl_divergence(clean_logits, adv_logits):
+def kl_divergence(clean_logits: tf.Tensor, adv_logits: tf.Tensor) -> tf.Tensor:
     """Returns float32 [B], KL(p_clean || p_adv). Gradients flow through both.
 
     Args:

@@ -5,7 +5,7 @@ import tensorflow as tf
 from agkd_tf.logits import label_margin
 
 
-def margin_hinge(logits, labels, *, confidence):
+def margin_hinge(logits: tf.Tensor, labels: tf.Tensor, *, confidence: float) -> tf.Tensor:
     """Returns mean max(0, max_{k != y} z_k - z_y + confidence), on logits.
 
     Args:

@@ -5,7 +5,7 @@ import tensorflow as tf
 from agkd_tf.errors import InputError
 
 
-def check_label_smoothing(smoothing, num_classes, *, name="label_smoothing"):
+def check_label_smoothing(smoothing: float, num_classes: int, *, name: str = "label_smoothing") -> float:
     """Returns `smoothing` if the true class stays the largest.
 
     Raises:
@@ -21,7 +21,7 @@ def check_label_smoothing(smoothing, num_classes, *, name="label_smoothing"):
     return smoothing
 
 
-def smoothed_cross_entropy(logits, labels, smoothing):
+def smoothed_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float | tf.Tensor) -> tf.Tensor:
     """Returns the batch mean of -sum_k q_k log p_k, with q = 1 - s on the label and s / (n - 1) elsewhere.
 
     Keras' `label_smoothing` spreads over all n classes instead; this one equals Keras' s * n / (n - 1).
@@ -42,7 +42,7 @@ def smoothed_cross_entropy(logits, labels, smoothing):
     return soft_cross_entropy(logits, target)
 
 
-def soft_cross_entropy(logits, soft_labels):
+def soft_cross_entropy(logits: tf.Tensor, soft_labels: tf.Tensor) -> tf.Tensor:
     """Returns the batch mean of -sum_k q_k log p_k.
 
     Args:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def logit_pairing(clean_logits, adv_logits):
+def logit_pairing(clean_logits: tf.Tensor, adv_logits: tf.Tensor) -> tf.Tensor:
     """Returns the mean over the batch and the classes of (z_clean - z_adv)^2.
 
     Gradients flow through both.
@@ -19,7 +19,7 @@ def logit_pairing(clean_logits, adv_logits):
     return tf.reduce_mean(tf.square(clean_logits - adv_logits))
 
 
-def embedding_pairing(clean, adv):
+def embedding_pairing(clean: tf.Tensor, adv: tf.Tensor) -> tf.Tensor:
     """Returns the batch mean of ||h_clean - h_adv||^2, summed over the features.
 
     Args:

@@ -10,7 +10,7 @@ from agkd_tf.logits import best_other_logit
 from agkd_tf.losses.divergence import kl_divergence
 
 
-def boosted_margin(adv_logits, labels):
+def boosted_margin(adv_logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Returns mean -log(1.0001 - p_adv[j]), with j the most probable class but the label.
 
     Args:
@@ -25,7 +25,7 @@ def boosted_margin(adv_logits, labels):
     return -tf.reduce_mean(tf.math.log(1.0001 - other))
 
 
-def weighted_divergence(clean_logits, adv_logits, labels):
+def weighted_divergence(clean_logits: tf.Tensor, adv_logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Returns mean (1.0000001 - p_clean[label]) * KL(p_clean || p_adv).
 
     Args:

@@ -1,13 +1,15 @@
 """Optimal transport between two batches of logits, by Sinkhorn's iteration in the log domain."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 FLOOR = 1e-6
 
 
-def cosine_cost(a, b):
+def cosine_cost(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Returns float32 [B, B'], C_ij = max(0, 1 - cos(a_i, b_j)).
 
     Args:
@@ -17,7 +19,9 @@ def cosine_cost(a, b):
     return tf.nn.relu(1.0 - tf.matmul(a, b, transpose_b=True))
 
 
-def transport_plan(cost, *, regularization=0.01, iterations=100, threshold=0.1):
+def transport_plan(
+    cost: tf.Tensor, *, regularization: float = 0.01, iterations: int = 100, threshold: float = 0.1
+) -> tf.Tensor:
     """Returns the plan T of uniform marginals that Sinkhorn's iteration finds, float32 [B, B'].
 
         T_ij = exp((u_i + v_j - C_ij) / r), from u = v = 0 by, in turn,
@@ -40,16 +44,25 @@ def transport_plan(cost, *, regularization=0.01, iterations=100, threshold=0.1):
     return tf.exp((u[:, None] + v[None, :] - cost) / regularization)
 
 
-def _potentials(cost, regularization, iterations, threshold):
+def _potentials(
+    cost: tf.Tensor, regularization: float, iterations: int, threshold: float
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the rows' and the columns' potentials, float32 [B] and [B']."""
 
     # With large networks on the CPU, Grappler turns sums of several tensors (AddN) into temporary variables, which then
     # meet in a loop within an attack's loop. TensorFlow's own gradient has such sums; this one only subtracts.
     @tf.custom_gradient
-    def find(cost):
+    def find(cost: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
         rows, columns = tf.shape(cost)[0], tf.shape(cost)[1]
 
-        def iterate(number, u, v, all_u, all_v, moved):
+        def iterate(
+            number: tf.Tensor,
+            u: tf.Tensor,
+            v: tf.Tensor,
+            all_u: tf.TensorArray,
+            all_v: tf.TensorArray,
+            moved: tf.Tensor,
+        ) -> tuple[tf.Tensor, ...]:
             del moved
             new_u, new_v, *_ = _iterate(cost, u, v, regularization)
             all_u, all_v = all_u.write(number, u), all_v.write(number, v)
@@ -63,8 +76,10 @@ def _potentials(cost, regularization, iterations, threshold):
             parallel_iterations=1,
         )
 
-        def gradient(by_u, by_v):
-            def back(number, by_u, by_v, minus_by_cost):
+        def gradient(by_u: tf.Tensor, by_v: tf.Tensor) -> tf.Tensor:
+            def back(
+                number: tf.Tensor, by_u: tf.Tensor, by_v: tf.Tensor, minus_by_cost: tf.Tensor
+            ) -> tuple[tf.Tensor, ...]:
                 number -= 1
                 _, _, by_row, by_column = _iterate(cost, all_u.read(number), all_v.read(number), regularization)
                 through_column = by_v[None, :] * by_column
@@ -86,7 +101,9 @@ def _potentials(cost, regularization, iterations, threshold):
     return find(cost)
 
 
-def _iterate(cost, u, v, regularization):
+def _iterate(
+    cost: tf.Tensor, u: tf.Tensor, v: tf.Tensor, regularization: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the next (u, v), and what an update of each takes away as (u + v - cost) grows: float32 [B, B'] each."""
     rows, columns = tf.shape(cost)[0], tf.shape(cost)[1]
     new_u, by_row = _update(u, u, v, cost, regularization, rows, 1)
@@ -94,7 +111,15 @@ def _iterate(cost, u, v, regularization):
     return new_u, new_v, by_row, by_column
 
 
-def _update(potential, u, v, cost, regularization, count, axis):
+def _update(
+    potential: tf.Tensor,
+    u: tf.Tensor,
+    v: tf.Tensor,
+    cost: tf.Tensor,
+    regularization: float,
+    count: tf.Tensor,
+    axis: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
     exponents = (u[:, None] + v[None, :] - cost) / regularization
     log_sum = tf.reduce_logsumexp(exponents, axis=axis)
     # log(exp(log_sum) + FLOOR) without the underflow of a bare exponential.
@@ -105,7 +130,7 @@ def _update(potential, u, v, cost, regularization, count, axis):
     return potential + regularization * (log_marginal - floored), slope
 
 
-def optimal_transport(clean_logits, adv_logits, **settings):
+def optimal_transport(clean_logits: tf.Tensor, adv_logits: tf.Tensor, **settings: Any) -> tf.Tensor:
     """Returns sum_ij T_ij C_ij between two batches of logits, a float32 scalar.
 
     The plan is not detached.

@@ -1,6 +1,9 @@
 """Networks, and the view of a classifier that every other room works with."""
 
 import re
+from collections.abc import Callable
+
+import keras
 
 from agkd_tf.errors import InputError
 from agkd_tf.models.adapt import adapt
@@ -10,9 +13,10 @@ from agkd_tf.models.remove_softmax import remove_softmax
 from agkd_tf.models.resnet import resnet
 from agkd_tf.models.vgg import vgg
 from agkd_tf.models.wide_resnet import wide_resnet
+from agkd_tf.types import ImageShape
 
 # Pattern of the name -> (builder, what the pattern's groups set).
-MODELS = {
+MODELS: dict[str, tuple[Callable[..., keras.Model], tuple[str, ...]]] = {
     r"wrn-(\d{1,3})-(\d{1,3})": (wide_resnet, ("depth", "width")),
     r"resnet-(\d{1,3})": (resnet, ("depth",)),
     r"preact-resnet-(\d{1,3})": (preact_resnet, ("depth",)),
@@ -40,7 +44,9 @@ __all__ = [
 ]
 
 
-def build_model(name, *, image_shape, num_classes, dtype=None, seed=0):
+def build_model(
+    name: str, *, image_shape: ImageShape, num_classes: int, dtype: str | None = None, seed: int = 0
+) -> keras.Model:
     """Returns the network called `name`, from images in [0, 1] to logits.
 
     Args:

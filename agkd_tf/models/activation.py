@@ -1,5 +1,7 @@
 """What a layer does to numbers one by one: its activation, by name."""
 
+from typing import Any
+
 import keras
 
 from agkd_tf.errors import InputError
@@ -17,7 +19,7 @@ _LAYERS = (
 KNOWN = {name for name in dir(keras.activations) if not name.startswith("_")} - {"deserialize", "get", "serialize"}
 
 
-def activation_name(operation):
+def activation_name(operation: keras.Operation) -> str | None:
     """Returns the name of the activation that a Keras layer or operation is, or None for one that is something else."""
     if isinstance(operation, keras.layers.Activation):
         return _named(operation.activation)
@@ -29,13 +31,13 @@ def activation_name(operation):
     return name if name in KNOWN else None
 
 
-def own_activation_name(operation):
+def own_activation_name(operation: keras.Operation) -> str:
     """Returns the name of the activation that a dense layer or a convolution ends in; `linear` for none."""
     activation = getattr(operation, "activation", None)
     return "linear" if activation is None else _named(activation)
 
 
-def linear_twin(layer):
+def linear_twin(layer: keras.layers.Layer) -> keras.layers.Layer:
     """Returns a layer with the very weights of a dense layer or a convolution, without its activation.
 
     Raises:
@@ -55,7 +57,7 @@ def linear_twin(layer):
     return twin
 
 
-def _named(activation):
+def _named(activation: Any) -> str:
     name = getattr(activation, "__name__", None)
     if name is None:
         name = "".join("_" + letter if letter.isupper() else letter for letter in type(activation).__name__)

@@ -1,12 +1,15 @@
 """A network of other conventions, as one from images in [0, 1], NHWC, to logits."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 import keras
 import numpy as np
 from keras import layers
 
 from agkd_tf.errors import InputError, check_choice
 from agkd_tf.keras_internals import functional_of, run_without_input_layer
-from agkd_tf.models.graph import Graph
+from agkd_tf.models.graph import Graph, Tensor
 from agkd_tf.models.head import find_head, scores_maker
 from agkd_tf.models.pixel_scale import PIXELS, check_pixel_scale
 
@@ -15,7 +18,16 @@ OUTPUTS = ("logits", "probabilities")
 FLOOR = 1e-30
 
 
-def adapt(model, *, pixel_range=(0, 1), mean=None, std=None, channels="last", output="logits", logits=None):
+def adapt(
+    model: keras.Model,
+    *,
+    pixel_range: Sequence[float] = (0, 1),
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    channels: Literal["last", "first"] = "last",
+    output: Literal["logits", "probabilities"] = "logits",
+    logits: str | None = None,
+) -> keras.Model:
     """Returns a functional model from images in [0, 1], NHWC, to logits, of a model of other conventions.
 
     The layers are the model's own: who trains the one trains the other, and both can be saved.
@@ -58,7 +70,7 @@ def adapt(model, *, pixel_range=(0, 1), mean=None, std=None, channels="last", ou
         head = find_head(graph, logits=logits)
         if output == "probabilities" and head.logits is graph.outputs[0]:
             raise InputError(
-                f"`output` of probabilities: the model ends in layer {head.logits.step.path!r}, which has no softmax: "
+                f"`output` of probabilities: the model ends in layer {head.logits.maker.path!r}, which has no softmax: "
                 'output="logits"'
             )
         if head.logits is graph.outputs[0]:
@@ -73,7 +85,7 @@ def adapt(model, *, pixel_range=(0, 1), mean=None, std=None, channels="last", ou
     return adapted
 
 
-def _run(model, pixels):
+def _run(model: keras.Model, pixels: keras.KerasTensor) -> keras.KerasTensor:
     """Returns a model's symbolic output; the layers of a functional one are not put into a model within the model."""
     functional = functional_of(model)
     if functional is None:
@@ -82,20 +94,25 @@ def _run(model, pixels):
     return keras.tree.flatten(run_without_input_layer(functional, pixels))[0]
 
 
-def _hides_its_end(graph):
+def _hides_its_end(graph: Graph) -> bool:
     """Returns whether what a model returns is made by something else than layers that are understood."""
     if len(graph.outputs) != 1 or len(graph.outputs[0].shape) != 2:
         raise InputError("`output` of probabilities: the model must return one tensor [B, n]")
     return scores_maker(graph, graph.outputs[0]) is None
 
 
-def _logarithm(probabilities, tensor):
+def _logarithm(probabilities: keras.KerasTensor, tensor: Tensor) -> keras.KerasTensor:
     if tensor.shape[1] == 1:
         probabilities = keras.ops.concatenate([1.0 - probabilities, probabilities], axis=1)
     return keras.ops.log(keras.ops.maximum(keras.ops.cast(probabilities, "float32"), FLOOR))
 
 
-def pixel_scale_and_offset(pixel_range, mean, std, channels):
+def pixel_scale_and_offset(
+    pixel_range: Sequence[float],
+    mean: float | Sequence[float] | None,
+    std: float | Sequence[float] | None,
+    channels: int,
+) -> tuple[float, float] | tuple[list[float], list[float]]:
     """Returns the (scale, offset) that lead from [0, 1] to what a model takes: numbers, or lists of one a channel.
 
     Args:

@@ -1,13 +1,17 @@
 """What the networks here are made of: convolutions, BN-ReLU, the head."""
 
+from collections.abc import Iterator, Sequence
+
 import keras
 from keras import layers
+
+from agkd_tf.types import ImageShape
 
 # PyTorch's momentum 0.1 is Keras' 0.9; Keras' own defaults (0.99 and 1e-3) are another network.
 BN_MOMENTUM, BN_EPSILON = 0.9, 1e-5
 
 
-def staged(counts, strides):
+def staged(counts: Sequence[int], strides: Sequence[int]) -> Iterator[tuple[int, int, bool]]:
     """Yields (stage, stride, whether the stage begins) of each block; only a stage's first one strides.
 
     Args:
@@ -27,16 +31,18 @@ class Blocks:
         seed: integer; fixes the initial weights.
     """
 
-    def __init__(self, *, dtype=None, seed=0):
+    def __init__(self, *, dtype: str | None = None, seed: int = 0) -> None:
         self.dtype = dtype
         self._seeds = iter(range(seed * 1000, (seed + 1) * 1000))
 
-    def images(self, image_shape):
+    def images(self, image_shape: ImageShape) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Returns (input, the same scaled from [0, 1] to [-1, 1])."""
         images = keras.Input(image_shape, name="images")
         return images, layers.Rescaling(2.0, -1.0, name="scaling", dtype=self.dtype)(images)
 
-    def convolution(self, x, filters, kernel, stride=1, *, use_bias=False):
+    def convolution(
+        self, x: keras.KerasTensor, filters: int, kernel: int, stride: int = 1, *, use_bias: bool = False
+    ) -> keras.KerasTensor:
         """Returns x under a convolution of He's fan-out initialisation, padded alike on all sides."""
         # Keras' `same` pads a strided convolution at the bottom right only; PyTorch pads both sides.
         padding = "same"
@@ -53,20 +59,20 @@ class Blocks:
             dtype=self.dtype,
         )(x)
 
-    def bn_relu(self, x, name=None):
+    def bn_relu(self, x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
         """Returns ReLU(BN(x))."""
         x = layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, dtype=self.dtype)(x)
         return layers.ReLU(dtype=self.dtype, name=name)(x)
 
-    def max_pool(self, x, name=None):
+    def max_pool(self, x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
         """Returns x at half its height and width."""
         return layers.MaxPooling2D(2, dtype=self.dtype, name=name)(x)
 
-    def add(self, branch, shortcut):
+    def add(self, branch: keras.KerasTensor, shortcut: keras.KerasTensor) -> keras.KerasTensor:
         """Returns their sum."""
         return layers.Add(dtype=self.dtype)([branch, shortcut])
 
-    def preactivation(self, x, filters, stride=1):
+    def preactivation(self, x: keras.KerasTensor, filters: int, stride: int = 1) -> keras.KerasTensor:
         """Returns x under a pre-activation block of two 3x3 convolutions.
 
         Where the shape changes, BN-ReLU of x feeds both the branch and a 1x1 shortcut.
@@ -77,7 +83,7 @@ class Blocks:
         branch = self.bn_relu(self.convolution(activated, filters, 3, stride))
         return self.add(self.convolution(branch, filters, 3), shortcut)
 
-    def head(self, features, num_classes):
+    def head(self, features: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
         """Returns float32 logits: mean pooling and a dense layer."""
         # Pooling, logits and losses accumulate in float32 whatever the convolutions compute in.
         embedding = layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)

@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from agkd_tf.errors import InputError
 from agkd_tf.keras_internals import functional_of
-from agkd_tf.models.feature_map import FeatureMaps
-from agkd_tf.models.graph import Graph
+from agkd_tf.models.feature_map import FeatureMap, FeatureMaps
+from agkd_tf.models.graph import Graph, Tensor
 from agkd_tf.models.head import find_head, name_it
 from agkd_tf.models.pixel_scale import check_pixel_scale
+from agkd_tf.types import Logits
 
 
 class Outputs(NamedTuple):
@@ -48,7 +49,14 @@ class Classifier:
             pixels than those in [0, 1]; if a named layer is not there, or cannot be what it is named for.
     """
 
-    def __init__(self, model, *, features=None, embedding=None, logits=None):
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        features: str | None = None,
+        embedding: str | None = None,
+        logits: str | None = None,
+    ) -> None:
         self.model = model
         self._graph = Graph(model)
         check_pixel_scale(self._graph)
@@ -60,6 +68,8 @@ class Classifier:
         self._embedding = self._graph.named(embedding) if embedding else head.embedding
         if self._embedding is not None and len(self._embedding.shape) != 2:
             raise InputError(f"layer {embedding!r} is no embedding [B, K]. It makes: {tuple(self._embedding.shape)}")
+        self._map: FeatureMap | None
+        self._missing_map: str | None
         if features:
             self._map, self._missing_map = maps.named(features), None
         else:
@@ -69,45 +79,48 @@ class Classifier:
         self.layer_names = {"features": features, "embedding": embedding, "logits": logits}
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         return int(self._logits.shape[-1])
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int | None, ...]:
         return tuple(self._graph.images.shape[1:])
 
     @property
-    def shows_features(self):
+    def shows_features(self) -> bool:
         """Whether there is a feature map; see `check_features`."""
         return self._map is not None
 
     @property
-    def map_shape(self):
+    def map_shape(self) -> tuple[int | None, ...]:
         """(h, w) of the feature map; see `check_features`."""
-        self.check_features()
-        return tuple(self._map.grid)
+        return tuple(self._features().grid)
 
-    def has_layer(self, name):
+    def has_layer(self, name: str) -> bool:
         """Returns whether the model, or a model within it, has a layer called so."""
         try:
             return self._graph.named(name) is not None
         except InputError:
             return False
 
-    def check_features(self):
+    def check_features(self) -> None:
         """Checks that there is a feature map, as attention needs it.
 
         Raises:
             InputError: if there is none, or none of more than one place.
         """
+        self._features()
+
+    def _features(self) -> FeatureMap:
         if self._map is None:
             remedy = f"{name_it('features')}, or use a defense without attention. {self._found_maps.shown()}"
             if functional_of(self.model) is None:
                 remedy = "It is no graph of layers: build it as one, keras.Model(inputs, outputs), or use a defense "
                 remedy += "without attention"
             raise InputError(f"the classifier {self.model.name!r}: {self._missing_map}. {remedy}")
+        return self._map
 
-    def check_embedding(self):
+    def check_embedding(self) -> None:
         """Checks that there is an embedding, as metric losses need it.
 
         Raises:
@@ -119,71 +132,76 @@ class Classifier:
                 f"one dense layer. {name_it('embedding')}, or use a defense without a metric loss"
             )
 
-    def check_head(self):
+    def check_head(self) -> None:
         """Checks that the logits depend on the image through the feature map alone, as `head` needs it.
 
         Raises:
             InputError: if they do not.
         """
-        self.check_features()
-        if self._map.extra or self._graph.depends_on_others([self._logits], {self._map.tensor: None}):
+        features = self._features()
+        if features.extra or self._graph.depends_on_others([self._logits], {features.tensor: None}):
             raise InputError(
                 f"the logits of {self.model.name!r} do not come of its feature map alone: Grad-CAM cannot weigh it"
             )
 
-    def head(self, features):
+    def head(self, features: tf.Tensor) -> tf.Tensor:
         """Returns float32 logits [B, num_classes] of feature maps [B, h, w, K], in inference mode; see `check_head`."""
         self.check_head()
-        given = {self._map.tensor: self._map.original(features)}
+        places = self._features()
+        given = {places.tensor: places.original(features)}
         (logits,) = self._graph.run([self._logits], given, training=False)
         return tf.cast(logits, tf.float32)
 
-    def check_pooled_dense(self):
+    def check_pooled_dense(self) -> None:
         """Checks that the head is mean pooling and one dense layer.
 
         Raises:
             InputError: if it is not, and `head_kernel` would mean nothing.
         """
-        self.check_features()
-        pooling = self._embedding and self._embedding.step
+        self._pooled_dense()
+
+    def _pooled_dense(self) -> keras.layers.Layer:
+        features, pooling = self._features(), None if self._embedding is None else self._embedding.step
         if not (
             isinstance(self._scores, (keras.layers.Dense, keras.layers.Conv2D))
             and self._scores.kernel.shape[-1] == self.num_classes
+            and pooling is not None
             and isinstance(pooling.operation, keras.layers.GlobalAveragePooling2D)
-            and pooling.inputs[0] is self._map.tensor
+            and pooling.inputs[0] is features.tensor
         ):
             raise InputError(
                 f"the head of {self.model.name!r} is not mean pooling and one dense layer: averaged activation maps "
                 "and nearest boundaries cannot read it"
             )
+        return self._scores
 
     @property
-    def head_kernel(self):
+    def head_kernel(self) -> tf.Tensor:
         """The weights [K, num_classes] between the pooled feature map and the logits; see `check_pooled_dense`."""
-        self.check_pooled_dense()
-        kernel = self._scores.kernel
+        kernel = self._pooled_dense().kernel
         return kernel if len(kernel.shape) == 2 else tf.reshape(kernel, kernel.shape[-2:])
 
-    def __call__(self, images, *, training=False):
+    def __call__(self, images: tf.Tensor, *, training: bool = False) -> Outputs:
         """Returns float32 `Outputs` of float32 images [B, H, W, C] in [0, 1]."""
         outputs = self.raw(images, training=training)
         return Outputs(*(None if tensor is None else tf.cast(tensor, tf.float32) for tensor in outputs))
 
-    def raw(self, images, *, training=False):
+    def raw(self, images: tf.Tensor, *, training: bool = False) -> Outputs:
         """Returns `Outputs` in the model's own dtypes: the very tensors of the pass, to differentiate by."""
-        places = self._map and self._map.tensor
+        places = None if self._map is None else self._map.tensor
         wanted = [tensor for tensor in (places, self._embedding, self._logits) if tensor is not None]
         found = dict(zip(wanted, self._graph.run(wanted, {self._graph.images: images}, training=training), strict=True))
-        features = None if self._map is None else self._map.arranged(found[places])
-        return Outputs(features, found.get(self._embedding), found[self._logits])
+        features = None if self._map is None else self._map.arranged(found[self._map.tensor])
+        embedding = None if self._embedding is None else found[self._embedding]
+        return Outputs(features, embedding, found[self._logits])
 
-    def logits(self, images):
+    def logits(self, images: tf.Tensor) -> tf.Tensor:
         """Returns float32 logits [B, num_classes] in inference mode: what attacks and evaluations see."""
         (logits,) = self._graph.run([self._logits], {self._graph.images: images}, training=False)
         return tf.cast(logits, tf.float32)
 
 
-def _check_no_probabilities(graph, logits):
+def _check_no_probabilities(graph: Graph, logits: Tensor) -> None:
     """Refuses a network whose last layers are not known, and which gives probabilities of a few random images."""
     if logits.shape[1] < 3 and graph.outputs[0].shape[-1] == 1:
         return  # two logits made of one score
@@ -198,7 +216,7 @@ def _check_no_probabilities(graph, logits):
         )
 
 
-def logits_of(classifier):
+def logits_of(classifier: keras.Model | Classifier | Logits) -> Logits:
     """Returns the callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n], behind a classifier.
 
     Args:

@@ -2,15 +2,19 @@
 
 import dataclasses
 import math
+from typing import Any
 
+import keras
 import tensorflow as tf
 from keras import layers
 
 from agkd_tf.errors import InputError
-from agkd_tf.models.graph import Tensor
+from agkd_tf.models.graph import Graph, Tensor
 
 # Layers that change how many places a map has, or mix what lies in several of them, without weights.
 _MIXING = ("pool", "padding", "cropping", "upsampling", "resizing", "reshape", "flatten")
+#: ((h, w), whether extra tokens come first).
+Grid = tuple[tuple[int, ...], bool]
 EXTRA_TOKENS = 5  # of a class, of distillation, registers
 SHOWN = 3
 
@@ -28,16 +32,16 @@ class FeatureMap:
     """
 
     tensor: Tensor
-    grid: tuple
+    grid: tuple[Any, ...]
     channels_first: bool = False
     extra: int = 0
     extra_first: bool = True
 
     @property
-    def num_places(self):
+    def num_places(self) -> int | None:
         return None if None in self.grid else math.prod(self.grid)
 
-    def arranged(self, value):
+    def arranged(self, value: tf.Tensor) -> tf.Tensor:
         """Returns the tensor's value as [B, h, w, K]."""
         if self.channels_first:
             return tf.transpose(value, [0, 2, 3, 1])
@@ -46,7 +50,7 @@ class FeatureMap:
             return tf.reshape(places, [-1, *self.grid, value.shape[2]])
         return value
 
-    def original(self, value):
+    def original(self, value: tf.Tensor) -> tf.Tensor:
         """Returns what `arranged` was given, of what it returned; not where tokens were set aside."""
         if self.channels_first:
             return tf.transpose(value, [0, 3, 1, 2])
@@ -66,10 +70,13 @@ class FeatureMaps:
         graph: `Graph`.
     """
 
-    def __init__(self, graph):
-        self._graph, self._made, self._first, self._grids = graph, {}, {}, {}
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._made: dict[Tensor, bool] = {}
+        self._first: dict[Tensor, bool] = {}
+        self._grids: dict[Tensor, Grid | None] = {}
 
-    def named(self, name):
+    def named(self, name: str) -> FeatureMap:
         """Returns the `FeatureMap` that a layer makes.
 
         Raises:
@@ -92,7 +99,7 @@ class FeatureMaps:
             )
         return found
 
-    def last(self, tensor):
+    def last(self, tensor: Tensor) -> tuple[FeatureMap | None, str | None]:
         """Returns (the last `FeatureMap` before a tensor or None, why there is none)."""
         found, seen, waiting = {}, set(), [tensor]
         while waiting:
@@ -121,15 +128,15 @@ class FeatureMaps:
             "the feature map was not found: no convolution makes a map of more than one place before the logits",
         )
 
-    def shown(self):
+    def shown(self) -> str:
         """Returns a sentence that names the last few maps of more than one place."""
-        paths = [path for path, tensor in self._graph.layers.items() if self._candidate(tensor) is not None]
-        if not paths:
+        found = [(path, self._candidate(tensor)) for path, tensor in self._graph.layers.items()]
+        maps = [f"{path} ({'x'.join(map(str, each.grid))})" for path, each in found if each is not None]
+        if not maps:
             return "The classifier has no map of more than one place."
-        sizes = {path: "x".join(map(str, self.of(self._graph.layers[path]).grid)) for path in paths[-SHOWN:]}
-        return f"Larger maps: {', '.join(f'{path} ({size})' for path, size in reversed(sizes.items()))}"
+        return f"Larger maps: {', '.join(maps[: -SHOWN - 1 : -1])}"
 
-    def of(self, tensor):
+    def of(self, tensor: Tensor) -> FeatureMap | None:
         """Returns the `FeatureMap` that a tensor is, of any number of places, or None."""
         if len(tensor.shape) == 4:
             if not self._is_made_by_convolution(tensor):
@@ -143,7 +150,7 @@ class FeatureMaps:
                 return FeatureMap(tensor, (rows, columns), False, tensor.shape[1] - rows * columns, first)
         return None
 
-    def channels_first(self, tensor):
+    def channels_first(self, tensor: Tensor) -> bool:
         """Returns whether a tensor [B, K, h, w] has its channels first, as the layers before it say."""
         if tensor.step is None:
             return False
@@ -160,11 +167,11 @@ class FeatureMaps:
             self._first[tensor] = first
         return self._first[tensor]
 
-    def _candidate(self, tensor):
+    def _candidate(self, tensor: Tensor) -> FeatureMap | None:
         found = self.of(tensor)
         return found if found is not None and found.num_places != 1 else None
 
-    def _is_made_by_convolution(self, tensor):
+    def _is_made_by_convolution(self, tensor: Tensor) -> bool:
         if tensor.step is None:
             return False
         if tensor not in self._made:
@@ -182,14 +189,14 @@ class FeatureMaps:
             self._made[tensor] = made
         return self._made[tensor]
 
-    def _is_made_by_weights(self, tensor):
+    def _is_made_by_weights(self, tensor: Tensor) -> bool:
         step = tensor.step
         if step is None:
             return False
         has_weights = any(len(weight.shape) >= 2 for weight in getattr(step.operation, "weights", ()))
         return has_weights or any(map(self._is_made_by_weights, step.inputs))
 
-    def _grid(self, tensor):
+    def _grid(self, tensor: Tensor) -> Grid | None:
         """Returns ((h, w), whether extra tokens come first) of tokens [B, t, K], or None."""
         if len(tensor.shape) != 3 or tensor.step is None or not tensor.shape[1]:
             return None
@@ -198,9 +205,9 @@ class FeatureMaps:
             self._grids[tensor] = self._found_grid(tensor)
         return self._grids[tensor]
 
-    def _found_grid(self, tensor):
-        count, operation = tensor.shape[1], tensor.step.operation
-        for position, each in enumerate(tensor.step.inputs):
+    def _found_grid(self, tensor: Tensor) -> Grid | None:
+        count, step = tensor.shape[1], tensor.maker
+        for position, each in enumerate(step.inputs):
             if len(each.shape) == 4:
                 size = _size(each, self.channels_first(each))
                 if None in size:
@@ -209,9 +216,13 @@ class FeatureMaps:
                     return size, True
                 side = math.isqrt(count)
                 # A layer that cuts images into patches by itself; a reshaped image keeps its places.
-                if side**2 == count and not (size[0] % side or size[1] % side) and "reshape" not in _name(operation):
+                if (
+                    side**2 == count
+                    and not (size[0] % side or size[1] % side)
+                    and "reshape" not in _name(step.operation)
+                ):
                     return (side, side), True
-            elif len(each.shape) == 3 and each.shape[1] and "pool" not in _name(operation):
+            elif len(each.shape) == 3 and each.shape[1] and "pool" not in _name(step.operation):
                 before = self._grid(each)
                 if before is None or not 0 <= count - math.prod(before[0]) <= EXTRA_TOKENS:
                     continue
@@ -219,22 +230,22 @@ class FeatureMaps:
                 if count == each.shape[1]:
                     return before
                 if added:
-                    return before[0], not (len(tensor.step.inputs) > 1 and position == 0)
+                    return before[0], not (len(step.inputs) > 1 and position == 0)
                 if count == math.prod(before[0]):  # the extra ones were cut off
                     return before[0], True
         return None
 
-    def _path(self, tensor):
-        return next((path for path, each in self._graph.layers.items() if each is tensor), tensor.step.path)
+    def _path(self, tensor: Tensor) -> str:
+        return next((path for path, each in self._graph.layers.items() if each is tensor), tensor.maker.path)
 
 
-def _name(operation):
+def _name(operation: keras.Operation) -> str:
     return type(operation).__name__.lower()
 
 
-def _mixes(operation):
+def _mixes(operation: keras.Operation) -> bool:
     return any(word in _name(operation) for word in _MIXING)
 
 
-def _size(tensor, channels_first):
+def _size(tensor: Tensor, channels_first: bool) -> tuple[Any, ...]:
     return tuple(tensor.shape[2:4] if channels_first else tensor.shape[1:3])

@@ -7,7 +7,7 @@ import keras
 from agkd_tf.errors import InputError
 
 
-def with_fresh_weights(model, *, seed):
+def with_fresh_weights(model: keras.Model, *, seed: int) -> keras.Model:
     """Returns a copy of a model with fresh weights, by its own layers' initializers, as a function of the seed.
 
     Args:
@@ -19,7 +19,7 @@ def with_fresh_weights(model, *, seed):
     """
     seeds = itertools.count(1000 * seed)
 
-    def clone(layer):
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
         for value in config.values():
             if isinstance(value, dict) and "seed" in value.get("config", {}):

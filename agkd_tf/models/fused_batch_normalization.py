@@ -1,5 +1,7 @@
 """BN as one operation, on the weights of Keras' own layers."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -7,7 +9,7 @@ import tensorflow as tf
 SCOPE = "frozen_batch_normalization"
 
 
-def fused(operation, training):
+def fused(operation: keras.Operation, training: bool) -> Callable[[tf.Tensor], tf.Tensor] | None:
     """Returns a layer's pass as one operation on the layer's own weights, or None where it has none.
 
     Keras normalises with several elementwise operations, in training mode after those that find mean and variance.
@@ -27,7 +29,7 @@ def fused(operation, training):
     return lambda maps: normalize(operation, tf.cast(maps, operation.compute_dtype))
 
 
-def _can_be_fused(operation):
+def _can_be_fused(operation: keras.Operation) -> bool:
     return (
         type(operation) is keras.layers.BatchNormalization
         and operation.input_spec.ndim == 4
@@ -40,7 +42,7 @@ def _can_be_fused(operation):
     )
 
 
-def _by_batch(layer, maps):
+def _by_batch(layer: keras.layers.BatchNormalization, maps: tf.Tensor) -> tf.Tensor:
     normalized, mean, variance = tf.compat.v1.nn.fused_batch_norm(
         maps, layer.gamma, layer.beta, epsilon=layer.epsilon, is_training=True
     )
@@ -51,16 +53,18 @@ def _by_batch(layer, maps):
     return normalized
 
 
-def _by_moving_statistics(layer, maps):
+def _by_moving_statistics(layer: keras.layers.BatchNormalization, maps: tf.Tensor) -> tf.Tensor:
     @tf.custom_gradient
-    def normalize(maps, gamma, beta, mean, variance):
+    def normalize(
+        maps: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor | None, ...]]]:
         normalized, *_ = tf.compat.v1.nn.fused_batch_norm(
             maps, gamma, beta, mean, variance, epsilon=layer.epsilon, is_training=False
         )
 
         # TensorFlow's own gradient always finds those of gamma and beta, too, which attacks have no use for; what is
         # not used of these is not computed.
-        def gradient(upstream):
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
             with tf.name_scope(SCOPE):
                 deviation = tf.math.rsqrt(variance + layer.epsilon)
                 precise = tf.cast(upstream, tf.float32)

@@ -2,14 +2,18 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from agkd_tf.errors import InputError
 from agkd_tf.keras_internals import calls, functional_of
 from agkd_tf.models.fused_batch_normalization import fused
 
+#: Values of a step's inputs -> (positional, keyword) arguments of its operation.
+Arguments = Callable[[Sequence[Any]], tuple[Sequence[Any], dict[str, Any]]]
 SHOWN = 20  # names that a message lists
 
 
@@ -22,8 +26,15 @@ class Tensor:
         step: the `Step` that makes it; None for the images.
     """
 
-    shape: tuple
+    shape: tuple[Any, ...]
     step: "Step | None" = None
+
+    @property
+    def maker(self) -> "Step":
+        """The step that makes it; a ValueError of the images, which none makes."""
+        if self.step is None:
+            raise ValueError("the images are made by no step")
+        return self.step
 
 
 @dataclasses.dataclass(eq=False, frozen=True)
@@ -41,10 +52,10 @@ class Step:
     path: str
     operation: keras.Operation
     inputs: Sequence[Tensor]
-    arguments: Callable
-    outputs: list
+    arguments: Arguments
+    outputs: list[Tensor]
 
-    def run(self, values, training):
+    def run(self, values: Sequence[tf.Tensor], training: bool | None) -> list[tf.Tensor]:
         """Returns the outputs' values of the inputs' values; None as `training` leaves it to the layers."""
         args, kwargs = self.arguments(values)
         normalize = None if training is None else fused(self.operation, training)
@@ -73,12 +84,14 @@ class Graph:
         InputError: if the model is not built, or takes anything else.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         if not isinstance(model, keras.Model):
             raise InputError(f"the classifier must be a keras.Model. Received: {model!r}")
         self.model = model
-        self.images, self.steps, self._programs = Tensor(_image_shape(model)), [], {}
-        self.layers = {}
+        self.images = Tensor(_image_shape(model))
+        self.steps: list[Step] = []
+        self.layers: dict[str, Tensor] = {}
+        self._programs: dict[tuple[tuple[int, ...], tuple[int, ...]], list[Step] | None] = {}
         functional = functional_of(model)
         if functional is not None:
             self.outputs = self._open(functional, [self.images], "")
@@ -86,7 +99,7 @@ class Graph:
             shapes = keras.tree.flatten(model.compute_output_spec(keras.KerasTensor(self.images.shape)))
             self.outputs = self._add(model.name, model, [self.images], lambda values: (values, {}), shapes)
 
-    def named(self, name):
+    def named(self, name: str) -> Tensor:
         """Returns the `Tensor` that a layer makes.
 
         Args:
@@ -106,7 +119,7 @@ class Graph:
             raise InputError(f"the classifier has no layer {name!r}. It has: {', '.join(names)}{more}")
         return self.layers[found[0]]
 
-    def apply(self, layer, *tensors):
+    def apply(self, layer: keras.layers.Layer, *tensors: Tensor) -> Tensor:
         """Adds a step that the model does not have, and returns the `Tensor` that it makes.
 
         Args:
@@ -116,12 +129,12 @@ class Graph:
         symbols = [keras.KerasTensor(tensor.shape) for tensor in tensors]
         made = keras.tree.flatten(layer.compute_output_spec(symbols if len(symbols) > 1 else symbols[0]))
 
-        def arguments(values):
+        def arguments(values: Sequence[tf.Tensor]) -> tuple[list[Any], dict[str, Any]]:
             return ([list(values)] if len(values) > 1 else list(values)), {}
 
         return self._add(layer.name, layer, list(tensors), arguments, made)[0]
 
-    def run(self, wanted, given, *, training):
+    def run(self, wanted: Sequence[Tensor], given: Mapping[Tensor, Any], *, training: bool | None) -> list[tf.Tensor]:
         """Returns the values of tensors.
 
         Args:
@@ -141,11 +154,11 @@ class Graph:
             values.update(zip(step.outputs, made, strict=True))
         return [values[tensor] for tensor in wanted]
 
-    def depends_on_others(self, wanted, given):
+    def depends_on_others(self, wanted: Sequence[Tensor], given: Mapping[Tensor, Any]) -> bool:
         """Returns whether tensors depend on the images by other ways than through the `given` ones."""
         return self._program(wanted, given) is None
 
-    def leads_to(self, earlier, later):
+    def leads_to(self, earlier: Tensor, later: Tensor) -> bool:
         """Returns whether a tensor is made of another, or is it."""
         waiting, seen = [later], set()
         while waiting:
@@ -157,7 +170,7 @@ class Graph:
                 waiting.extend(tensor.step.inputs)
         return False
 
-    def _program(self, wanted, given):
+    def _program(self, wanted: Sequence[Tensor], given: Mapping[Tensor, Any]) -> list[Step] | None:
         """Returns the steps that are needed, in order; None where the images are needed and not given."""
         key = (tuple(map(id, wanted)), tuple(map(id, given)))
         if key not in self._programs:
@@ -176,7 +189,7 @@ class Graph:
             self._programs[key] = [step for step in self.steps if step in needed]
         return self._programs[key]
 
-    def _open(self, functional, inputs, prefix):
+    def _open(self, functional: keras.Model, inputs: Sequence[Tensor], prefix: str) -> list[Tensor]:
         tensors = {id(symbol): tensor for symbol, tensor in zip(functional.inputs, inputs, strict=True)}
         for call in calls(functional):
             if any(id(symbol) not in tensors for symbol in call.inputs):
@@ -191,14 +204,21 @@ class Graph:
             tensors.update({id(symbol): tensor for symbol, tensor in zip(call.outputs, made, strict=True)})
         return [tensors[id(symbol)] for symbol in functional.outputs]
 
-    def _add(self, path, operation, inputs, arguments, symbols):
+    def _add(
+        self,
+        path: str,
+        operation: keras.Operation,
+        inputs: Sequence[Tensor],
+        arguments: Arguments,
+        symbols: Sequence[keras.KerasTensor],
+    ) -> list[Tensor]:
         step = Step(path, operation, inputs, arguments, [])
         step.outputs.extend(Tensor(tuple(symbol.shape), step) for symbol in symbols)
         self.steps.append(step)
         return step.outputs
 
 
-def _image_shape(model):
+def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
     inputs = getattr(model, "inputs", None)
     if not inputs:
         # A subclassed model knows its images once it has seen some.
@@ -215,7 +235,7 @@ def _image_shape(model):
     return (None, *inputs[0].shape[1:])
 
 
-def _fits(functional, tensors):
+def _fits(functional: keras.Model, tensors: Sequence[Tensor]) -> bool:
     """Returns whether a model's inputs are these tensors as they are: Keras would expand others, or choose by name."""
     own = [tuple(symbol.shape) for symbol in functional.inputs]
     return len(own) == len(tensors) == 1 and len(own[0]) == len(tensors[0].shape)

@@ -1,20 +1,21 @@
 """The end of a classifier: its logits, and the embedding that they are made of."""
 
 import dataclasses
+from typing import NoReturn
 
 import keras
 from keras import layers
 
 from agkd_tf.errors import InputError
 from agkd_tf.models.activation import activation_name, linear_twin, own_activation_name
-from agkd_tf.models.graph import Tensor
+from agkd_tf.models.graph import Graph, Step, Tensor
 
 # Of layers behind the scores that change neither which class is first nor what they are made of.
 _TRANSPARENT = (layers.Dropout, layers.Identity, layers.Rescaling)
 _RESHAPING = (layers.Flatten, layers.Reshape)
 
 
-def name_it(part):
+def name_it(part: str) -> str:
     """Returns what to type where a part of a network, such as `logits`, is not found: a defense's argument."""
     return f"Name its layer: `layer_names={{{part!r}: PATH}}`"
 
@@ -36,7 +37,7 @@ class Head:
     scores: keras.layers.Layer | None
 
 
-def find_head(graph, *, logits=None):
+def find_head(graph: Graph, *, logits: str | None = None) -> Head:
     """Returns the `Head` of a graph.
 
     A `Softmax` or `Activation` layer, an operation of `keras.ops`, and the activation of the last layer itself are
@@ -58,21 +59,20 @@ def find_head(graph, *, logits=None):
     classes = tensor.shape[-1]
     scores = _before_activations(graph, tensor, classes)
     step, pooled = _maker(scores)
-    layer = step.operation if step is not None else None
-    embedding = source = None
-    if _is_dense(layer) or _is_pointwise(layer):
+    layer = embedding = source = None
+    if step is not None:
+        layer = step.operation
         scores = _without_own_activation(graph, scores, step, pooled, classes)
         source = step.inputs[0]
         if len(source.shape) == 2:
             embedding = source
-        elif pooled:  # the mean of a 1x1 convolution is the 1x1 convolution of the mean
-            embedding = graph.apply(layers.GlobalAveragePooling2D(data_format=layer.data_format), source)
+        elif pooled:  # the mean of a 1x1 convolution, or of a dense layer on places, is that of the mean
+            first = getattr(layer, "data_format", "channels_last")
+            embedding = graph.apply(layers.GlobalAveragePooling2D(data_format=first), source)
         elif len(source.shape) == 4 and _places(source, layer) == 1:
             embedding = graph.apply(layers.Flatten(), source)
         else:
             source = None
-    else:
-        layer = None
     if len(scores.shape) > 2:
         scores = graph.apply(layers.Flatten(), scores)
     if classes == 1:
@@ -81,7 +81,7 @@ def find_head(graph, *, logits=None):
     return Head(scores, embedding, source, layer)
 
 
-def _check_scores(graph, tensor):
+def _check_scores(graph: Graph, tensor: Tensor) -> None:
     if len(tensor.shape) == 2 and tensor.shape[1]:
         return
     if len(tensor.shape) == 4 and tensor.shape[1:3] == (1, 1) and tensor.shape[3]:
@@ -92,7 +92,7 @@ def _check_scores(graph, tensor):
     )
 
 
-def scores_without_activation(graph):
+def scores_without_activation(graph: Graph) -> tuple[Tensor, keras.layers.Layer | None]:
     """Returns (the `Tensor` of a graph's scores before any activation, the layer whose own is left out or None).
 
     Raises:
@@ -113,7 +113,7 @@ def scores_without_activation(graph):
     return found, removed
 
 
-def scores_maker(graph, tensor):
+def scores_maker(graph: Graph, tensor: Tensor) -> keras.layers.Layer | None:
     """Returns the dense layer or 1x1 convolution that makes scores, through their activation; None for another end.
 
     A mean of probabilities is another end.
@@ -124,33 +124,33 @@ def scores_maker(graph, tensor):
     return step.operation
 
 
-def _before_activations(graph, tensor, classes, *, every=False):
+def _before_activations(graph: Graph, tensor: Tensor, classes: int, *, every: bool = False) -> Tensor:
     """Returns the tensor before a softmax at the end, with layers that only change its shape looked through.
 
     With `every`, the one before any activation; otherwise others are refused.
     """
     found = tensor
-    while tensor.step is not None:
-        name, operation = activation_name(tensor.step.operation), tensor.step.operation
+    while (step := tensor.step) is not None:
+        name, operation = activation_name(step.operation), step.operation
         if name == "softmax" or (name == "sigmoid" and classes == 1) or (every and name not in (None, "linear")):
-            found = tensor.step.inputs[0]
+            found = step.inputs[0]
         elif name is not None and name not in ("linear", "log_softmax"):
-            _refuse(tensor.step.path, name, classes)
+            _refuse(step.path, name, classes)
         elif name is None and not isinstance(operation, (*_RESHAPING, layers.Dropout, layers.Identity)):
             break
-        tensor = tensor.step.inputs[0]
+        tensor = step.inputs[0]
     return found
 
 
-def _maker(tensor):
+def _maker(tensor: Tensor) -> tuple[Step | None, bool]:
     """Returns (the step that makes the scores, whether its map is pooled to them), or (None, False)."""
     pooled = False
-    while tensor.step is not None:
-        operation = tensor.step.operation
+    while (step := tensor.step) is not None:
+        operation = step.operation
         if _is_dense(operation) or _is_pointwise(operation):
-            return tensor.step, pooled
-        if _is_two_classes(tensor.step):
-            tensor = tensor.step.inputs[1]
+            return step, pooled
+        if _is_two_classes(step):
+            tensor = step.inputs[1]
             continue
         if _is_pooling(operation):
             pooled = True
@@ -160,11 +160,11 @@ def _maker(tensor):
             or (pooled and activation_name(operation) is not None)
         ):
             break
-        tensor = tensor.step.inputs[0]
+        tensor = step.inputs[0]
     return None, False
 
 
-def _without_own_activation(graph, scores, step, pooled, classes):
+def _without_own_activation(graph: Graph, scores: Tensor, step: Step, pooled: bool, classes: int) -> Tensor:
     layer, name = step.operation, own_activation_name(step.operation)
     if name in ("linear", "log_softmax") or (pooled and name != "softmax"):
         return scores
@@ -177,8 +177,8 @@ def _without_own_activation(graph, scores, step, pooled, classes):
         _refuse(step.path, name, classes)
     tensor, behind = scores, []
     while tensor is not step.outputs[0]:
-        behind.append(tensor.step)
-        tensor = tensor.step.inputs[0]
+        behind.append(tensor.maker)
+        tensor = tensor.maker.inputs[0]
     if any(not isinstance(each.operation, (*_RESHAPING, layers.Dropout, layers.Identity)) for each in behind):
         raise InputError(
             f"layer {behind[0].path!r} changes the probabilities of layer {step.path!r}: these are no logits; end the "
@@ -187,40 +187,42 @@ def _without_own_activation(graph, scores, step, pooled, classes):
     return graph.apply(linear_twin(layer), step.inputs[0])
 
 
-def _refuse(path, name, classes):
+def _refuse(path: str, name: str, classes: int) -> NoReturn:
     raise InputError(
         f"layer {path!r} ends in {name}: {classes} score{'s' if classes > 1 else ''} that no softmax follows, not "
         "logits. Use a copy without it, which is trained with softmax: agkd_tf.models.remove_softmax(model)"
     )
 
 
-def _is_dense(layer):
+def _is_dense(layer: keras.Operation) -> bool:
     return isinstance(layer, layers.Dense)
 
 
-def _is_pointwise(layer):
+def _is_pointwise(layer: keras.Operation) -> bool:
     is_plain = isinstance(layer, layers.Conv2D) and layer.groups == 1
     return is_plain and set(layer.kernel_size) == {1} and set(layer.strides) == {1}
 
 
-def _is_two_classes(step):
+def _is_two_classes(step: Step) -> bool:
     """Returns whether a step makes two classes' logits, 0 and z, of one score, as `find_head` does."""
     if not isinstance(step.operation, layers.Concatenate) or len(step.inputs) != 2:
         return False
     zero, score = step.inputs
-    made = zero.step and zero.step.operation
-    return isinstance(made, layers.Rescaling) and made.scale == 0 and zero.step.inputs[0] is score
+    made = zero.step
+    if made is None or not isinstance(made.operation, layers.Rescaling):
+        return False
+    return made.operation.scale == 0 and made.inputs[0] is score
 
 
-def _is_pooling(operation):
+def _is_pooling(operation: keras.Operation) -> bool:
     return isinstance(operation, layers.GlobalAveragePooling2D)
 
 
-def _places(tensor, layer):
+def _places(tensor: Tensor, layer: keras.layers.Layer | None) -> int | None:
     first = getattr(layer, "data_format", None) == "channels_first"
     rows, columns = tensor.shape[2:4] if first else tensor.shape[1:3]
     return rows and columns and rows * columns
 
 
-def _written(tensor):
+def _written(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from agkd_tf.errors import InputError
+from agkd_tf.models.graph import Graph, Step, Tensor
 
 PIXELS = "pixels"  # the layer that `adapt` puts in front
 # A network for [0, 1] makes the span between black and white 1, 2, or about 4 (standardised), and one for 0..255 makes
@@ -16,7 +17,7 @@ SPANS, LARGEST_OFFSET = (0.05, 25.0), 20.0
 LARGEST_PIXELS = (255, 4095, 65535)
 
 
-def check_pixel_scale(graph):
+def check_pixel_scale(graph: Graph) -> None:
     """Checks that a network does not say that it takes other images than those in [0, 1], NHWC.
 
     Its first layers, up to the first one with trained weights, are asked what they make of black and of white.
@@ -78,7 +79,7 @@ class Front(NamedTuple):
     layer: str | None
 
 
-def front_range(graph):
+def front_range(graph: Graph) -> Front:
     """Returns the `Front` of a `Graph`."""
     chain, pixels = [graph.images], graph.images
     while True:
@@ -102,7 +103,7 @@ def front_range(graph):
         not (np.allclose(black[n], black[n - 1], atol=1e-6) and np.allclose(white[n], white[n - 1], atol=1e-6))
         for n in range(1, len(chain))
     ]
-    changing = [tensor.step.path for tensor, changed in zip(chain[1:], changes, strict=True) if changed]
+    changing = [tensor.maker.path for tensor, changed in zip(chain[1:], changes, strict=True) if changed]
     return Front(
         adapted=pixels is not graph.images,
         scales=any(path != PIXELS for path in changing),
@@ -113,7 +114,7 @@ def front_range(graph):
     )
 
 
-def _is_in_front(step, tensor):
+def _is_in_front(step: Step, tensor: Tensor) -> bool:
     operation = step.operation
     if isinstance(operation, keras.Model) or len(step.inputs) != 1 or len(step.outputs) != 1:
         return False
@@ -123,7 +124,7 @@ def _is_in_front(step, tensor):
     return len(shape) == 4 and shape[-1] == tensor.shape[-1] and not getattr(operation, "weights", ())
 
 
-def _is_channels_first(step, graph):
+def _is_channels_first(step: Step, graph: Graph) -> bool:
     """Returns whether a layer takes the images, or what they were scaled to, with the channels first."""
     taken = [tensor for tensor in step.inputs if len(tensor.shape) == 4]
     if not taken or getattr(step.operation, "data_format", None) != "channels_first":
@@ -136,10 +137,10 @@ def _is_channels_first(step, graph):
     return tensor is graph.images
 
 
-def _remedy(largest):
+def _remedy(largest: int) -> str:
     return f"Use `agkd_tf.adapt(model, pixel_range=(0, {largest}))`"
 
 
-def _takes_integers(model):
-    inputs = getattr(model, "inputs", None)
-    return bool(inputs) and "int" in str(inputs[0].dtype)
+def _takes_integers(model: keras.Model) -> bool:
+    inputs = getattr(model, "inputs", None) or []
+    return any("int" in str(each.dtype) for each in inputs[:1])

@@ -7,11 +7,14 @@ import keras
 
 from agkd_tf.errors import check_choice
 from agkd_tf.models.blocks import Blocks, staged
+from agkd_tf.types import ImageShape
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
-def preact_resnet(*, depth, image_shape, num_classes, dtype=None, seed=0):
+def preact_resnet(
+    *, depth: int, image_shape: ImageShape, num_classes: int, dtype: str | None = None, seed: int = 0
+) -> keras.Model:
     """Returns a functional PreAct-ResNet-depth from images in [0, 1] to logits.
 
     A 3x3 stem of 64 filters; four stages of pre-activation blocks of two 3x3 convolutions with 64, 128,

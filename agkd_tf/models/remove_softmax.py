@@ -8,7 +8,7 @@ from agkd_tf.models.graph import Graph
 from agkd_tf.models.head import scores_without_activation
 
 
-def remove_softmax(model):
+def remove_softmax(model: keras.Model) -> keras.Model:
     """Returns a copy of a model, with the same weights, that ends before its softmax or other last activation.
 
     Args:
@@ -26,9 +26,9 @@ def remove_softmax(model):
     original = Graph(model)
     scores, last = scores_without_activation(original)
     if scores in original.outputs:
-        raise InputError(f"the last layer has no softmax to remove. Received: {scores.step.path!r}")
+        raise InputError(f"the last layer has no softmax to remove. Received: {scores.maker.path!r}")
 
-    def clone(layer):
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         # An activation of its own, which may be a function that has no name in a configuration, is left out here.
         linear = {"activation": "linear"} if layer is last else {}
         return type(layer).from_config(layer.get_config() | linear)

@@ -8,12 +8,15 @@ import keras
 
 from agkd_tf.errors import check_choice
 from agkd_tf.models.blocks import Blocks, staged
+from agkd_tf.types import ImageShape
 
 # Depth -> blocks a stage. 38 is what SML's released file builds under the name of ResNet-50.
 STAGES = {38: (2, 3, 5, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-def resnet(*, depth, image_shape, num_classes, dtype=None, seed=0):
+def resnet(
+    *, depth: int, image_shape: ImageShape, num_classes: int, dtype: str | None = None, seed: int = 0
+) -> keras.Model:
     """Returns a functional ResNet-depth from images in [0, 1] to logits.
 
     A 7x7 stem of 64 filters with stride 1 and BN-ReLU, no max-pooling; four stages of pre-activation
@@ -34,7 +37,7 @@ def resnet(*, depth, image_shape, num_classes, dtype=None, seed=0):
     check_choice("depth", depth, sorted(STAGES))
     blocks = Blocks(dtype=dtype, seed=seed)
 
-    def block(x, filters, stride, first):
+    def block(x: keras.KerasTensor, filters: int, stride: int, first: bool) -> keras.KerasTensor:
         branch = blocks.convolution(blocks.bn_relu(x), filters // 4, 1, stride)
         branch = blocks.convolution(blocks.bn_relu(branch), filters // 4, 3)
         branch = blocks.convolution(blocks.bn_relu(branch), filters, 1)

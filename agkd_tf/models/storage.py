@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import zipfile
+from collections.abc import Iterable
 
 import h5py
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 
 from agkd_tf.errors import InputError
 from agkd_tf.files import check_archive, replacing, write_text
+from agkd_tf.types import PathLike
 from agkd_tf.workdir import Workdir
 
 FILES = (".keras", ".h5", ".hdf5")  # of Keras; Keras 2 wrote the last two, which Keras 3 can read and write
@@ -21,7 +23,7 @@ MEMBER = "agkd_tf.json"  # of a `.keras` archive, which Keras passes over, and o
 EXTRA = "assets.extra"  # by TensorFlow's convention, what users add to a SavedModel
 
 
-def save_classifier(model, path, class_names=None):
+def save_classifier(model: keras.Model, path: PathLike, class_names: Iterable[str] | None = None) -> None:
     """Writes a `keras.Model` as a `.keras` file, as a whole, with the names of its classes.
 
     Args:
@@ -39,12 +41,12 @@ def save_classifier(model, path, class_names=None):
                 archive.writestr(MEMBER, _described(class_names))
 
 
-def write_class_names(folder, class_names):
+def write_class_names(folder: PathLike, class_names: Iterable[str]) -> None:
     """Writes the names of a SavedModel's classes into its folder, beside what TensorFlow reads."""
     write_text(pathlib.Path(folder) / EXTRA / MEMBER, _described(class_names))
 
 
-def read_class_names(argument, path, num_classes=None):
+def read_class_names(argument: str, path: PathLike, num_classes: int | None = None) -> tuple[str, ...] | None:
     """Returns the class names of a classifier, a tuple in the order of its logits, or None where it has none.
 
     Args:
@@ -83,11 +85,11 @@ def read_class_names(argument, path, num_classes=None):
     return tuple(names)
 
 
-def _described(class_names):
+def _described(class_names: Iterable[str]) -> str:
     return json.dumps({"class_names": list(class_names)}) + "\n"
 
 
-def classifier_path(argument, path):
+def classifier_path(argument: str, path: PathLike) -> pathlib.Path:
     """Returns the `.keras` or `.h5` file behind `path`: the file itself, or the student of a run's folder.
 
     Raises:
@@ -111,17 +113,17 @@ def classifier_path(argument, path):
     return path
 
 
-def is_saved_model(path):
+def is_saved_model(path: PathLike) -> bool:
     """Returns whether a path is the folder of a SavedModel."""
     return any((pathlib.Path(path) / f"saved_model.{suffix}").is_file() for suffix in ("pb", "pbtxt"))
 
 
-def is_file_of_keras(path):
+def is_file_of_keras(path: PathLike | None) -> bool:
     """Returns whether a path, or None, is by its name a file of Keras, rather than a run or a network's name."""
     return path is not None and pathlib.Path(path).suffix in FILES
 
 
-def load_classifier(argument, path):
+def load_classifier(argument: str, path: PathLike) -> keras.Model:
     """Returns the classifier at `path` (see `classifier_path`) as a `keras.Model` to logits.
 
     Files are read in Keras' safe mode, which runs no code that a file brings along. Of a saved
@@ -150,12 +152,12 @@ def load_classifier(argument, path):
     return getattr(model, "student", model)
 
 
-def _has_no_network(path):
+def _has_no_network(path: pathlib.Path) -> bool:
     with h5py.File(path, "r") as file:
         return "model_config" not in file.attrs
 
 
-def _cause(path, reason):
+def _cause(path: pathlib.Path, reason: str) -> str:
     """Returns in one line why Keras does not read a file, and what to type to have it as a SavedModel, if anything."""
     first, old = reason.splitlines()[0].partition(". ")[0], _keras_version(path).startswith("2.")
     unknown, own_code = re.search(UNKNOWN, reason), re.search(r"\bLambda\b", reason)
@@ -180,7 +182,7 @@ def _cause(path, reason):
     return f'{cause} python -c "{code}", then evaluate `saved_model={folder.as_posix()!r}`'
 
 
-def _keras_version(path):
+def _keras_version(path: pathlib.Path) -> str:
     """Returns the version of Keras that wrote a file, as far as it says so; else an empty text."""
     try:
         if path.suffix == ".keras":
@@ -192,9 +194,9 @@ def _keras_version(path):
         return ""
 
 
-def weights_digest(model):
+def weights_digest(model: keras.Model | None) -> bytes:
     """Returns the SHA-256, 32 bytes, of a `keras.Model`'s weights in their order; of None, that of no weights."""
     found = hashlib.sha256()
     for weights in model.get_weights() if model is not None else ():
-        found.update(np.ascontiguousarray(weights))
+        found.update(np.ascontiguousarray(weights).data)
     return found.digest()

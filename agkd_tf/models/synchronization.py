@@ -5,7 +5,7 @@ import keras
 from agkd_tf.keras_internals import all_layers
 
 
-def synchronize_batch_normalization(model):
+def synchronize_batch_normalization(model: keras.Model) -> None:
     """Makes each BN of a model take its training statistics over the batches of all replicas, in place.
 
     Without it each replica normalises by its own part of the batch.

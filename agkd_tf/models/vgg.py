@@ -8,12 +8,15 @@ import keras
 
 from agkd_tf.errors import InputError, check_choice
 from agkd_tf.models.blocks import Blocks
+from agkd_tf.types import ImageShape
 
 # Depth -> convolutions before each of the five poolings.
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
 
-def vgg(*, depth, image_shape, num_classes, dtype=None, seed=0):
+def vgg(
+    *, depth: int, image_shape: ImageShape, num_classes: int, dtype: str | None = None, seed: int = 0
+) -> keras.Model:
     """Returns a functional VGG-depth from images in [0, 1] to logits.
 
     Five stages of 3x3 convolutions (with bias), BN and ReLU, with 64, 128, 256, 512 and 512 filters, each
@@ -32,7 +35,7 @@ def vgg(*, depth, image_shape, num_classes, dtype=None, seed=0):
         InputError: for another depth, or smaller images.
     """
     check_choice("depth", depth, sorted(STAGES))
-    if min(image_shape[:2]) < 32:
+    if min(size or 32 for size in image_shape[:2]) < 32:
         raise InputError(f"`model` vgg-{depth} needs images of at least 32x32. Received: {tuple(image_shape)}")
     blocks = Blocks(dtype=dtype, seed=seed)
     images, x = blocks.images(image_shape)

@@ -8,9 +8,12 @@ import keras
 
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.models.blocks import Blocks, staged
+from agkd_tf.types import ImageShape
 
 
-def wide_resnet(*, depth, width, image_shape, num_classes, dtype=None, seed=0):
+def wide_resnet(
+    *, depth: int, width: int, image_shape: ImageShape, num_classes: int, dtype: str | None = None, seed: int = 0
+) -> keras.Model:
     """Returns a functional WRN-depth-width from images in [0, 1] to logits.
 
     A 3x3 stem of 16 filters; three stages of (depth - 4) / 6 pre-activation blocks with 16, 32 and 64

@@ -1,14 +1,21 @@
 """Pictures of what a network sees: image, adversary, perturbation, attention maps."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from agkd_tf.attacks import PGD, Ball
 from agkd_tf.attention import compared_maps
+from agkd_tf.data.image_dataset import Examples
 from agkd_tf.data.pixels import as_float
+from agkd_tf.models import Classifier
 from agkd_tf.monitoring.figure import SMALL, new_figure, pixels
 from agkd_tf.randomness import step_seed
+from agkd_tf.types import PathLike
 
 PANEL_ATTACK_STEPS = 10
 
@@ -25,12 +32,21 @@ class AttentionPanels(keras.callbacks.Callback):
         rows: images shown.
     """
 
-    def __init__(self, folder, examples, *, every, epochs, class_names, rows=6):
+    def __init__(
+        self,
+        folder: PathLike,
+        examples: Examples,
+        *,
+        every: int,
+        epochs: int,
+        class_names: Sequence[str],
+        rows: int = 6,
+    ) -> None:
         super().__init__()
         self._folder, self._every, self._class_names = str(folder), every, class_names
         self._examples, self._epochs = examples.take(slice(0, rows)), epochs
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         if (epoch + 1) % self._every and epoch + 1 != self._epochs:
             return
         defense = self.model
@@ -55,7 +71,16 @@ class AttentionPanels(keras.callbacks.Callback):
             tf.summary.image("attention", pixels(figure)[None], step=epoch)
 
 
-def attention_figure(student, examples, adversaries, *, eps, class_names, teacher=None, attention="agkd"):
+def attention_figure(
+    student: Classifier,
+    examples: Examples,
+    adversaries: np.ndarray | tf.Tensor,
+    *,
+    eps: float,
+    class_names: Sequence[str],
+    teacher: Classifier | None = None,
+    attention: str = "agkd",
+) -> Figure:
     """Returns a figure, a row an image: clean, adversary, perturbation, the teacher's map, the student's maps.
 
     Perturbations and maps (see `compared_maps`) have one scale throughout.
@@ -84,7 +109,9 @@ def attention_figure(student, examples, adversaries, *, eps, class_names, teache
     return _grid(pictures, maps, titles)
 
 
-def most_attacked(labels, clean_predictions, adversarial_predictions, rows):
+def most_attacked(
+    labels: np.ndarray, clean_predictions: np.ndarray, adversarial_predictions: np.ndarray, rows: int
+) -> list[int]:
     """Returns places of images in the classes that an attack takes most from, an image a class.
 
     Classes are ordered by the share of their correctly classified images whose adversary is misclassified; the
@@ -101,7 +128,7 @@ def most_attacked(labels, clean_predictions, adversarial_predictions, rows):
     return [int(np.flatnonzero(broken & (labels == label))[0]) for label in worst]
 
 
-def _grid(pictures, maps, titles):
+def _grid(pictures: Mapping[str, tf.Tensor], maps: Mapping[str, tf.Tensor], titles: Sequence[str]) -> Figure:
     count = len(pictures) + len(maps)
     figure = new_figure(1.05 * count + 1.3, 1.05 * len(titles) + 0.6)
     axes = figure.subplots(len(titles), count, squeeze=False)

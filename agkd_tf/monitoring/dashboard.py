@@ -1,14 +1,20 @@
 """What makes several runs comparable in TensorBoard: a table of their settings, and charts grouped by meaning."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
 import tensorflow as tf
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api as hparams
 
+from agkd_tf.types import PathLike
+
 ACCURACIES = ("accuracy", "robust_accuracy", "train_accuracy")
 
 
-def hparams_callback(folder, settings):
+def hparams_callback(folder: PathLike, settings: Mapping[str, Any]) -> keras.callbacks.Callback:
     """Returns a callback that puts a run into TensorBoard's HParams table.
 
     Args:
@@ -24,7 +30,7 @@ def hparams_callback(folder, settings):
     return hparams.KerasCallback(str(folder), shown)
 
 
-def write_layout(folder, terms):
+def write_layout(folder: PathLike, terms: Iterable[str]) -> None:
     """Writes the layout of TensorBoard's Custom Scalars: a chart for each accuracy, the loss, and each of its terms.
 
     Args:

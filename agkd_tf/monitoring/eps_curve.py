@@ -1,11 +1,22 @@
 """Accuracy against the size of the perturbation, as a picture and in TensorBoard."""
 
+import pathlib
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from agkd_tf.monitoring.figure import CLASS_COLORS, new_figure, pixels, save_figure
+from agkd_tf.types import Interval, PathLike
 
 
-def write_eps_curve(path, points, *, attack, norm, folder=None):
+def write_eps_curve(
+    path: pathlib.Path,
+    points: Sequence[tuple[float, float, Interval]],
+    *,
+    attack: str,
+    norm: str,
+    folder: PathLike | None = None,
+) -> list[pathlib.Path]:
     """Draws a curve with its confidence band as PNG and PDF, and writes it to TensorBoard; returns the paths.
 
     Args:

@@ -1,5 +1,7 @@
 """What all figures share: canvas, colors, files."""
 
+import pathlib
+
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -27,19 +29,19 @@ ADVERSARY_COLOR = "#e3000f"
 LARGE, SMALL = 14, 12
 
 
-def new_figure(width, height):
+def new_figure(width: float, height: float) -> Figure:
     """Returns an empty figure of a size in inches that lays itself out."""
     return Figure(figsize=(width, height), dpi=200, layout="constrained")
 
 
-def pixels(figure):
+def pixels(figure: Figure) -> np.ndarray:
     """Returns a figure as uint8 [height, width, 3]."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def save_figure(figure, path):
+def save_figure(figure: Figure, path: pathlib.Path) -> list[pathlib.Path]:
     """Writes a figure as PNG and as PDF; returns both paths.
 
     The PDF embeds its letters as TrueType: publishers refuse Matplotlib's default, Type 3.

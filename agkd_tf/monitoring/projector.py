@@ -1,6 +1,8 @@
 """Embeddings in TensorBoard's projector, where a person can turn them."""
 
 import csv
+import pathlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +13,9 @@ from agkd_tf.files import replacing
 SPRITE_SIDE = 8192  # pixels a side that TensorBoard shows of a sprite
 
 
-def write_projector(folder, name, embeddings, images, metadata):
+def write_projector(
+    folder: pathlib.Path, name: str, embeddings: np.ndarray, images: np.ndarray, metadata: Mapping[str, Sequence[str]]
+) -> None:
     """Writes embeddings with a thumbnail and a line of labels each.
 
     Args:
@@ -41,11 +45,11 @@ def write_projector(folder, name, embeddings, images, metadata):
     projector.visualize_embeddings(str(folder), config)
 
 
-def _sprite(images, side, height, width):
+def _sprite(images: np.ndarray, side: int, height: int, width: int) -> np.ndarray:
     """Returns one uint8 image [side * height, side * width, 3] of all images, row by row."""
     small = tf.image.resize(images, (height, width), antialias=True).numpy()
     small = np.broadcast_to(small, (*small.shape[:3], 3))
     sheet = np.zeros((side * side, height, width, 3), np.float32)
     sheet[: len(small)] = small
-    sheet = sheet.reshape(side, side, height, width, 3).swapaxes(1, 2).reshape(side * height, side * width, 3)
-    return np.round(np.clip(sheet, 0, 1) * 255).astype(np.uint8)
+    rows = sheet.reshape(side, side, height, width, 3).swapaxes(1, 2).reshape(side * height, side * width, 3)
+    return np.round(np.clip(rows, 0, 1) * 255).astype(np.uint8)

@@ -1,10 +1,12 @@
 """Embeddings in the plane: clean images of all classes, and the adversaries of one."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from agkd_tf.monitoring.figure import ADVERSARY_COLOR, CLASS_COLORS, LARGE, SMALL, new_figure
@@ -24,7 +26,7 @@ class TSNEPanel(NamedTuple):
     adversarial: np.ndarray
 
 
-def tsne_figure(rows, *, class_names, attack):
+def tsne_figure(rows: Mapping[int, Mapping[str, TSNEPanel]], *, class_names: Sequence[str], attack: str) -> Figure:
     """Returns a figure: a row an attacked class, a column a model.
 
     Clean images are triangles in their class's color, the adversaries of the row's class red circles. Axes have
@@ -43,7 +45,7 @@ def tsne_figure(rows, *, class_names, attack):
     )
     lines = math.ceil((len(shown) + 1) / len(columns))  # of the legend, whose columns are as wide as the panels
     figure = new_figure(1.7 * len(columns) + 0.5, 1.7 * len(rows) + 0.6 + 0.27 * lines)
-    figure.get_layout_engine().set(h_pad=0.06)  # square panels leave titles less room than is planned for them
+    figure.set_layout_engine("constrained", h_pad=0.06)  # square panels leave titles less room than is planned for them
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     colors = dict(zip(shown, _colors(len(shown)), strict=True))
     for line, (attacked, panels) in zip(axes, rows.items(), strict=True):
@@ -73,11 +75,11 @@ def tsne_figure(rows, *, class_names, attack):
     return figure
 
 
-def _colors(count):
+def _colors(count: int) -> Sequence[Any]:
     if count <= len(CLASS_COLORS):
         return CLASS_COLORS[:count]
     return list(matplotlib.colormaps["viridis"](np.linspace(0, 1, count)))
 
 
-def _mark(marker, color, label):
+def _mark(marker: str, color: Any, label: str) -> Line2D:
     return Line2D([], [], linestyle="none", marker=marker, color=color, markersize=5, label=label)

@@ -4,6 +4,8 @@ Source: Wang et al., AGKD-BML, ICCV 2021, supplementary material, Tables 1-6 and
 """
 
 import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +20,9 @@ class PublishedRow:
     """
 
     title: str
-    match: dict
+    match: Mapping[str, Any]
     recipe: str
-    figures: dict
+    figures: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +46,9 @@ class PublishedTable:
     number: str
     title: str
     dataset: str
-    columns: dict
+    columns: Mapping[str, str]
     rows: tuple[PublishedRow, ...]
-    also: dict | None = None
+    also: Mapping[str, Any] | None = None
     eps: float | None = None
 
 
@@ -58,7 +60,9 @@ TWO_STEPS = {"defense": "agkd_bml", "mart": False, "attack_steps": 2}
 TEN_STEPS = {"defense": "agkd_bml", "mart": True, "attack_steps": 10}
 
 
-def _rows(folder, columns, rows):
+def _rows(
+    folder: str, columns: Iterable[str], rows: Iterable[tuple[str, Mapping[str, Any], str, str]]
+) -> tuple[PublishedRow, ...]:
     """Returns `PublishedRow`s of (title, match, recipe, line of the supplement's table; "-" where it has no figure)."""
     return tuple(
         PublishedRow(title, match, f"flags/{folder}/{recipe}.flags", _figures(columns, line))
@@ -66,7 +70,7 @@ def _rows(folder, columns, rows):
     )
 
 
-def _figures(columns, line):
+def _figures(columns: Iterable[str], line: str) -> dict[str, str]:
     return {column: figure for column, figure in zip(columns, line.split(), strict=True) if figure != "-"}
 
 
@@ -96,9 +100,14 @@ _NEIGHBORS = {"clean knn-50": "clean, k-NN", "clean": "clean, softmax"}
 _NEIGHBORS |= {"pgd-20 knn-50": "PGD-20, k-NN", "pgd-20": "PGD-20, softmax"}
 
 
-def _neighbors(number, title, folder, dataset, *lines):
-    matches = (("AT", AT, "at"), ("ALP", ALP, "alp"), ("SML", SML, "sml"), ("AGKD-BML", TWO_STEPS, "agkd_bml"))
-    rows = [(*row, line) for row, line in zip(matches, lines, strict=True)]
+def _neighbors(number: str, title: str, folder: str, dataset: str, *lines: str) -> PublishedTable:
+    matches: tuple[tuple[str, Mapping[str, Any], str], ...] = (
+        ("AT", AT, "at"),
+        ("ALP", ALP, "alp"),
+        ("SML", SML, "sml"),
+        ("AGKD-BML", TWO_STEPS, "agkd_bml"),
+    )
+    rows = [(name, match, recipe, line) for (name, match, recipe), line in zip(matches, lines, strict=True)]
     title = f"k nearest neighbors (k = 50) beside the softmax, {title}"
     return PublishedTable(number, title, dataset, _NEIGHBORS, _rows(folder, _NEIGHBORS, rows))
 

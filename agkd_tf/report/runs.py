@@ -5,6 +5,8 @@ import dataclasses
 import math
 import re
 import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from scipy.stats import t
 
@@ -30,10 +32,10 @@ class Run:
     """
 
     path: str
-    settings: dict
-    attacks: dict
-    environment: dict | None = None
-    cost: dict | None = None
+    settings: Mapping[str, Any]
+    attacks: Mapping[str, Any]
+    environment: Mapping[str, Any] | None = None
+    cost: Mapping[str, Any] | None = None
     trained: bool = False
 
 
@@ -73,12 +75,13 @@ class Duration:
     most: float
 
 
-def grouped(runs):
+def grouped(runs: Iterable[Run]) -> list[list[Run]]:
     """Returns lists of runs that differ in nothing but the seed, in the order in which they were given.
 
     Where several evaluated runs share a seed, such as a run and its copy, each list has one of them.
     """
-    groups, evaluated = {}, collections.Counter()
+    groups: dict[tuple[Any, int], list[Run]] = {}
+    evaluated: collections.Counter[Any] = collections.Counter()
     for run in runs:
         recipe = tuple(sorted((name, str(_of_recipe(name, value))) for name, value in run.settings.items()))
         seed = (recipe, run.settings["seed"])
@@ -87,7 +90,7 @@ def grouped(runs):
     return list(groups.values())
 
 
-def measurement(group, column, *, eps=None):
+def measurement(group: Sequence[Run], column: str, *, eps: float | None = None) -> Measurement | None:
     """Returns the `Measurement` of a column (see `PublishedTable.columns`) over a group of runs, or None.
 
     The result on all images of the split counts; where there is none, the one on the most images.
@@ -110,7 +113,7 @@ def measurement(group, column, *, eps=None):
     return Measurement(mean, max(mean - error, 0.0), min(mean + error, 1.0), count, whole, len(found), spread)
 
 
-def cost(group, name):
+def cost(group: Sequence[Run], name: str) -> Duration | float | str | None:
     """Returns a fact of what the training of a group of runs costs, or None where it was not measured.
 
     The seconds of an epoch are a `Duration`.
@@ -119,17 +122,17 @@ def cost(group, name):
         group: `Run`s of one recipe; the first that was measured counts.
         name: an entry of `agkd_tf.benchmark.Cost.record`, `attack_steps` or `platform`.
     """
-    measured = next((run for run in group if run.cost is not None), None)
+    measured = next(((run.settings, run.cost) for run in group if run.cost is not None), None)
     if measured is None:
         return None
-    steps, record = measured.settings.get("attack_steps", 0), measured.cost
+    settings, record = measured
     if name == "seconds_per_epoch":
         ends = (record[f"{end}_step_seconds"] * record["steps_per_epoch"] for end in ("min", "max"))
         return Duration(record[name], *ends)
-    return {"attack_steps": steps, "platform": "TensorFlow", **record}[name]
+    return {"attack_steps": settings.get("attack_steps", 0), "platform": "TensorFlow", **record}[name]
 
 
-def images_seen(group):
+def images_seen(group: Sequence[Run]) -> list[int]:
     """Returns the numbers of images, in order, of the runs' results on all test images."""
     found = set()
     for key, record in (item for run in group for item in run.attacks.items()):
@@ -139,28 +142,28 @@ def images_seen(group):
     return sorted(found)
 
 
-def attack_names(runs):
+def attack_names(runs: Iterable[Run]) -> list[str]:
     """Returns the attacks that any of the runs was evaluated under as it is, on all images or the first ones."""
     found = (_parsed(key) for run in runs for key in run.attacks)
     return list(dict.fromkeys(attack for attack, settings, _ in found if not settings))
 
 
-def _of_recipe(name, value):
+def _of_recipe(name: str, value: Any) -> Any:
     """Returns what a setting says about a run's recipe."""
     if name == "seed":
         return None
     return value is not None if name in PLACES else value
 
 
-def _parsed(key):
+def _parsed(key: str) -> tuple[str, set[str], bool]:
     """Returns (attack, its settings that differ from a run's own but the count, whether it is of all images)."""
-    match = KEY.match(key)
+    match = next(KEY.finditer(key))
     settings = set((match["settings"] or "").split(", ")) - {""}
     first = {setting for setting in settings if setting.startswith("first ")}
     return match["attack"], settings - first, not first
 
 
-def _record(run, column, eps):
+def _record(run: Run, column: str, eps: float | None) -> tuple[bool, Mapping[str, Any]] | None:
     """Returns (whether it is of all images, the result), or None."""
     attack, _, detail = column.partition(" ")
     if attack != "transfer" and not detail.startswith("knn-"):  # the name of a transferred attack has spaces
@@ -175,11 +178,13 @@ def _record(run, column, eps):
             found = record.get(detail) if detail.startswith("knn-") else record
             if found is not None:
                 candidates.append((whole, found["num_examples"], found))
-    whole, _, found = max(candidates, key=lambda candidate: candidate[:2], default=(None,) * 3)
-    return None if found is None else (whole, found)
+    if not candidates:
+        return None
+    whole, _, found = max(candidates, key=lambda candidate: candidate[:2])
+    return whole, found
 
 
-def _is_attack(name, attack, detail):
+def _is_attack(name: str, attack: str, detail: str) -> bool:
     if attack == "transfer":
         return name.startswith("transfer:") and name.rstrip("/").rpartition("/")[2] == detail
     return name == attack

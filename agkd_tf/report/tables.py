@@ -2,12 +2,19 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas
 
 from agkd_tf.report.missing import Evaluate, MeasureCost, Missing, Train, Work
-from agkd_tf.report.published import PublishedRow
-from agkd_tf.report.runs import Duration, Measurement, attack_names, cost, images_seen, measurement
+from agkd_tf.report.published import PublishedRow, PublishedTable
+from agkd_tf.report.runs import Duration, Measurement, Run, attack_names, cost, images_seen, measurement
+
+#: Runs that are one row: they differ in the seed alone.
+Group = Sequence[Run]
+Rows = list[tuple[PublishedRow, list[Group]]]
+Cell = Measurement | Duration | float | str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +34,7 @@ class FilledTable:
     notes: list[str]
 
 
-def filled_table(table, groups):
+def filled_table(table: PublishedTable, groups: Sequence[Group]) -> FilledTable:
     """Returns the `FilledTable` of a `PublishedTable`, its rows' groups found by their settings.
 
     Groups that are in no row of the table, nor in its `also`, are left out. Those on another data set than the table's
@@ -66,7 +73,7 @@ def filled_table(table, groups):
     return FilledTable(f"Table {table.number}: {table.title}", frame, missing, notes)
 
 
-def comparison(groups, columns=None):
+def comparison(groups: Sequence[Group], columns: Sequence[str] | None = None) -> FilledTable:
     """Returns the `FilledTable` of all evaluated groups side by side, without published figures.
 
     Args:
@@ -87,9 +94,9 @@ def comparison(groups, columns=None):
     return FilledTable("All runs", frame, missing, notes)
 
 
-def _lacking(run, columns):
+def _lacking(run: Run, columns: Sequence[str]) -> list[Missing]:
     """Returns what fills an evaluated run's empty cells: one evaluation, and one for each attack on a source."""
-    attacks = {}
+    attacks: dict[str, list[str]] = {}
     for column in columns:
         if measurement([run], column) is None:
             name, _, crafted = column.partition(" by ") if column.startswith("transfer:") else (column, "", "")
@@ -100,7 +107,7 @@ def _lacking(run, columns):
     ]
 
 
-def measured_on(group):
+def measured_on(group: Group) -> str:
     """Returns a line: network, data, images, epochs, batch size, seeds, machines."""
     settings = group[0].settings
     images = f"first {settings['train_examples']:,}" if settings["train_examples"] else "all"
@@ -114,7 +121,7 @@ def measured_on(group):
     )
 
 
-def _machine(environment):
+def _machine(environment: Mapping[str, Any]) -> str:
     if environment.get("accelerators"):
         return ", ".join(environment["accelerators"])
     count = environment.get("cores")
@@ -122,26 +129,26 @@ def _machine(environment):
     return environment.get("processor", "an unrecorded machine") + cores
 
 
-def _titles(groups):
+def _titles(groups: Sequence[Group]) -> list[str]:
     names = [group[0].path.rstrip("/").rpartition("/")[2] for group in groups]
     return names if len(set(names)) == len(names) else [group[0].path for group in groups]
 
 
-def _matches(settings, match):
+def _matches(settings: Mapping[str, Any], match: Mapping[str, Any]) -> bool:
     return all(settings.get(name) == value for name, value in match.items())
 
 
-def _is_also(table, group):
+def _is_also(table: PublishedTable, group: Group) -> bool:
     """Returns whether a group that is in no row is shown below them."""
     wanted = table.also is not None and _matches(group[0].settings, table.also)
     return wanted and any(_cell(group, column, table.eps) is not None for column in table.columns)
 
 
-def _is_on(table, group):
+def _is_on(table: PublishedTable, group: Group) -> bool:
     return group[0].settings["dataset"] == table.dataset
 
 
-def _of_its_data(table, rows):
+def _of_its_data(table: PublishedTable, rows: Rows) -> Rows:
     """Returns the rows with the groups on the table's data set alone, or all as they are where no group is."""
     if not any(_is_on(table, group) for _, matching in rows for group in matching):
         return rows
@@ -149,12 +156,12 @@ def _of_its_data(table, rows):
     return [(row, matching) for row, matching in kept if matching or row.recipe]
 
 
-def _cell(group, column, eps):
+def _cell(group: Group, column: str, eps: float | None) -> Cell:
     """Returns a `Measurement`; a `Duration`, a number or text for a column of costs; or None."""
     return cost(group, column.partition(" ")[2]) if _is_cost(column) else measurement(group, column, eps=eps)
 
 
-def _sources(figures):
+def _sources(figures: Iterable[str]) -> list[str]:
     """Returns the sources that a row of these published figures has a line for."""
     # A difference to another machine's time would say nothing.
     return [
@@ -164,11 +171,11 @@ def _sources(figures):
     ]
 
 
-def _is_cost(column):
+def _is_cost(column: str) -> bool:
     return column.startswith("cost ")
 
 
-def _work(table, group, recipe):
+def _work(table: PublishedTable, group: Group, recipe: str) -> list[Work]:
     """Returns the work that would fill a row's empty cells, seed by seed: of its runs, or of its recipe."""
     origin = group[0].path if group else recipe
     costs = [column for column in table.columns if _is_cost(column)]
@@ -187,18 +194,18 @@ def _work(table, group, recipe):
     return work
 
 
-def _evaluation(table, workdir, columns):
+def _evaluation(table: PublishedTable, workdir: str, columns: Sequence[str]) -> list[Evaluate]:
     """Returns the evaluation, if any, that fills a run's columns."""
     if not columns:
         return []
-    attacks = {}
+    attacks: dict[str, None] = {}
     for column in columns:
         kind, _, name = column.partition(" ")
         attacks[f"transfer:{_workdir(table, name)}" if kind == "transfer" else kind] = None
     return [Evaluate(workdir, tuple(attacks), table.eps, knn=any(" knn-" in column for column in columns))]
 
 
-def _sources_to_train(table, missing):
+def _sources_to_train(table: PublishedTable, missing: Iterable[Missing]) -> list[Missing]:
     """Returns the trainings of sources of adversaries that evaluations need and that are not there yet."""
     names = [column.removeprefix("transfer ") for column in table.columns if column.startswith("transfer ")]
     recipes = pathlib.PurePath(table.rows[0].recipe).parent
@@ -211,13 +218,13 @@ def _sources_to_train(table, missing):
     ]
 
 
-def _workdir(table, name):
+def _workdir(table: PublishedTable, name: str) -> str:
     """Returns the folder of a run that one of the table's recipes has, or a neighbor of theirs."""
     recipes = pathlib.PurePath(table.rows[0].recipe).parent.name
     return f"runs/{recipes}/{name}"
 
 
-def _text(source, measured, published):
+def _text(source: str, measured: Cell, published: str | None) -> str:
     if source == "published":
         return published or ""
     if measured is None:
@@ -230,13 +237,13 @@ def _text(source, measured, published):
     value = 100 * measured.accuracy
     if source == "difference":
         return "" if published is None else f"{value - float(published):+.2f}"
-    spread = f" ± {100 * measured.spread:.2f}" if measured.seeds > 1 else ""
+    spread = "" if measured.spread is None else f" ± {100 * measured.spread:.2f}"
     more = f", {measured.seeds} seeds" if measured.seeds > 1 else ""
     more += "" if measured.whole else f", first {measured.num_examples}"
     return f"{value:.2f}{spread} ({100 * measured.low:.1f}-{100 * measured.high:.1f}{more})"
 
 
-def _number(value):
+def _number(value: float | str) -> str:
     if isinstance(value, str):
         return value
     return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"

@@ -118,6 +118,23 @@ def test_named_layers_come_before_those_that_are_found():
     assert classifier.layer_names == {"features": "early", "embedding": "hidden", "logits": "scores"}
 
 
+def test_the_mean_of_a_dense_layer_on_each_place_is_one_on_the_mean():
+    stack = [layers.Conv2D(5, 3), layers.Dense(4, use_bias=False), layers.GlobalAveragePooling2D()]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *stack])
+    classifier = Classifier(model)
+    outputs = classifier(IMAGES)
+    np.testing.assert_allclose(outputs.logits, model(IMAGES), atol=1e-6)
+    assert classifier.head_kernel.shape == (5, 4)
+    np.testing.assert_allclose(outputs.embedding @ classifier.head_kernel, model(IMAGES), atol=1e-6)
+
+
+def test_a_head_without_an_embedding_is_not_read_as_pooling_and_a_dense_layer():
+    row = [layers.Conv2D(5, 3), layers.GlobalAveragePooling2D(), layers.Reshape((1, 5))]
+    classifier = Classifier(keras.Sequential([keras.Input((8, 8, 3)), *row, layers.Dense(4), layers.Flatten()]))
+    with pytest.raises(InputError, match="is not mean pooling and one dense layer"):
+        classifier.check_pooled_dense()
+
+
 @pytest.mark.parametrize("role", ["features", "embedding", "logits"])
 def test_an_unknown_layer_is_refused_with_the_known_ones(role):
     with pytest.raises(InputError, match=r"no layer 'top'. It has: .*conv, pool"):
