@@ -86,7 +86,7 @@ class Recipe:
     synchronized_bn: Annotated[
         bool, "BN statistics of the whole batch where several replicas share it; excludes XLA."
     ] = False
-    defense: Annotated[str, Choice(sorted(DEFENSES)), "How the network is trained."] = "agkd_bml"
+    defense: Annotated[str, Choice(DEFENSES), "How the network is trained."] = "agkd_bml"
     hyperparameters: dict = dataclasses.field(default_factory=dict)
     init_from: Annotated[str | None, "Run's folder or .keras file to start the student from."] = None
     teacher: Annotated[str | None, "Run's folder or .keras file of the clean teacher; trained first if not given."] = (

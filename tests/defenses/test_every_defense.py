@@ -38,6 +38,7 @@ OTHER = {
     "backward_adversary": False,
     "candidates_per_image": 3,
     "clean_noise": 0.2,
+    "clip_to_ball": False,
     "confidence": 3.0,
     "eps": 0.136,
     "eps_increment": 0.01,
@@ -49,12 +50,14 @@ OTHER = {
     "margin": 0.7,
     "mart": False,
     "mart_beta": 2.0,
+    "norm": "l2",
     "norm_weight": 0.5,
     "pairing": "embedding",
     "pairing_weight": 2.0,
     "random_start": False,
     "same_image_margin": 0.9,
     "smoothing_scale": 4.0,
+    "start_radius": 0.05,
     "start_stddev": 0.05,
     "target": "random",
     "targeted": False,
@@ -72,7 +75,18 @@ VALIDATION = {"validation_attack_steps"}
 
 def settings_of(name):
     names = set(default_hyperparameters(name)) - VALIDATION
-    return sorted(names - {"eps"} if name == "undefended" else names)
+    return sorted(names - {"eps", "norm"} if name == "undefended" else names)
+
+
+# Settings of the one training attack that all defenses share: the fast run looks at them with one defense.
+SHARED = {"norm", "start_radius", "clip_to_ball"}
+
+
+def cases():
+    for name in DEFENSES:
+        for setting in settings_of(name):
+            marks = [pytest.mark.slow] if setting in SHARED and name != "at" else []
+            yield pytest.param(name, setting, marks=marks)
 
 
 def first_loss(bench, name, **settings):
@@ -100,7 +114,7 @@ def plain_loss(bench, plain_losses):
     return find
 
 
-@pytest.mark.parametrize(("name", "setting"), [(name, setting) for name in DEFENSES for setting in settings_of(name)])
+@pytest.mark.parametrize(("name", "setting"), cases())
 def test_each_setting_changes_the_loss_or_is_refused(bench, plain_loss, name, setting):
     if (name, setting) in REFUSED:
         with pytest.raises(InputError, match=setting):
