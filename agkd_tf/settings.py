@@ -264,9 +264,9 @@ def checked(init: Callable) -> Callable:
     return construct
 
 
-def describe(owner: Callable) -> str:
+def describe(settings: Iterable[Setting]) -> str:
     """Returns a line for each setting: its help, what is allowed, and its default."""
-    return "\n".join(f"{setting.name}: {_described(setting)}" for setting in settings_of(owner).values())
+    return "\n".join(f"{setting.name}: {_described(setting)}" for setting in settings)
 
 
 def _described(setting: Setting) -> str:

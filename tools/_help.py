@@ -6,7 +6,8 @@ import sys
 from absl import flags
 
 from agkd_tf.defenses import DEFENSES
-from agkd_tf.settings import describe
+from agkd_tf.settings import describe, settings_of
+from agkd_tf.training import default_hyperparameters
 
 ASKS = ("--help", "-help", "--helpshort", "-helpshort", "-?", "--?")
 
@@ -23,15 +24,18 @@ def help_text(argv: list[str], flag_values: flags.FlagValues = flags.FLAGS) -> s
     chosen = [each.partition("=")[2] for each in argv if each.startswith("--defense=")]
     if "defense" in flag_values and chosen and chosen[-1] in DEFENSES:
         return _of_defense(chosen[-1])
-    groups = [group for group in flag_values.flags_by_module_dict() if not group.startswith("absl.")]
-    own = [group for group in groups if group in ("__main__", sys.argv[0])]
-    texts = [flag_values.module_help(group) for group in [*own, *(group for group in groups if group not in own)]]
+    tool = sys.argv[0]
+    # What is called like a module is of absl or TensorFlow.
+    groups = [group for group in flag_values.flags_by_module_dict() if group not in {*sys.modules, tool}]
+    texts = [flag_values.module_help(group).strip() for group in [tool, *groups]]
+    texts[0] = texts[0].replace(f"{tool}:", "this tool:", 1)
     document = sys.modules["__main__"].__doc__ or ""
-    return "\n\n".join([document.strip(), *(text.strip() for text in texts), "Try --helpfull for absl's flags, too."])
+    return "\n\n".join([document.strip(), *texts, "Try --helpfull for the flags of absl and TensorFlow, too."])
 
 
 def _of_defense(name: str) -> str:
     defense = DEFENSES[name]
     summary = inspect.cleandoc(defense.__doc__ or "").splitlines()[0]
-    lines = [f"  --{line}" for line in describe(defense).splitlines()]
+    settings = [setting for key, setting in settings_of(defense).items() if key in default_hyperparameters(name)]
+    lines = [f"  --{line}" for line in describe(settings).splitlines()]
     return "\n".join([f"--defense={name}: {summary}", "", "It takes:", *lines, "", "Try --help alone for all flags."])

@@ -72,7 +72,8 @@ class Defense(StudentModel, abc.ABC):
         if "__init__" in vars(cls):
             cls.__init__ = checked(cls.__init__)
         if cls.__doc__:
-            cls.__doc__ = f"{cls.__doc__.rstrip()}\n\n    Settings:\n{textwrap.indent(describe(cls), 8 * ' ')}\n"
+            lines = textwrap.indent(describe(settings_of(cls).values()), 8 * " ")
+            cls.__doc__ = f"{cls.__doc__.rstrip()}\n\n    Settings:\n{lines}\n"
 
     @checked
     def __init__(

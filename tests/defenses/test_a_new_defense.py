@@ -7,7 +7,6 @@ import pytest
 
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.errors import InputError
-from agkd_tf.settings import describe
 from agkd_tf.training.recipe_file import read_recipe
 from tests.processes import run_tool
 
@@ -122,4 +121,3 @@ def test_its_settings_are_checked(flat, bench, given, message):
 
 def test_its_documentation_has_them(flat):
     assert "flatness: Weight of the logits' size." in flat.__doc__
-    assert describe(flat).count("\n") + 1 == len(describe(flat).splitlines())
