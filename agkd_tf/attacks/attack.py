@@ -113,6 +113,11 @@ class Attack(abc.ABC):
         """Returns the (attack, variant) that are run in order; see `resolve`."""
         return [(attack, variant) for attack in self.resolve(num_classes) for variant in range(attack.variants)]
 
+    @property
+    def stays_in_ball(self) -> bool:
+        """Whether all adversaries lie in the ball, as an accuracy within it needs."""
+        return True
+
     def check(self, ball: Ball) -> None:  # noqa: B027  most settings fit any ball
         """Checks the settings that depend on the ball.
 

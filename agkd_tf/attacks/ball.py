@@ -38,7 +38,7 @@ class Ball:
     """
 
     norm: Norm
-    eps: Any
+    eps: float | tf.Tensor
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, NORMS)

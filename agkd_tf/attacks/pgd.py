@@ -60,7 +60,7 @@ class PGD(Attack):
         start_radius: radius of the ball, in the attack's norm, that a random start is drawn from; None for eps.
         start_stddev: standard deviation of a Gaussian start instead; None for a uniform one.
         clip_to_ball: whether points are projected on the ball. If not, they are clipped to [0, 1] alone, and an
-            adversary may lie outside the ball.
+            adversary may lie outside the ball: for training, not for an accuracy within the ball.
         momentum: decay of the accumulated gradient; None for none.
         target: class that the objective's targeted form approaches: mc, the most confusing one; least, the one with
             the smallest logit; random. None for untargeted.
@@ -142,6 +142,11 @@ class PGD(Attack):
     def variants(self) -> int:
         """Runs from different random starts."""
         return self.restarts
+
+    @property
+    def stays_in_ball(self) -> bool:
+        """Whether points are projected on the ball."""
+        return self.clip_to_ball
 
     def check(self, ball: Ball) -> None:
         if ball.norm == "linf":

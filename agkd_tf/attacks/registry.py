@@ -115,6 +115,11 @@ def bound(attack: str | Attack | AttackSequence, ball: Ball, num_classes: int | 
             f"`attacks` must be names, such as 'pgd-20', or attacks, such as `PGD(steps=20)`. Received: {attack!r}"
         )
     attack.check(ball)
+    if not attack.stays_in_ball:
+        raise InputError(
+            f"`attacks`: {attack.spelling} leaves the ball, and an accuracy within it would say too little: "
+            "give `clip_to_ball=True`"
+        )
     return AttackSequence(attack.spelling, attack.resolve(num_classes), ball)
 
 

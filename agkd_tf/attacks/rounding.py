@@ -47,6 +47,11 @@ class Rounded(Attack):
     def resolve(self, num_classes: int | None) -> tuple[Attack, ...]:
         return tuple(map(Rounded, self.attack.resolve(num_classes)))
 
+    @property
+    def stays_in_ball(self) -> bool:
+        """Whether the attack's adversaries do."""
+        return self.attack.stays_in_ball
+
     def check(self, ball: Ball) -> None:
         self.attack.check(ball)
         if self.attack != Clean():

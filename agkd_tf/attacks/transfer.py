@@ -61,6 +61,11 @@ class TransferAttack(Attack):
             )
         return (dataclasses.replace(self, attack=(attacking or attacks)[0], named=self.name),)
 
+    @property
+    def stays_in_ball(self) -> bool:
+        """Whether the attack's adversaries do."""
+        return self.attack.stays_in_ball
+
     def check(self, ball: Ball) -> None:
         self.attack.check(ball)
 
