@@ -16,16 +16,9 @@ from agkd_tf.settings import check_settings
 class Attack(abc.ABC):
     """Base of the attacks, which are frozen dataclasses of their settings.
 
-        adversarial = PGD(steps=20)(model, images, labels, eps=8 / 255, norm="l2")
-        result = agkd_tf.evaluate(model, images, labels, attacks=[PGD(steps=20), AutoAttack()], eps=8 / 255)
-
-    Attributes:
-        name: keys the random numbers, and stands in records. It follows from the settings, restarts apart.
-        variants: runs, from other starts or towards other classes; an image is attacked by each in turn.
+    adversarial = PGD(steps=20)(model, images, labels, eps=8 / 255, norm="l2")
+    result = agkd_tf.evaluate(model, images, labels, attacks=[PGD(steps=20), AutoAttack()], eps=8 / 255)
     """
-
-    name: str
-    variants: int
 
     def __post_init__(self) -> None:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
@@ -92,6 +85,16 @@ class Attack(abc.ABC):
         Returns:
             float32 [B, H, W, C].
         """
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Keys the random numbers, and stands in records. It follows from the settings, restarts apart."""
+
+    @property
+    @abc.abstractmethod
+    def variants(self) -> int:
+        """Runs, from other starts or towards other classes; an image is attacked by each in turn."""
 
     @property
     def spelling(self) -> str:

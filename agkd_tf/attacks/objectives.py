@@ -3,6 +3,8 @@
 The sum, not the mean, so that an image's gradient does not depend on the size of its batch.
 """
 
+from collections.abc import Callable, Mapping
+
 import tensorflow as tf
 
 from agkd_tf.logits import best_other_logit, label_margin
@@ -43,5 +45,11 @@ def targeted_margin(logits: tf.Tensor, targets: tf.Tensor, *, confidence: float 
     return -tf.nn.relu(best_other_logit(logits, targets) - target + confidence)
 
 
-OBJECTIVES = {"cross_entropy": cross_entropy, "margin": margin}
-TARGETED = {"cross_entropy": targeted_cross_entropy, "margin": targeted_margin}
+OBJECTIVES: Mapping[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "margin": margin,
+}
+TARGETED: Mapping[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "cross_entropy": targeted_cross_entropy,
+    "margin": targeted_margin,
+}

@@ -174,9 +174,8 @@ class PGD(Attack):
                 start = self._start_ball(ball).sample_per_example(indices, shape, seed)
             else:
                 start = self.start_stddev * normal_per_example(indices, shape, seed)
-        if self.target is None:
-            score, classes = OBJECTIVES[self.objective], labels
-        else:
+        score, classes = OBJECTIVES[self.objective], labels
+        if self.target is not None:
             score = TARGETED[self.objective]
             classes = TARGETS[self.target](logits(images), labels, indices, named_seed(seed, "target"))
         return self.ascend(lambda adv: score(logits(adv), classes), images, ball=ball, start=start)
@@ -278,7 +277,7 @@ class PGD(Attack):
             InputError: if something is.
         """
         for name in ("objective", "target", "restarts", "named"):
-            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+            if getattr(self, name) != getattr(PGD, name):
                 raise InputError(
                     f"`{name}` is for evaluation, a defense attacks by its own objective: leave `{name}` out. "
                     f"Received: {getattr(self, name)!r}"

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from agkd_tf.attacks.apgd import APGD
 from agkd_tf.attacks.attack import Attack
@@ -60,13 +61,15 @@ def attack_named(name: str) -> Attack:
     kind, steps, size, restarts, target = match.groups() if match else (None,) * 5
     known = kind in STEPLESS if steps is None else kind in STEPPED
     idle = (restarts and kind not in ("pgd", "cw", "fgsm-rs")) or ((target or size) and kind == "clean")
-    if not known or idle or target not in (None, *TARGETS):
+    if kind is None or not known or idle or target not in (None, *TARGETS):
         raise InputError(f"`attacks` must be of {GRAMMAR}. Received: {name!r}")
-    settings = {"steps": int(steps)} if steps else {}
-    settings |= {"step_size": _step_size(name, size)} if size else {}
-    settings |= {"restarts": int(restarts)} if restarts else {}
-    settings |= {"target": target} if target else {}
-    attack = (STEPLESS | STEPPED)[kind](**settings)
+    settings: dict[str, Any] = {
+        "steps": int(steps) if steps else None,
+        "step_size": _step_size(name, size) if size else None,
+        "restarts": int(restarts) if restarts else None,
+        "target": target,
+    }
+    attack = {**STEPLESS, **STEPPED}[kind](**{each: value for each, value in settings.items() if value is not None})
     # The text itself where it says the same as another name, such as a step of 2/510.
     own = kind + (f"-{steps}" if steps else "") + (f"~{size}" if size else "") + (f"@{target}" if target else "")
     return attack if attack.name == own else dataclasses.replace(attack, named=own)

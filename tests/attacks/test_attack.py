@@ -41,6 +41,7 @@ FAST = {
     "fab": FAB(steps=2, targets=2),
     "square": SquareAttack(4),
 }
+QUICK = {("clean", "linf"), ("pgd", "l2")}
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +51,15 @@ def twelve(network):
     return Examples(images, network(images / np.float32(255)).numpy().argmax(1).astype(np.int32))
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("name", FAST)
-def test_called_on_an_array_it_gives_the_adversaries_of_an_evaluation(network, twelve, norm, name):
+@pytest.mark.parametrize(
+    ("name", "norm"),
+    [
+        (name, norm) if (name, norm) in QUICK else pytest.param(name, norm, marks=pytest.mark.slow)
+        for name in FAST
+        for norm in NORMS
+    ],
+)
+def test_called_on_an_array_it_gives_the_adversaries_of_an_evaluation(network, twelve, name, norm):
     attack, ball = FAST[name], Ball(norm, EPS[norm])
     adv = attack(network, twelve.images, twelve.labels, eps=ball.eps, norm=norm, seed=3, batch_size=5)
     expected = np.empty(adv.shape, np.float32)
@@ -76,9 +83,8 @@ def test_an_images_adversary_is_the_first_that_fools(network, twelve):
     np.testing.assert_allclose(sequence(network, *tensors), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["pgd", "apgd-t"])
-def test_a_tensor_is_attacked_in_the_graph_at_hand(network, twelve, name):
-    attack = FAST[name]
+def test_a_tensor_is_attacked_in_the_graph_at_hand(network, twelve):
+    attack = PGD(2)
     images, labels = tf.constant(twelve.images / np.float32(255)), tf.constant(twelve.labels, tf.int64)
 
     @tf.function
@@ -152,6 +158,8 @@ def test_what_cannot_be_attacked_is_refused_in_one_line(network, change, line):
             lambda: bound(bound("fgsm", Ball("linf", 0.1)), Ball("l2", 0.1)),
             "fgsm is within linf 0.1, not within l2 0.1",
         ),
+        (lambda: bound(PGD(1, clip_to_ball=False), Ball("linf", 0.1)), "pgd-1.* leaves the ball"),
+        (lambda: bound(Rounded(PGD(1, clip_to_ball=False)), Ball("linf", 0.1)), "pgd-1.* leaves the ball"),
     ],
 )
 def test_settings_that_are_none_are_refused_in_one_line(make, line):

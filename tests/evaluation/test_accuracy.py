@@ -15,7 +15,7 @@ BALL = Ball("linf", 1.0)
 class Recorder(Attack):
     """A part that breaks every image whose place satisfies a rule, and notes what it was given."""
 
-    variants = 1
+    name, variants = "", 1
 
     def __init__(self, name, breaks):
         self.name, self.seen, self._breaks = name, [], breaks
