@@ -12,44 +12,35 @@ from agkd_tf.models import build_model
 from agkd_tf.models.forward_pass import activation_bytes, forward_flops
 from agkd_tf.report import TABLES
 from agkd_tf.training.plan import KEPT
+from tests.readme import code_blocks, prepared, shortened
 from tools.laboratory import minimum_flops
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def code_blocks():
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-
-
-def shortened(code):
-    return code.replace("epochs=20", "epochs=1").replace("batch_size=128", "batch_size=64")
-
-
-def test_the_ten_lines_defend_a_saved_classifier(digits, tmp_path, monkeypatch):
-    code, _ = code_blocks()
-    assert len(code.strip().splitlines()) <= 10
+@pytest.fixture
+def names(tmp_path, monkeypatch):
+    """What README's blocks find in an empty folder, and what they then make."""
     monkeypatch.chdir(tmp_path)
-    build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10).save("my_classifier.keras")
-    names = {"x_train": digits.train.images[:128], "y_train": digits.train.labels[:128]}
+    return prepared()
+
+
+def test_the_ten_lines_defend_a_saved_classifier(names, tmp_path):
+    code, _ = code_blocks(ROOT / "README.md")
+    assert len(code.strip().splitlines()) <= 10
     exec(shortened(code), names)
     assert (tmp_path / "defended.keras").is_file()
     trained = names["model"].weights[0].numpy()
     assert np.any(trained != names["defense"].teacher.weights[0].numpy())
 
 
-def test_a_network_of_bytes_is_defended_evaluated_and_saved(digits, tmp_path, monkeypatch):
-    _, code = code_blocks()
-    monkeypatch.chdir(tmp_path)
-    layers = keras.layers
-    stack = [layers.Rescaling(1 / 255), layers.Conv2D(4, 3, 2), layers.Flatten(), layers.Dense(10, "softmax")]
-    keras.Sequential([keras.Input((16, 16, 1)), *stack]).save("of_bytes.keras")
-    names = {"x_train": digits.train.images[:128], "y_train": digits.train.labels[:128]}
-    names |= {"x_test": digits.test.images[:40], "y_test": digits.test.labels[:40]}
+def test_a_network_of_bytes_is_defended_evaluated_and_saved(names):
+    _, code = code_blocks(ROOT / "README.md")
     exec(shortened(code), names)
     low, high = names["result"].interval
     assert low <= names["result"].accuracy <= high
     before, after = (keras.saving.load_model(name) for name in ("of_bytes.keras", "defended_of_bytes.keras"))
-    images = digits.test.images[:40].astype(np.float32)
+    images = names["x_test"].astype(np.float32)
     assert np.abs(after(images) - before(images)).max() > 1e-3
     softmax = keras.ops.softmax(names["adapted"](images / 255))
     np.testing.assert_allclose(after(images), softmax, rtol=1e-4, atol=1e-6)

@@ -1,6 +1,7 @@
 """What a training costs, from the time of its steps."""
 
 import dataclasses
+from typing import Any
 
 from agkd_tf.benchmark.timing import Timing, ratio
 
@@ -17,21 +18,21 @@ class Cost:
     """
 
     timing: Timing
-    facts: dict
-    environment: dict
-    peers: dict = dataclasses.field(default_factory=dict)
+    facts: dict[str, Any]
+    environment: dict[str, Any]
+    peers: dict[str, Timing] = dataclasses.field(default_factory=dict)
 
     @property
-    def seconds_per_epoch(self):
+    def seconds_per_epoch(self) -> float:
         """Of training steps alone: validation is not part of it."""
         return self.timing.median * self.facts["steps_per_epoch"]
 
     @property
-    def hours(self):
+    def hours(self) -> float:
         """Of all epochs."""
         return self.seconds_per_epoch * self.facts["epochs"] / 3600
 
-    def record(self):
+    def record(self) -> dict[str, Any]:
         """Returns the cost for JSON; `times_the_peer` is the `ratio` to a peer, whose steps are its turns' medians."""
         totals = {"seconds_per_epoch": self.seconds_per_epoch, "hours": self.hours}
         record = {**self.facts, **self.timing.record(), **totals, "environment": self.environment}

@@ -1,11 +1,13 @@
 """The time of a classifier's forward pass."""
 
 import time
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from agkd_tf.benchmark.peak_memory import reset_peak_memory
+from agkd_tf.types import Logits
 
 
 class InferenceBenchmark:
@@ -18,14 +20,16 @@ class InferenceBenchmark:
         jit_compile: compile with XLA.
     """
 
-    def __init__(self, logits, image_shape, *, batch_size, jit_compile=False):
+    def __init__(
+        self, logits: Logits, image_shape: tuple[int, int, int], *, batch_size: int, jit_compile: bool = False
+    ) -> None:
         self._images = tf.constant(np.random.default_rng(0).random((batch_size, *image_shape), np.float32))
         self._logits = tf.function(logits, jit_compile=jit_compile, autograph=False)
         reset_peak_memory()
         (self._first,) = self.run(1)
         self.run(1)
 
-    def run(self, steps):
+    def run(self, steps: int) -> list[float]:
         """Returns the seconds of each of `steps` steps."""
         seconds = []
         for _ in range(steps):
@@ -34,6 +38,6 @@ class InferenceBenchmark:
             seconds.append(time.perf_counter() - begin)
         return seconds
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """Returns for JSON: images a step, and the seconds until the first one was done."""
         return {"batch_size": len(self._images), "first_step_seconds": self._first}

@@ -10,7 +10,7 @@ import tensorflow as tf
 GPU = "GPU:0"
 
 
-def reset_peak_memory():
+def reset_peak_memory() -> None:
     """Lets `peak_memory` begin anew, from what is taken at this moment.
 
     A benchmark calls it when its data is loaded and its model built, before its first step. Where the system does not
@@ -23,7 +23,7 @@ def reset_peak_memory():
         pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory():
+def peak_memory() -> dict[str, float | str]:
     """Returns the peak since `reset_peak_memory` for JSON: `peak_memory_mib` and `peak_memory_of`.
 
     Of "accelerator" it is what TensorFlow had of the first one's memory. Of "process" it is all resident memory:
@@ -33,10 +33,10 @@ def peak_memory():
         peak, owner = tf.config.experimental.get_memory_info(GPU)["peak"], "accelerator"
     else:
         # Not getrusage's: that begins with the peak of the process that started this one, and is never reset.
-        status = pathlib.Path("/proc/self/status").read_text()
-        peak, owner = 1024 * int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE).group(1)), "process"
+        (kibibytes,) = re.findall(r"^VmHWM:\s*(\d+) kB$", pathlib.Path("/proc/self/status").read_text(), re.MULTILINE)
+        peak, owner = 1024 * int(kibibytes), "process"
     return {"peak_memory_mib": peak / 2**20, "peak_memory_of": owner}
 
 
-def _has_accelerator():
+def _has_accelerator() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))

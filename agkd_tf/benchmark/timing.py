@@ -2,6 +2,8 @@
 
 import dataclasses
 import statistics
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,25 +19,25 @@ class Timing:
     items: int
 
     @property
-    def seconds(self):
+    def seconds(self) -> list[float]:
         """Of all steps, in their order."""
         return [seconds for steps in self.rounds for seconds in steps]
 
     @property
-    def median(self):
+    def median(self) -> float:
         """Seconds of the median step."""
         return statistics.median(self.seconds)
 
     @property
-    def items_per_second(self):
+    def items_per_second(self) -> float:
         """Of the median step."""
         return self.items / self.median
 
-    def compile_seconds(self, first):
+    def compile_seconds(self, first: float) -> float:
         """Returns what a first step, which traces and compiles, took beside the step itself."""
         return max(0.0, first - self.median)
 
-    def record(self):
+    def record(self) -> dict[str, Any]:
         """Returns for JSON: seconds a step, of each round and summed up, steps, images a second (the items)."""
         return {
             "median_step_seconds": self.median,
@@ -47,7 +49,14 @@ class Timing:
         }
 
 
-def take_turns(contestants, *, rounds, steps, items, progress=None):
+def take_turns(
+    contestants: Mapping[str, Callable[[int], list[float]]],
+    *,
+    rounds: int,
+    steps: int,
+    items: Mapping[str, int],
+    progress: Callable[[int, int], object] | None = None,
+) -> dict[str, Timing]:
     """Returns title -> `Timing` of contestants that were timed in turn, so that noise of the machine hits all alike.
 
     Args:
@@ -57,7 +66,7 @@ def take_turns(contestants, *, rounds, steps, items, progress=None):
         items: dict of title -> items of a step (see `Timing`).
         progress: callable (turns done, turns in all), called after each.
     """
-    found = {title: [] for title in contestants}
+    found: dict[str, list[tuple[float, ...]]] = {title: [] for title in contestants}
     for number in range(rounds):
         for place, (title, run) in enumerate(contestants.items()):
             found[title].append(tuple(run(steps)))
@@ -66,7 +75,7 @@ def take_turns(contestants, *, rounds, steps, items, progress=None):
     return {title: Timing(tuple(turns), items[title]) for title, turns in found.items()}
 
 
-def ratio(timing, other):
+def ratio(timing: Timing, other: Timing) -> tuple[float, float, float]:
     """Returns (median, least, greatest) over the rounds of how many times the items a second of `other` these are."""
     rates = [[each.items / statistics.median(steps) for steps in each.rounds] for each in (timing, other)]
     ratios = [mine / its for mine, its in zip(*rates, strict=True)]

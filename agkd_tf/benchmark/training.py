@@ -1,14 +1,19 @@
 """The time of a recipe's training steps, as `fit` runs them."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from agkd_tf.benchmark.peak_memory import reset_peak_memory
 from agkd_tf.benchmark.untrained import untrained_defense
+from agkd_tf.compilation import JitCompile
+from agkd_tf.data import ImageDataset
 from agkd_tf.data.batches import training_batches
-from agkd_tf.data.device_images import resolve_resident
+from agkd_tf.data.device_images import Resident, resolve_resident
+from agkd_tf.training import Recipe
 from agkd_tf.training.callbacks import StopOnNonFinite
 
 WARM_UP = 2  # steps, the first of which traces and compiles
@@ -35,7 +40,14 @@ class TrainingBenchmark:
         NonFiniteLossError: if a term of the loss became NaN or infinite; of `run`, too.
     """
 
-    def __init__(self, recipe, dataset, *, jit_compile="auto", resident="auto"):
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: ImageDataset,
+        *,
+        jit_compile: JitCompile = "auto",
+        resident: Resident = "auto",
+    ) -> None:
         self._recipe, self._dataset = recipe, dataset
         self._resident = resolve_resident(resident, dataset.train.images)
         self.defense = untrained_defense(recipe, dataset, jit_compile=jit_compile, resident=self._resident)
@@ -50,7 +62,7 @@ class TrainingBenchmark:
         # The first one waits for the input pipeline to begin.
         return self._fit(1 + steps, batches)[1:]
 
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
         """Returns for JSON: what the steps are of, and the seconds until the first one was done."""
         return {
             "steps_per_epoch": self._steps_per_epoch,
@@ -63,10 +75,10 @@ class TrainingBenchmark:
 
     def read_batches(self, *, with_images: bool) -> tf.data.Dataset:
         """Returns the recipe's batches, from the first one on; without images, the defense keeps them itself."""
-        settings = {"batch_size": self._recipe.batch_size, "seed": self._recipe.seed}
-        return training_batches(self._dataset.train, **settings, with_images=with_images)
+        batch_size, seed = self._recipe.batch_size, self._recipe.seed
+        return training_batches(self._dataset.train, batch_size=batch_size, seed=seed, with_images=with_images)
 
-    def _fit(self, steps, batches=None):
+    def _fit(self, steps: int, batches: tf.data.Dataset | None = None) -> list[float]:
         stopwatch = _Stopwatch()
         batches = self.batches if batches is None else batches
         callbacks = [StopOnNonFinite(), stopwatch]
@@ -77,10 +89,11 @@ class TrainingBenchmark:
 class _Stopwatch(keras.callbacks.Callback):
     """Times each step until its loss is known."""
 
-    def on_train_begin(self, logs=None):
-        self.seconds, self._begin = [], time.perf_counter()
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        self.seconds: list[float] = []
+        self._begin = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any]) -> None:
         float(logs["loss"])
         now = time.perf_counter()
         self.seconds.append(now - self._begin)

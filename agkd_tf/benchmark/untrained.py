@@ -1,7 +1,14 @@
 """What a benchmark trains: nothing that was trained before."""
 
+from agkd_tf.compilation import JitCompile
+from agkd_tf.data import ImageDataset
+from agkd_tf.defenses import Defense
+from agkd_tf.training import Recipe
 
-def untrained_defense(recipe, dataset, *, jit_compile, resident=False):
+
+def untrained_defense(
+    recipe: Recipe, dataset: ImageDataset, *, jit_compile: JitCompile, resident: bool = False
+) -> Defense:
     """Returns a recipe's compiled defense, its weights random, and its teacher's too: they cost the same.
 
     Args:

@@ -3,6 +3,10 @@
 import contextlib
 import multiprocessing
 import os
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
 
 from agkd_tf.benchmark.peak_memory import peak_memory
 from agkd_tf.errors import InputError
@@ -29,7 +33,7 @@ class Worker:
         CrashedWorkerError: if the process ends before it answers.
     """
 
-    def __init__(self, build, *arguments):
+    def __init__(self, build: Callable[..., Any], *arguments: Any) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, remote = context.Pipe()
         self._process = context.Process(target=_serve, args=(remote, build, arguments), daemon=True)
@@ -37,15 +41,15 @@ class Worker:
         remote.close()
         self._receive()
 
-    def run(self, steps):
+    def run(self, steps: int) -> list[float]:
         """Returns the seconds of each of `steps` steps."""
         return self.ask("run", steps)
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """Returns the benchmark's facts, and its `peak_memory` until now."""
         return self.ask("facts")
 
-    def ask(self, method, *arguments):
+    def ask(self, method: str, *arguments: Any) -> Any:
         """Returns what a method of the benchmark does.
 
         Raises:
@@ -56,7 +60,7 @@ class Worker:
             self._pipe.send((method, *arguments))
         return self._receive()
 
-    def _receive(self):
+    def _receive(self) -> Any:
         try:
             error, answer = self._pipe.recv()
         except (EOFError, ConnectionError):
@@ -67,16 +71,16 @@ class Worker:
             raise error
         return answer
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._pipe.close()
         self._process.join(timeout=10)
         self._process.kill()
 
 
-def _serve(pipe, build, arguments):
+def _serve(pipe: Connection, build: Callable[..., Any], arguments: tuple) -> None:
     # Several processes share an accelerator, whose memory TensorFlow would take as a whole.
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     try:

@@ -3,10 +3,13 @@
 import itertools
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from agkd_tf.benchmark import TrainingBenchmark
+from agkd_tf.defenses import Defense
 from agkd_tf.randomness import step_seed
 
 WAITING_TURNS = 3
@@ -24,7 +27,8 @@ class BreakdownBenchmark(TrainingBenchmark):
             NonFiniteLossError: if a term of the loss became NaN or infinite.
         """
         same = self.batches.take(1).cache().repeat()
-        reading, repeating = ([], [])
+        reading: list[float] = []
+        repeating: list[float] = []
         for _ in range(WAITING_TURNS):
             for seconds, batches in ((reading, self.batches), (repeating, same)):
                 seconds += self.run(steps, batches)
@@ -44,7 +48,7 @@ class Breakdown:
         batch: dict with `image`, `label` and `index`.
     """
 
-    def __init__(self, defense, batch):
+    def __init__(self, defense: Defense, batch: dict[str, tf.Tensor]) -> None:
         images, labels = batch["image"], batch["label"]
         seed, step = step_seed(defense.seed, 0), defense.training_step
         memory = step.remembered(batch["index"])
@@ -53,16 +57,16 @@ class Breakdown:
         crafted, _ = craft(images, labels, seed, memory)
         (gradients, _), _ = differentiate(crafted, labels)
 
-        def update():
+        def update() -> list[tf.Tensor]:
             step.apply(gradients)
             return [_first(variable.value) for variable in defense.student.trainable_variables]
 
-        update = _compiled(update, False)
+        apply = _compiled(update, False)
         # Each gives the number to wait for.
         self._parts = {
             "attack": lambda: craft(images, labels, seed, memory)[1],
             "student": lambda: differentiate(crafted, labels)[1],
-            "optimizer": lambda: update()[1],
+            "optimizer": lambda: apply()[1],
         }
         if defense.guide is not None:
             teach = _compiled(defense.teach, step.jit_compile)
@@ -71,7 +75,7 @@ class Breakdown:
 
     def run(self, steps: int) -> dict[str, float]:
         """Returns part -> median seconds over `steps` turns; the parts take turns."""
-        taken = {name: [] for name in self._parts}
+        taken: dict[str, list[float]] = {name: [] for name in self._parts}
         for _, (name, part) in itertools.product(range(steps), self._parts.items()):
             begin = time.perf_counter()
             part().numpy()  # waits until it is there
@@ -82,19 +86,19 @@ class Breakdown:
         return medians
 
 
-def _compiled(function, jit_compile):
+def _compiled(function: Callable[..., Any], jit_compile: bool) -> Callable[..., tuple[Any, tf.Tensor]]:
     """Returns a function that gives what `function` does, and one number that is not there before all of it is.
 
     All results are given, so that none is left out or computed in part; to read one number takes less time than to
     read one of each.
     """
 
-    def with_number(*arguments):
+    def with_number(*arguments: Any) -> tuple[Any, tf.Tensor]:
         results = function(*arguments)
         return results, tf.add_n([tf.cast(_first(tensor), tf.float32) for tensor in tf.nest.flatten(results)])
 
     return tf.function(with_number, jit_compile=jit_compile, autograph=False)
 
 
-def _first(tensor):
+def _first(tensor: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tensor, [-1])[0]

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 
 import keras
 
@@ -13,6 +14,9 @@ _INSTRUCTION = re.compile(
 )
 _COMPUTATION = re.compile(r"^(?P<entry>ENTRY )?%?(?P<name>[\w.-]+)[ (].*{$")
 _NAME = re.compile(r"%([\w.-]+)")
+
+Instruction = re.Match[str]
+Computation = dict[str, Instruction]
 
 
 def program_flops(hlo: str) -> int:
@@ -29,7 +33,7 @@ def program_flops(hlo: str) -> int:
     """
     computations, entry = _parse(hlo)
 
-    def count(name):
+    def count(name: str) -> int:
         return sum(_flops(instruction, computations[name], count) for instruction in _live(computations[name]))
 
     return count(entry)
@@ -52,9 +56,11 @@ def minimum_flops(model: keras.Model, *, attack_steps: int, batch_size: int = 1)
     return batch_size * (forward * (1 + 4 * attack_steps + 2 + 9) - 3 * layers[0])
 
 
-def _parse(hlo):
+def _parse(hlo: str) -> tuple[dict[str, Computation], str]:
     """Returns (computations, name of the entry); a computation is a dict of name -> matched instruction."""
-    computations, entry, current = {}, None, None
+    computations: dict[str, Computation] = {}
+    entry: str | None = None
+    current: Computation | None = None
     for line in hlo.splitlines():
         heading = _COMPUTATION.match(line)
         if heading:
@@ -67,7 +73,7 @@ def _parse(hlo):
     return computations, entry
 
 
-def _live(computation):
+def _live(computation: Computation) -> list[Instruction]:
     """Returns the instructions that the computation's result depends on."""
     waiting = [name for name, instruction in computation.items() if instruction["root"]]
     seen = set(waiting)
@@ -79,12 +85,12 @@ def _live(computation):
     return [computation[name] for name in seen]
 
 
-def _flops(instruction, computation, count):
+def _flops(instruction: Instruction, computation: Computation, count: Callable[[str], int]) -> int:
     opcode, rest = instruction["opcode"], instruction["rest"]
     if opcode == "convolution":
         return _convolution_flops(instruction, computation)
     if opcode == "dot":
-        contracted = [int(axis) for axis in re.search(r"lhs_contracting_dims={([\d,]*)}", rest)[1].split(",") if axis]
+        contracted = [int(axis) for axis in _part(r"lhs_contracting_dims={([\d,]*)}", rest).split(",") if axis]
         left = _operand_shapes(rest, computation)[0]
         return 2 * math.prod(_shape(instruction["type"])) * math.prod(left[axis] for axis in contracted)
     called = re.findall(r"(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.-]+)", rest)
@@ -95,12 +101,11 @@ def _flops(instruction, computation, count):
     return found
 
 
-def _convolution_flops(instruction, computation):
+def _convolution_flops(instruction: Instruction, computation: Computation) -> int:
     rest = instruction["rest"]
     left, kernel = _operand_shapes(rest, computation)[:2]
-    window = re.search(r"window={([^}]*)}", rest)
-    dilated = bool(window) and "lhs_dilate" in window[1]
-    left_labels, _, output_labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", rest).groups()
+    dilated = re.search(r"window={[^}]*lhs_dilate", rest) is not None
+    left_labels, output_labels = _part(r"dim_labels=(\w+)_\w+->", rest), _part(r"dim_labels=\w+->(\w+)", rest)
     output = _shape(instruction["type"])
     # Between the entries of a dilated input are zeros: its own entries are what is multiplied.
     places, labels = (left, left_labels) if dilated else (output, output_labels)
@@ -109,10 +114,24 @@ def _convolution_flops(instruction, computation):
     return 2 * output[output_labels.index("b")] * spatial * math.prod(kernel)
 
 
-def _operand_shapes(rest, computation):
+def _operand_shapes(rest: str, computation: Computation) -> list[list[int]]:
     operands = rest.split("), ")[0]
     return [_shape(computation[name]["type"]) for name in _NAME.findall(operands)]
 
 
-def _shape(text):
-    return [int(size) for size in re.search(r"\[([\d,]*)\]", text)[1].split(",") if size]
+def _part(pattern: str, text: str) -> str:
+    """Returns the group of a pattern in an instruction.
+
+    Raises:
+        InputError: where the instruction is written otherwise than XLA writes it.
+    """
+    found = re.search(pattern, text)
+    if found is None:
+        raise InputError(
+            f"an instruction of the program is not understood: it has no {pattern}. Received: {text[:200]}"
+        )
+    return found[1]
+
+
+def _shape(text: str) -> list[int]:
+    return [int(size) for size in _part(r"\[([\d,]*)\]", text).split(",") if size]

@@ -15,13 +15,13 @@ class MatrixProduct:
         size: rows and columns.
     """
 
-    def __init__(self, dtype, size=SIZE):
+    def __init__(self, dtype: str, size: int = SIZE) -> None:
         self._dtype, self._size = dtype, size
         left, right = (tf.cast(tf.random.stateless_normal([size, size], [0, each]), dtype) for each in range(2))
         self._product = tf.function(lambda: tf.reduce_sum(tf.cast(tf.matmul(left, right)[:1, :1], tf.float32)))
         (self._first,) = self.run(1)
 
-    def run(self, steps):
+    def run(self, steps: int) -> list[float]:
         """Returns the seconds of each of `steps` products."""
         seconds = []
         for _ in range(steps):
@@ -30,6 +30,6 @@ class MatrixProduct:
             seconds.append(time.perf_counter() - begin)
         return seconds
 
-    def facts(self):
+    def facts(self) -> dict[str, str | int | float]:
         """Returns for JSON: what it computes in, floating-point operations, seconds until the first was done."""
         return {"dtype": self._dtype, "flops": 2 * self._size**3, "first_step_seconds": self._first}

@@ -21,7 +21,7 @@ class Peer:
         InputError: if the command fails, prints no such line, or rounds its rate until the images cannot be told.
     """
 
-    def __init__(self, command):
+    def __init__(self, command: str) -> None:
         try:
             self._command = shlex.split(command)
         except ValueError as error:
@@ -39,17 +39,17 @@ class Peer:
             )
         self.images = round(images)
 
-    def run(self, steps):
+    def run(self, steps: int) -> list[float]:
         """Returns the seconds of its median step: how many steps it takes is the command's own business."""
         median, _ = self._measure()
         return [float(median)]
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The command, of each word like a path its last part."""
         return " ".join(pathlib.Path(word).name if "/" in word and " " not in word else word for word in self._command)
 
-    def _measure(self):
+    def _measure(self) -> tuple[str, str]:
         """Returns (median seconds, images a second) as the command prints them."""
         try:
             done = subprocess.run(self._command, capture_output=True, text=True, check=True)

@@ -1,19 +1,21 @@
 """Where the time of a training step goes, by kind of operation."""
 
-import collections
 import pathlib
 import re
 import tempfile
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from agkd_tf.benchmark.untrained import untrained_defense
+from agkd_tf.data import ImageDataset
 from agkd_tf.data.batches import training_batches
 from agkd_tf.errors import InputError
 from agkd_tf.models.fused_batch_normalization import SCOPE
 from agkd_tf.randomness import step_seed
+from agkd_tf.training import Recipe
 
 # Of TensorFlow's names of operations, with oneDNN and without. What TensorFlow fuses with a convolution is of its kind.
 KINDS = {
@@ -30,7 +32,7 @@ _CALL = re.compile(r"PartitionedCall$|^(Stateless)?(While|If|Case)$")
 _OPERATION = re.compile(r"(?P<node>[\w./-]+):(?P<operation>\w+)")
 
 
-def run_one_operation_at_a_time():
+def run_one_operation_at_a_time() -> None:
     """Lets TensorFlow run no two operations at once, but each on all cores: then their seconds add up to a step's.
 
     Must come before all else that TensorFlow does.
@@ -51,7 +53,7 @@ class StepProfile:
         InputError: for a recipe that does not build, or where there is a GPU, whose operations are not found.
     """
 
-    def __init__(self, recipe, dataset):
+    def __init__(self, recipe: Recipe, dataset: ImageDataset) -> None:
         if tf.config.list_physical_devices("GPU"):
             raise InputError("`profile` is of operations on the CPU: hide the GPU, with CUDA_VISIBLE_DEVICES=-1")
         self._defense = defense = untrained_defense(recipe, dataset, jit_compile=False)
@@ -64,7 +66,7 @@ class StepProfile:
         self._passes, self._update = lambda: compiled(*arguments), update
         self.run(1)
 
-    def run(self, steps):
+    def run(self, steps: int) -> dict[str, float]:
         """Returns kind of operation -> seconds of a step, the mean of `steps`.
 
         The kinds are those of `KINDS`, "by input" and "by kernel" of convolutions' gradients; all that the "optimizer"
@@ -72,7 +74,7 @@ class StepProfile:
         """
         passes, of_passes = _profiled(self._passes, steps)
         update, of_update = _profiled(self._update, steps)
-        seconds = collections.Counter(dict.fromkeys((*KINDS, *OTHERS), 0.0))
+        seconds = dict.fromkeys((*KINDS, *OTHERS), 0.0)
         for node, operation, taken in passes:
             seconds[_kind(node, operation)] += taken
         seconds["optimizer"] = sum(taken for *_, taken in update)
@@ -80,13 +82,13 @@ class StepProfile:
         return {kind: taken / steps for kind, taken in seconds.items()}
 
 
-def _kind(node, operation):
+def _kind(node: str, operation: str) -> str:
     if SCOPE in node:
         return "batch normalization"
     return next((kind for kind, names in KINDS.items() if names.search(operation)), "rest")
 
 
-def _profiled(call, steps):
+def _profiled(call: Callable[[], object], steps: int) -> tuple[list[tuple[str, str, float]], float]:
     """Returns ((node, operation, seconds) of all that `steps` calls ran, the seconds of the calls)."""
     options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=2, python_tracer_level=0)
     with tempfile.TemporaryDirectory() as folder:

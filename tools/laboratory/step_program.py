@@ -1,12 +1,16 @@
 """The XLA program of a training step."""
 
+from typing import Literal
+
 import tensorflow as tf
 
 from agkd_tf.benchmark.untrained import untrained_defense
+from agkd_tf.data import ImageDataset
 from agkd_tf.data.batches import training_batches
 from agkd_tf.defenses import AGKD
 from agkd_tf.errors import InputError
 from agkd_tf.randomness import step_seed
+from agkd_tf.training import Recipe
 from tools.laboratory.floating_point import minimum_flops, program_flops
 
 
@@ -23,13 +27,13 @@ class StepProgram:
         InputError: for a recipe that does not build, or synchronised BN, which has no such program.
     """
 
-    def __init__(self, recipe, dataset):
+    def __init__(self, recipe: Recipe, dataset: ImageDataset) -> None:
         if recipe.synchronized_bn:
             raise InputError("`synchronized_bn` has no XLA program, which operations are counted in and dumps are of")
         self._defense = untrained_defense(recipe, dataset, jit_compile=True)
         self._batch = next(iter(training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed)))
 
-    def text(self, stage="hlo", *, with_optimizer=False):
+    def text(self, stage: Literal["hlo", "optimized_hlo", "stablehlo"] = "hlo", *, with_optimizer: bool = False) -> str:
         """Returns the program.
 
         Args:
@@ -39,7 +43,7 @@ class StepProgram:
         """
         step, batch = self._defense.training_step, self._batch
 
-        def program(images, labels, seed, memory):
+        def program(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, memory: dict[str, tf.Tensor]) -> tuple:
             gradients, scalars, kept = step.gradients(images, labels, seed, memory)
             if not with_optimizer:
                 return gradients, scalars, kept
@@ -51,7 +55,7 @@ class StepProgram:
         arguments = batch["image"], batch["label"], seed, step.remembered(batch["index"])
         return compiled.experimental_get_compiler_ir(*arguments)(stage=stage)
 
-    def flops(self):
+    def flops(self) -> int:
         """Returns the floating-point operations of a step; see `program_flops`.
 
         Raises:
@@ -59,7 +63,7 @@ class StepProgram:
         """
         return program_flops(self.text())
 
-    def minimum_flops(self):
+    def minimum_flops(self) -> int | None:
         """Returns the operations that the step cannot do without (see `minimum_flops`); None where that is not known.
 
         It is of AGKD and AGKD-BML, both with their backward adversary.
