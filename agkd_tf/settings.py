@@ -251,8 +251,9 @@ def checked(init: Callable) -> Callable:
     signature = inspect.signature(init)
 
     @functools.wraps(init)
-    def construct(self: object, *args: Any, **kwargs: Any) -> None:
-        settings = settings_of(type(self))
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
+        owner: Callable = type(self)
+        settings = settings_of(owner)
         own = {name: settings[name] for name in signature.parameters if name in settings}
         kwargs = {name: own[name].check(value) if name in own else value for name, value in kwargs.items()}
         init(self, *args, **kwargs)
