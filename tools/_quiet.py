@@ -5,6 +5,7 @@ import os
 import pathlib
 import sys
 import tempfile
+from collections.abc import Iterator
 
 # What TensorFlow writes at each start, whatever is asked of it: notes, and that there is no GPU driver.
 NOTES = ("I0000", "WARNING: All log messages before absl::InitializeLog()")
@@ -12,7 +13,7 @@ NO_DRIVER = ("cuda_platform.cc", "cudart_stub.cc")
 
 
 @contextlib.contextmanager
-def without_startup_notes():
+def without_startup_notes() -> Iterator[None]:
     """Holds back what the process writes to standard error in the block, and lets the rest out after.
 
     TensorFlow's native libraries write there before any Python setting reaches them. Notes are dropped,
@@ -34,6 +35,6 @@ def without_startup_notes():
                     sys.stderr.write(line)
 
 
-def _is_note(line):
+def _is_note(line: str) -> bool:
     has_nvidia = pathlib.Path("/dev/nvidiactl").exists()
     return line.startswith(NOTES) or (not has_nvidia and any(mark in line for mark in NO_DRIVER))
