@@ -21,7 +21,6 @@ import agkd_tf.report
 import agkd_tf.training
 import tests.networks
 import tools._progress
-import tools._run
 import tools._subject
 import tools._table
 import tools.laboratory

@@ -28,7 +28,6 @@ from agkd_tf.training.recipe_file import recipe_lines
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._remedies import with_flags
-from tools._run import check_run, record_run
 
 INTERRUPTED = 75  # of sysexits.h: a failure that is over when the same is tried again
 
@@ -110,12 +109,6 @@ class Listener(TrainingListener):
             f"{recipe.mixed_precision}" + (f", {num_replicas()} replicas" if num_replicas() > 1 else ""),
             flush=True,
         )
-
-    def checks(self, run):
-        check_run(run.recipe, run.workdir)
-
-    def records(self, run):
-        record_run(run.recipe, run.workdir)
 
 
 def _switch(is_on):

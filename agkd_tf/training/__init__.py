@@ -7,6 +7,7 @@ from agkd_tf.training.listener import TrainingListener
 from agkd_tf.training.options import TrainingOptions
 from agkd_tf.training.plan import Plan, plan_training
 from agkd_tf.training.recipe import Recipe, default_hyperparameters
+from agkd_tf.training.recipe_file import read_recipe, write_recipe
 from agkd_tf.training.run import TrainingRun
 
 __all__ = [
@@ -20,4 +21,6 @@ __all__ = [
     "default_hyperparameters",
     "has_begun",
     "plan_training",
+    "read_recipe",
+    "write_recipe",
 ]

@@ -10,7 +10,40 @@ from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
 from agkd_tf.files import read_json, write_text
 from agkd_tf.training.checkpoints import has_begun
+from agkd_tf.training.recipe import Recipe
+from agkd_tf.training.recipe_file import differences, read_recipe, write_recipe
 from agkd_tf.workdir import Workdir
+
+
+def check_recipe(workdir: Workdir, recipe: Recipe) -> None:
+    """Checks that a run that has begun goes on with the recipe that it began with, whose epochs may grow.
+
+    Raises:
+        InputError: if it does not, or no recipe is recorded with its checkpoints.
+    """
+    if not has_begun(workdir.checkpoints):
+        return  # nothing of another recipe could be mixed with this run
+    if not workdir.flags.exists():
+        raise InputError(
+            f"`workdir` has no {workdir.flags.name}: it is not a run's folder. Received: {str(workdir.path)!r}"
+        )
+    recorded = read_recipe(workdir.flags)
+    differing = differences(recorded, recipe)
+    if differing:
+        raise InputError(
+            f"{workdir.path} holds a run of other settings; choose another `workdir` or the recorded settings. "
+            f"{'; '.join(differing)}"
+        )
+    if recipe.epochs < recorded.epochs:
+        raise InputError(
+            f"{workdir.path} holds a run of {recorded.epochs} epochs, which may grow but not shrink. "
+            f"Received: `epochs={recipe.epochs}`"
+        )
+
+
+def record_recipe(workdir: Workdir, recipe: Recipe) -> None:
+    """Writes the recipe of a run into its folder."""
+    write_recipe(workdir.flags, recipe, workdir=workdir)
 
 
 def check_class_names(workdir: Workdir, dataset: ImageDataset) -> None:

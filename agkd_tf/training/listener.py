@@ -22,9 +22,3 @@ class TrainingListener:
     def warns(self, line: str) -> None:
         """Called with what is lost, such as a checkpoint that is damaged; it is a `Note` by itself."""
         warnings.warn(line, Note, stacklevel=2)
-
-    def checks(self, run):
-        pass
-
-    def records(self, run):
-        pass

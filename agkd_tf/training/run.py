@@ -27,7 +27,13 @@ from agkd_tf.models.storage import load_classifier, save_classifier, weights_dig
 from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
 from agkd_tf.training.callbacks import AppendedHistory, KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
 from agkd_tf.training.checkpoints import Checkpoints, check_room, has_begun
-from agkd_tf.training.folder import check_checkpoints_left, check_class_names, record_sitting
+from agkd_tf.training.folder import (
+    check_checkpoints_left,
+    check_class_names,
+    check_recipe,
+    record_recipe,
+    record_sitting,
+)
 from agkd_tf.training.interruption import InterruptedTrainingError, Interruption, interruptible
 from agkd_tf.training.listener import TrainingListener
 from agkd_tf.training.options import TrainingOptions
@@ -164,7 +170,7 @@ class TrainingRun:
             Exception: what the teacher's `run` raises.
         """
         recipe, workdir = self.recipe, self.workdir
-        self.listener.checks(self)
+        check_recipe(workdir, recipe)
         check_class_names(workdir, self.dataset)
         if recipe.needs_teacher:
             # A student that has begun keeps its teacher, also where the run is continued for more epochs.
@@ -201,7 +207,7 @@ class TrainingRun:
 
     def _record(self) -> None:
         if is_chief():
-            self.listener.records(self)
+            record_recipe(self.workdir, self.recipe)
 
     def build(self) -> Defense:
         """Builds the defense, compiled, and records the recipe, which has proved to build, in the folder.

@@ -17,7 +17,7 @@ from agkd_tf import InputError
 from agkd_tf.data import Examples
 from agkd_tf.errors import Note
 from agkd_tf.models.storage import load_classifier, weights_digest
-from agkd_tf.training import InterruptedTrainingError, Recipe
+from agkd_tf.training import InterruptedTrainingError, Recipe, write_recipe
 from agkd_tf.training import checkpoints as module
 from agkd_tf.training import run as run_module
 from agkd_tf.training.checkpoints import Checkpoints, checkpoint_paths
@@ -162,6 +162,7 @@ def test_lost_checkpoints_are_not_a_training_that_never_began(begun, data, tmp_p
 def test_a_damaged_list_alone_says_that_there_were_checkpoints(data, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "checkpoint").touch()
+    write_recipe(tmp_path / "flags.txt", RECIPE)
     with pytest.raises(InputError, match=r"no checkpoint in .* can be read; .* the list of them is damaged"):
         train(RECIPE, Workdir(tmp_path), data)
 
@@ -204,6 +205,7 @@ def test_a_training_does_not_go_on_with_another_teacher(data, tmp_path):
 def test_a_training_does_not_go_on_with_epochs_of_other_length(begun, data, tmp_path):
     copied(begun, tmp_path / "run")
     recipe = dataclasses.replace(RECIPE, batch_size=32)
+    write_recipe(tmp_path / "run" / "flags.txt", recipe)  # which is not what the checkpoints are of
     with pytest.raises(InputError, match="ckpt-8 is of a training of 4 steps an epoch, of which there are 2 now"):
         train(recipe, Workdir(tmp_path / "run"), data)
 
@@ -268,6 +270,7 @@ def test_a_checkpoint_of_something_else_is_refused(begun, data, tmp_path, differ
     recipe = RECIPE
     if difference == "network":
         recipe = dataclasses.replace(RECIPE, model="wrn-10-2")
+        write_recipe(tmp_path / "run" / "flags.txt", recipe)
     elif difference == "class count":
         data = without_class(data, 9)
         Workdir(tmp_path / "run").class_names.unlink()  # an earlier version's run has no names
@@ -296,7 +299,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_trained(begun, data, 
 def test_room_for_the_student_is_asked_for_before_its_teacher_is_trained(data, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 2**14))
     with pytest.raises(InputError, match=r"`workdir` .* has 0 MiB left"):
-        train(dataclasses.replace(RECIPE, defense="bml"), Workdir(tmp_path / "run"), data)
+        train(dataclasses.replace(RECIPE, defense="bml", init_from_teacher=True), Workdir(tmp_path / "run"), data)
     assert not (tmp_path / "run").exists()
 
 
@@ -334,6 +337,7 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on_with_the_same_bits(
         with pytest.raises(InterruptedTrainingError, match=f"stopped by {number.name} after {place}, and saved there"):
             train(recipe, Workdir(tmp_path / "run"), data)
     monkeypatch.undo()
+    write_recipe(tmp_path / "run" / "flags.txt", RECIPE)  # of three epochs again
     defense, lines = resumed(begun, tmp_path / "run", data)
     assert lines == []
     for found, expected in zip(defense.student.get_weights(), unbroken, strict=True):

@@ -15,7 +15,7 @@ from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.losses import smoothed_cross_entropy
 from agkd_tf.models.storage import load_classifier
-from agkd_tf.training import NonFiniteLossError, Recipe
+from agkd_tf.training import NonFiniteLossError, Recipe, write_recipe
 from agkd_tf.training.callbacks import ValidateAverage
 from agkd_tf.training.checkpoints import SELECT_BEST, Checkpoints
 from agkd_tf.training.schedule import step_decay
@@ -302,7 +302,9 @@ def test_bml_starts_from_a_teacher_that_is_trained_first(data, tmp_path):
     run = Workdir(tmp_path)
     # The teacher at a rate that moves it, the student at one that leaves it where it starts.
     train(recipe.for_teacher(), run.teacher, data)
-    train(dataclasses.replace(recipe, learning_rate=1e-9), run, data)
+    slow = dataclasses.replace(recipe, learning_rate=1e-9)
+    write_recipe(run.teacher.flags, slow.for_teacher())  # so that it is taken for its teacher
+    train(slow, run, data)
     kernels = [weights_of(where)[0] for where in (run, run.teacher)]
     np.testing.assert_allclose(*kernels, atol=1e-6)
     assert np.abs(kernels[1] - recipe.build_student(data).get_weights()[0]).max() > 1e-4

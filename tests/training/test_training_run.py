@@ -7,7 +7,7 @@ import pytest
 
 from agkd_tf import InputError
 from agkd_tf.models.storage import load_classifier
-from agkd_tf.training import Recipe, TrainingListener, TrainingOptions, TrainingRun
+from agkd_tf.training import Recipe, TrainingListener, TrainingOptions, TrainingRun, read_recipe, write_recipe
 
 RECIPE = Recipe(
     dataset="digits",
@@ -45,6 +45,17 @@ def test_a_run_trains_and_goes_on_without_a_flag(tmp_path):
     assert listener.begun == [(teacher, folder / "teacher", 0, 0), (RECIPE, folder, 0, 0), (longer, folder, 1, 0)]
 
 
+def test_a_run_does_not_go_on_with_another_recipe(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "checkpoint").write_text('model_checkpoint_path: "ckpt-4"\n')
+    write_recipe(folder / "flags.txt", RECIPE)
+    other = dataclasses.replace(RECIPE, batch_size=32, seed=3)
+    with pytest.raises(InputError, match=r"run holds a run of other settings; .*batch_size: recorded 16, received 32"):
+        TrainingRun(other, folder, options=SILENT).run()
+    assert read_recipe(folder) == RECIPE
+
+
 def test_a_runs_steps_can_be_taken_one_by_one_in_their_order(tmp_path):
     settings = {"validation_attack_steps": 0}
     recipe = dataclasses.replace(RECIPE, defense="undefended", init_from_teacher=None, hyperparameters=settings)
@@ -60,6 +71,7 @@ def test_a_runs_steps_can_be_taken_one_by_one_in_their_order(tmp_path):
     run.fit()
     assert (run.finished_epochs, run.begun_steps) == (1, 0)
     assert run.finish() is run.defense
+    assert read_recipe(tmp_path / "run") == recipe
     assert any(np.any(old != new) for old, new in zip(begun, run.defense.student.get_weights(), strict=True))
 
 
