@@ -178,7 +178,6 @@ def _is_a(value: Any, kind: type) -> bool:
     return isinstance(value, kind)
 
 
-@functools.cache
 def settings_of(owner: Callable) -> Mapping[str, Setting]:
     """Returns name -> `Setting` of a function, a dataclass, or a class's constructor.
 
@@ -188,6 +187,11 @@ def settings_of(owner: Callable) -> Mapping[str, Setting]:
     Args:
         owner: the function or class.
     """
+    return _settings_of(owner)
+
+
+@functools.cache
+def _settings_of(owner: Any) -> Mapping[str, Setting]:
     levels = owner.__mro__ if isinstance(owner, type) else [owner]
     if dataclasses.is_dataclass(owner):
         levels = [owner]

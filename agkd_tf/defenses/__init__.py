@@ -16,7 +16,7 @@ from agkd_tf.defenses.sml import SML
 from agkd_tf.defenses.trades import TRADES
 from agkd_tf.defenses.undefended import Undefended
 
-DEFENSES = {
+DEFENSES: dict[str, type[Defense]] = {
     "undefended": Undefended,
     "at": AdversarialTraining,
     "alp": ALP,

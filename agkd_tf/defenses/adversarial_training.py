@@ -1,10 +1,13 @@
 """Adversarial training (AT)."""
 
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
-from agkd_tf.defenses.defense import LabelSmoothing
+from agkd_tf.defenses.defense import LabelSmoothing, Tensors
 from agkd_tf.losses import check_label_smoothing, smoothed_cross_entropy
 
 
@@ -24,13 +27,15 @@ class AdversarialTraining(AdversarialDefense):
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018.
     """
 
-    def __init__(self, student, *, attack_steps: int = 7, label_smoothing: LabelSmoothing = 0.0, **kwargs):
+    def __init__(
+        self, student: keras.Model, *, attack_steps: int = 7, label_smoothing: LabelSmoothing = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(student, attack_steps=attack_steps, **kwargs)
         check_label_smoothing(label_smoothing, self.classifier.num_classes)
 
-    def craft(self, clean, labels, seed):
+    def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
         return {"adv": self.perturb(clean, lambda logits: cross_entropy(logits, labels), seed)}
 
-    def loss_terms(self, crafted, labels):
+    def loss_terms(self, crafted: Tensors, labels: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         logits = self.classifier(crafted["adv"], training=True).logits
         return {"cross_entropy": smoothed_cross_entropy(logits, labels, self.label_smoothing)}, logits

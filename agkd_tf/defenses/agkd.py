@@ -1,12 +1,13 @@
 """Attention-guided knowledge distillation (AGKD)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 import tensorflow as tf
 
 from agkd_tf.attention import ATTENTION_MAPS
-from agkd_tf.defenses.bidirectional import Bidirectional
+from agkd_tf.defenses.bidirectional import Bidirectional, Joint
+from agkd_tf.defenses.defense import Tensors
 from agkd_tf.errors import InputError
 from agkd_tf.losses import attention_distillation
 from agkd_tf.models import Classifier
@@ -38,18 +39,19 @@ class AGKD(Bidirectional):
     adversary stays in the batch without the metric loss is not settled by the sources: `backward_adversary`.
     """
 
+    guide: Classifier
     needs = Bidirectional.needs | {"teacher"}
     starts_from_teacher = True
 
     def __init__(
         self,
-        student,
-        teacher=None,
+        student: keras.Model,
+        teacher: keras.Model | None = None,
         *,
         attention_weight: Annotated[Weight, "Weight of the attention distillation."] = 1.0,
         attention: Annotated[str, Choice(ATTENTION_MAPS), "Attention map that is distilled."] = "agkd",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, **kwargs)
         self.classifier.check_features()
         self.teacher = _frozen(student if teacher is None else teacher, copy=teacher is None)
@@ -59,14 +61,14 @@ class AGKD(Bidirectional):
             ATTENTION_MAPS[attention].check(network)
 
     @property
-    def term_weights(self):
+    def term_weights(self) -> dict[str, float]:
         return super().term_weights | {"attention": self.attention_weight}
 
-    def craft(self, clean, labels, seed):
+    def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
         crafted = super().craft(clean, labels, seed)
         return crafted | {"teacher_features": self.teach(crafted)}
 
-    def teach(self, crafted):
+    def teach(self, crafted: Tensors) -> tf.Tensor:
         """Returns the teacher's features [B, h, w, K] of the clean images, those of the second images behind them.
 
         Args:
@@ -74,9 +76,9 @@ class AGKD(Bidirectional):
         """
         return self.guide(tf.concat([crafted[name] for name in ("clean", "other") if name in crafted], 0)).features
 
-    def joint_terms(self, joint, crafted, labels):
+    def joint_terms(self, joint: Joint, crafted: Tensors, labels: tf.Tensor) -> Tensors:
         logits, features, true = joint.forward.logits, joint.forward.features, labels
-        if self.backward_adversary:
+        if joint.backward is not None:
             logits = tf.concat([logits, joint.backward.logits], 0)
             features = tf.concat([features, joint.backward.features], 0)
             true = tf.concat([true, crafted["confusing"]], 0)
@@ -89,11 +91,11 @@ class AGKD(Bidirectional):
         attention = halves * attention_distillation(student_maps, teacher_maps)
         return super().joint_terms(joint, crafted, labels) | {"attention": attention}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "teacher": keras.saving.serialize_keras_object(self.teacher)}
 
 
-def _guide(teacher, layer_names):
+def _guide(teacher: keras.Model, layer_names: dict[str, str | None]) -> Classifier:
     """Returns the `Classifier` of a teacher, its layers found by the student's names where it has them."""
     try:
         guide = Classifier(teacher)
@@ -105,7 +107,7 @@ def _guide(teacher, layer_names):
     return guide
 
 
-def _frozen(model, *, copy):
+def _frozen(model: keras.Model, *, copy: bool) -> keras.Model:
     if copy:
         weights = model.get_weights()
         model = keras.models.clone_model(model)
@@ -114,7 +116,7 @@ def _frozen(model, *, copy):
     return model
 
 
-def _check_pair(student, teacher):
+def _check_pair(student: Classifier, teacher: Classifier) -> None:
     shared = {id(weight) for weight in student.model.weights} & {id(weight) for weight in teacher.model.weights}
     if shared:
         raise InputError("`teacher` shares weights with the student: it could not stay frozen; give a copy")

@@ -1,11 +1,12 @@
 """Adversarial logit pairing (ALP)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 import tensorflow as tf
 
 from agkd_tf.defenses.adversarial_training import AdversarialTraining
+from agkd_tf.defenses.defense import Tensors
 from agkd_tf.losses import embedding_pairing, logit_pairing, smoothed_cross_entropy
 from agkd_tf.settings import Choice, Weight
 
@@ -36,22 +37,22 @@ class ALP(AdversarialTraining):
 
     def __init__(
         self,
-        student,
+        student: keras.Model,
         *,
         pairing_weight: PairingWeight = 0.5,
         pairing: Annotated[str, Choice(PAIRINGS), "What of an image and its adversary is paired."] = "logits",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, **kwargs)
 
     @property
-    def term_weights(self):
+    def term_weights(self) -> dict[str, float]:
         return super().term_weights | {"pairing": self.pairing_weight}
 
-    def craft(self, clean, labels, seed):
+    def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
         return super().craft(clean, labels, seed) | {"clean": clean}
 
-    def loss_terms(self, crafted, labels):
+    def loss_terms(self, crafted: Tensors, labels: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         both = self.classifier(tf.concat([crafted["clean"], crafted["adv"]], 0), training=True)
         pair = tf.split(getattr(both, self.pairing), 2)
         return {

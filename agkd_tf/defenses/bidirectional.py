@@ -1,13 +1,15 @@
 """What BML, AGKD and AGKD-BML share: bi-directional adversaries and one joint pass over them."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from agkd_tf.attacks.objectives import cross_entropy, targeted_cross_entropy
 from agkd_tf.data.augmentation import augment
+from agkd_tf.data.class_pool import ClassPool
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
-from agkd_tf.defenses.defense import LabelSmoothing
+from agkd_tf.defenses.defense import LabelSmoothing, Tensors
 from agkd_tf.logits import most_confusing_class
 from agkd_tf.losses import boosted_margin, check_label_smoothing, smoothed_cross_entropy, weighted_divergence
 from agkd_tf.models import Outputs
@@ -48,9 +50,9 @@ class Bidirectional(AdversarialDefense):
 
     def __init__(
         self,
-        student,
+        student: keras.Model,
         *,
-        pool=None,
+        pool: ClassPool | None = None,
         attack_steps: int = 2,
         label_smoothing: LabelSmoothing = 0.5,
         mart: Annotated[bool, "Add the two terms of MART."] = False,
@@ -59,8 +61,8 @@ class Bidirectional(AdversarialDefense):
         backward_adversary: Annotated[
             bool, "Attack the second image, too; otherwise the joint pass sees [x', x] alone."
         ] = True,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, attack_steps=attack_steps, **kwargs)
         self.pool = pool
         check_label_smoothing(label_smoothing, self.classifier.num_classes)
@@ -68,15 +70,15 @@ class Bidirectional(AdversarialDefense):
     needs = frozenset({"pool"})
 
     @property
-    def training_images(self):
+    def training_images(self) -> int:  # type: ignore[override]  # of the instance here
         return 3 if self.backward_adversary else 2
 
     @property
-    def term_weights(self):
+    def term_weights(self) -> dict[str, float]:
         mart = {"boosted_margin": 1.0, "weighted_divergence": self.mart_beta} if self.mart else {}
         return super().term_weights | mart
 
-    def joint_terms(self, joint, crafted, labels):
+    def joint_terms(self, joint: Joint, crafted: Tensors, labels: tf.Tensor) -> Tensors:
         """Returns the terms of the loss that a subclass adds, as scalars by name.
 
         Args:
@@ -86,27 +88,28 @@ class Bidirectional(AdversarialDefense):
         """
         return {}
 
-    def craft(self, clean, labels, seed):
-        self.check_needs()
+    def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
         confusing = most_confusing_class(self.classifier.logits(clean), labels)
         ascended, classes = (targeted_cross_entropy, confusing) if self.targeted else (cross_entropy, labels)
+        pool = self.needed_pool
+        pool = self.needed_pool
         if not self.backward_adversary:
             forward = self.perturb(clean, lambda logits: ascended(logits, classes), seed)
             return {"forward": forward, "clean": clean, "confusing": confusing}
-        other = self.pool.sample(confusing, named_seed(seed, "pool"))
+        other = pool.sample(confusing, named_seed(seed, "pool"))
         other = augment(self.augmentation, other, named_seed(seed, "pool_augmentation"))
 
-        def objective(logits):
+        def objective(logits: tf.Tensor) -> tf.Tensor:
             ahead, back = tf.split(logits, 2)
             return tf.concat([ascended(ahead, classes), targeted_cross_entropy(back, labels)], 0)
 
         forward, backward = tf.split(self.perturb(tf.concat([clean, other], 0), objective, seed, batches=2), 2)
         return {"forward": forward, "clean": clean, "backward": backward, "other": other, "confusing": confusing}
 
-    def loss_terms(self, crafted, labels):
+    def loss_terms(self, crafted: Tensors, labels: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         parts = [crafted[name] for name in Joint._fields if name in crafted]
-        joint = self.classifier(tf.concat(parts, 0), training=True)
-        outputs = [[None] * len(parts) if tensor is None else tf.split(tensor, len(parts)) for tensor in joint]
+        seen = self.classifier(tf.concat(parts, 0), training=True)
+        outputs = [[None] * len(parts) if tensor is None else tf.split(tensor, len(parts)) for tensor in seen]
         joint = Joint(*(Outputs(*part) for part in zip(*outputs, strict=True)))
         logits = joint.forward.logits
         terms = {"cross_entropy": smoothed_cross_entropy(logits, labels, self.label_smoothing)}

@@ -1,6 +1,6 @@
 """Bilateral adversarial training (BAT): both the image and its label are perturbed."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import keras
 import tensorflow as tf
@@ -8,6 +8,7 @@ import tensorflow as tf
 from agkd_tf.attacks import random_other_class
 from agkd_tf.attacks.objectives import targeted_cross_entropy
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
+from agkd_tf.defenses.defense import Tensors
 from agkd_tf.logits import most_confusing_class, nearest_boundary_class
 from agkd_tf.losses import adversarial_label, soft_cross_entropy
 from agkd_tf.randomness import named_seed
@@ -35,7 +36,7 @@ class Bilateral(AdversarialDefense):
 
     def __init__(
         self,
-        student,
+        student: keras.Model,
         *,
         target: Annotated[Literal["mc", "mix", "mosa", "random"], "Class that is attacked towards."] = "mc",
         label_adversary: Annotated[bool, "Perturb the labels, too; otherwise q is the true class."] = True,
@@ -46,13 +47,13 @@ class Bilateral(AdversarialDefense):
             float, Range(1e-6), "How far the class confused most stays from no mass in the label."
         ] = 0.01,
         attack_steps: int = 1,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, attack_steps=attack_steps, **kwargs)
         if target in ("mosa", "mix"):
             self.classifier.check_pooled_dense()
 
-    def choose_target(self, logits, labels, seed):
+    def choose_target(self, logits: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Returns the int32 [B] classes to attack towards, from logits [B, n] of the clean images."""
         if self.target == "random":
             return random_other_class(labels, self.classifier.num_classes, named_seed(seed, "target"))
@@ -65,7 +66,7 @@ class Bilateral(AdversarialDefense):
         correct = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
         return tf.where(correct, nearest, confusing)
 
-    def craft(self, clean, labels, seed):
+    def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
         logits = self.classifier.logits(clean)
         targets = self.choose_target(logits, labels, seed)
         if self.label_adversary:
@@ -75,6 +76,6 @@ class Bilateral(AdversarialDefense):
         adv = self.perturb(clean, lambda scores: targeted_cross_entropy(scores, targets), seed)
         return {"adv": adv, "soft_labels": soft}
 
-    def loss_terms(self, crafted, labels):
+    def loss_terms(self, crafted: Tensors, labels: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         logits = self.classifier(crafted["adv"], training=True).logits
         return {"cross_entropy": soft_cross_entropy(logits, crafted["soft_labels"])}, logits

@@ -1,10 +1,12 @@
 """Bi-directional metric learning (BML)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
+import tensorflow as tf
 
-from agkd_tf.defenses.bidirectional import Bidirectional
+from agkd_tf.defenses.bidirectional import Bidirectional, Joint
+from agkd_tf.defenses.defense import Tensors
 from agkd_tf.errors import InputError
 from agkd_tf.losses import angular_triplet, embedding_norm
 from agkd_tf.settings import Range, Weight
@@ -39,25 +41,26 @@ class BML(Bidirectional):
 
     def __init__(
         self,
-        student,
+        student: keras.Model,
         *,
         triplet_weight: TripletWeight = 2.0,
         margin: Margin = 0.03,
         norm_weight: NormWeight = 0.001,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, **kwargs)
         self.classifier.check_embedding()
         if not self.backward_adversary:
             raise InputError("`backward_adversary` of False would leave the metric loss without its negatives")
 
     @property
-    def term_weights(self):
+    def term_weights(self) -> dict[str, float]:
         metric = {"triplet": self.triplet_weight, "embedding_norm": self.triplet_weight * self.norm_weight}
         return super().term_weights | metric
 
-    def joint_terms(self, joint, crafted, labels):
-        anchor, positive, negative = (outputs.embedding for outputs in joint)
+    def joint_terms(self, joint: Joint, crafted: Tensors, labels: tf.Tensor) -> Tensors:
+        assert joint.backward is not None  # as the constructor has seen to
+        anchor, positive, negative = joint.forward.embedding, joint.clean.embedding, joint.backward.embedding
         metric = {
             "triplet": angular_triplet(anchor, positive, negative, margin=self.margin),
             "embedding_norm": embedding_norm(anchor, positive, negative),

@@ -1,11 +1,12 @@
 """Customized adversarial training (CAT) with cross-entropy: each image its own eps."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 import tensorflow as tf
 
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
+from agkd_tf.defenses.defense import Tensors
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.losses import soft_cross_entropy
 from agkd_tf.randomness import named_seed, uniform_simplex
@@ -38,15 +39,15 @@ class CATCE(AdversarialDefense):
 
     def __init__(
         self,
-        student,
+        student: keras.Model,
         *,
-        num_examples=None,
+        num_examples: int | None = None,
         eps_increment: Annotated[float, Range(0.0, 1.0), "By how much an image's eps grows."] = 0.005,
         smoothing_scale: Annotated[float, Range(0.0), "c: label smoothing per unit of an image's eps."] = 10.0,
         attack_steps: int = 10,
         random_start: bool = False,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, attack_steps=attack_steps, random_start=random_start, **kwargs)
         if smoothing_scale * self.eps >= 1:
             raise InputError(
@@ -67,23 +68,25 @@ class CATCE(AdversarialDefense):
     needs = frozenset({"num_examples"})
 
     @property
-    def memory(self):
+    def memory(self) -> dict[str, keras.Variable]:
         if self.example_eps is None:
             raise InputError(f"{type(self).__name__} needs `num_examples`, the number of training images, to train")
         return {"example_eps": self.example_eps}
 
-    def attack_objective(self, logits, labels, soft_labels):
+    def attack_objective(self, logits: tf.Tensor, labels: tf.Tensor, soft_labels: tf.Tensor) -> tf.Tensor:
         """Returns what the attack ascends, float32 [B], from logits [B, n] and soft labels [B, n]."""
         return tf.nn.softmax_cross_entropy_with_logits(labels=soft_labels, logits=logits)
 
-    def soft_labels(self, labels, eps, seed):
+    def soft_labels(self, labels: tf.Tensor, eps: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Returns float32 [B, n], the smoothed labels of images with perturbations `eps` [B]."""
         classes = self.classifier.num_classes
         smoothing = (self.smoothing_scale * eps)[:, None]
         noise = uniform_simplex(tf.shape(labels)[0], classes, seed)
         return (1.0 - smoothing) * tf.one_hot(labels, classes) + smoothing * noise
 
-    def craft(self, clean, labels, seed, example_eps):
+    def craft(  # type: ignore[override]  # what `memory` names comes with it
+        self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, example_eps: tf.Tensor
+    ) -> Tensors:
         grown = tf.minimum(example_eps + self.eps_increment, self.eps)
         attacked = self.soft_labels(labels, grown, named_seed(seed, "attack_label"))
         adv = self.perturb(
@@ -97,9 +100,9 @@ class CATCE(AdversarialDefense):
         soft = self.soft_labels(labels, kept, named_seed(seed, "label"))
         return {"adv": adv, "soft_labels": soft, "example_eps": kept}
 
-    def loss_terms(self, crafted, labels):
+    def loss_terms(self, crafted: Tensors, labels: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         logits = self.classifier(crafted["adv"], training=True).logits
         return {"cross_entropy": soft_cross_entropy(logits, crafted["soft_labels"])}, logits
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_examples": self.num_examples}

@@ -1,11 +1,13 @@
 """Customized adversarial training with cross-entropy and margin (CAT-MIX)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
+import tensorflow as tf
 
 from agkd_tf.attacks.objectives import margin
 from agkd_tf.defenses.cat_ce import CATCE
+from agkd_tf.defenses.defense import Tensors
 from agkd_tf.losses import margin_hinge
 from agkd_tf.settings import Range, Weight
 
@@ -29,23 +31,23 @@ class CATMix(CATCE):
 
     def __init__(
         self,
-        student,
+        student: keras.Model,
         *,
         hinge_weight: Annotated[Weight, "Weight of the hinge."] = 1.0,
         confidence: Annotated[float, Range(0.0), "kappa: margin that the hinge asks for."] = 10.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, **kwargs)
 
     @property
-    def term_weights(self):
+    def term_weights(self) -> dict[str, float]:
         return super().term_weights | {"hinge": self.hinge_weight}
 
-    def attack_objective(self, logits, labels, soft_labels):
+    def attack_objective(self, logits: tf.Tensor, labels: tf.Tensor, soft_labels: tf.Tensor) -> tf.Tensor:
         return super().attack_objective(logits, labels, soft_labels) + margin(
             logits, labels, confidence=self.confidence
         )
 
-    def loss_terms(self, crafted, labels):
+    def loss_terms(self, crafted: Tensors, labels: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         terms, logits = super().loss_terms(crafted, labels)
         return terms | {"hinge": margin_hinge(logits, labels, confidence=self.confidence)}, logits

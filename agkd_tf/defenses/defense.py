@@ -15,6 +15,7 @@ from agkd_tf.errors import InputError
 from agkd_tf.models import Classifier
 from agkd_tf.settings import LARGEST, Choice, Radius, Range, Share, Weight, checked, describe, settings_of
 
+Tensors = dict[str, tf.Tensor]
 LabelSmoothing = Annotated[Share, "Mass taken from the true class of a label."]
 EPS = 8 / 255  # in l_inf
 
@@ -70,7 +71,7 @@ class Defense(StudentModel, abc.ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = checked(cls.__init__)
+            setattr(cls, "__init__", checked(cls.__init__))  # noqa: B010  mypy takes an assignment for a mistake
         if cls.__doc__:
             lines = textwrap.indent(describe(settings_of(cls).values()), 8 * " ")
             cls.__doc__ = f"{cls.__doc__.rstrip()}\n\n    Settings:\n{lines}\n"
@@ -118,7 +119,7 @@ class Defense(StudentModel, abc.ABC):
         return {}
 
     @abc.abstractmethod
-    def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
         """Returns a dict of tensors that the loss needs and that carry no gradient.
 
         Args:
@@ -154,17 +155,28 @@ class Defense(StudentModel, abc.ABC):
                 raise InputError(f"`pool` has images {pool.image_shape}, the student takes {wanted}")
         self._pool = pool
 
+    @property
+    def needed_pool(self) -> ClassPool:
+        """The pool of a defense that cannot train without one.
+
+        Raises:
+            InputError: if it has none.
+        """
+        if self._pool is None:
+            raise InputError(
+                f"{type(self).__name__} needs `pool`, a ClassPool of the training images, to train: defense.pool = "
+                f"ClassPool(images, labels, num_classes={self.classifier.num_classes})"
+            )
+        return self._pool
+
     def check_needs(self) -> None:
         """Checks that what the defense trains with is there.
 
         Raises:
             InputError: if it draws second images and has no pool.
         """
-        if "pool" in self.needs and self.pool is None:
-            raise InputError(
-                f"{type(self).__name__} needs `pool`, a ClassPool of the training images, to train: defense.pool = "
-                f"ClassPool(images, labels, num_classes={self.classifier.num_classes})"
-            )
+        if "pool" in self.needs:
+            _ = self.needed_pool
 
     def checkpointed(self) -> dict[str, Any]:
         """Returns the trackable objects that a resumed run must restore, by name."""
@@ -190,7 +202,7 @@ class Defense(StudentModel, abc.ABC):
         return cls(**{**config, **networks})
 
 
-def check_ball(norm: str, eps: float) -> Ball:
+def check_ball(norm: Norm, eps: float) -> Ball:
     """Returns the `Ball` that training stays in.
 
     Raises:

@@ -1,11 +1,12 @@
 """Feature scattering (FS)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
+import tensorflow as tf
 
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
-from agkd_tf.defenses.defense import LabelSmoothing
+from agkd_tf.defenses.defense import LabelSmoothing, Tensors
 from agkd_tf.losses import check_label_smoothing, optimal_transport, smoothed_cross_entropy
 from agkd_tf.settings import Count, Range
 
@@ -30,19 +31,19 @@ class FeatureScatter(AdversarialDefense):
 
     def __init__(
         self,
-        student,
+        student: keras.Model,
         *,
         attack_steps: int = 1,
         label_smoothing: LabelSmoothing = 0.5,
         transport_regularization: Annotated[float, Range(1e-6), "Weight of the entropy in Sinkhorn's plan."] = 0.01,
         transport_iterations: Annotated[Count, "Sinkhorn's iterations at most."] = 100,
         transport_threshold: Annotated[float, Range(0.0), "Change at which Sinkhorn's iterations end."] = 0.1,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, attack_steps=attack_steps, **kwargs)
         check_label_smoothing(label_smoothing, self.classifier.num_classes)
 
-    def craft(self, clean, labels, seed):
+    def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
         clean_logits = self.classifier.logits(clean)
         settings = {
             "regularization": self.transport_regularization,
@@ -51,6 +52,6 @@ class FeatureScatter(AdversarialDefense):
         }
         return {"adv": self.perturb(clean, lambda logits: optimal_transport(clean_logits, logits, **settings), seed)}
 
-    def loss_terms(self, crafted, labels):
+    def loss_terms(self, crafted: Tensors, labels: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         logits = self.classifier(crafted["adv"], training=True).logits
         return {"cross_entropy": smoothed_cross_entropy(logits, labels, self.label_smoothing)}, logits

@@ -1,11 +1,14 @@
 """Misclassification-aware adversarial training (MART)."""
 
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
 from agkd_tf.defenses.bidirectional import MartBeta
-from agkd_tf.defenses.defense import LabelSmoothing
+from agkd_tf.defenses.defense import LabelSmoothing, Tensors
 from agkd_tf.losses import boosted_margin, check_label_smoothing, smoothed_cross_entropy, weighted_divergence
 
 
@@ -32,25 +35,25 @@ class MART(AdversarialDefense):
 
     def __init__(
         self,
-        student,
+        student: keras.Model,
         *,
         mart_beta: MartBeta = 6.0,
         attack_steps: int = 10,
         start_stddev: float | None = 0.001,
         label_smoothing: LabelSmoothing = 0.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, attack_steps=attack_steps, start_stddev=start_stddev, **kwargs)
         check_label_smoothing(label_smoothing, self.classifier.num_classes)
 
     @property
-    def term_weights(self):
+    def term_weights(self) -> dict[str, float]:
         return super().term_weights | {"boosted_margin": 1.0, "weighted_divergence": self.mart_beta}
 
-    def craft(self, clean, labels, seed):
+    def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
         return {"clean": clean, "adv": self.perturb(clean, lambda logits: cross_entropy(logits, labels), seed)}
 
-    def loss_terms(self, crafted, labels):
+    def loss_terms(self, crafted: Tensors, labels: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         clean_logits = self.classifier(crafted["clean"], training=True).logits
         adv_logits = self.classifier(crafted["adv"], training=True).logits
         return {

@@ -88,13 +88,14 @@ class PureStep:
         defense, step = self._defense, self._defense.training_step
         with keras.StatelessScope(state_mapping=list(zip(self.variables, state, strict=True))) as scope:
             memory = step.remembered(indices)
+            places = tf.range(0) if indices is None else indices
             crafted = step.craft(images, labels, seed, memory)
             gradients, scalars = step.differentiate(crafted, labels)
             self._update(gradients, tf.convert_to_tensor(learning_rate, tf.float32))
             if self._scaled:
                 scalars["loss_scale"] = tf.convert_to_tensor(defense.optimizer.dynamic_scale)
             for name, rows in defense.memory.items():
-                rows.assign(tf.tensor_scatter_nd_update(rows.value, indices[:, None], crafted[name]))
+                rows.assign(tf.tensor_scatter_nd_update(rows.value, places[:, None], crafted[name]))
             defense.step.assign(defense.step + 1)
         after = [scope.get_current_value(variable) for variable in self.variables]
         return [before if value is None else value for before, value in zip(state, after, strict=True)], scalars

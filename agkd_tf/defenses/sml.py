@@ -1,15 +1,17 @@
 """Single-direction metric learning with mined negatives (SML, also called TLA)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 import tensorflow as tf
 
 from agkd_tf.attacks import random_other_class
 from agkd_tf.data.augmentation import augment
+from agkd_tf.data.class_pool import ClassPool
 from agkd_tf.defenses.adversarial_training import AdversarialTraining
 from agkd_tf.defenses.alp import PairingWeight
 from agkd_tf.defenses.bml import Margin, NormWeight, TripletWeight
+from agkd_tf.defenses.defense import Tensors
 from agkd_tf.losses import angular_triplet, embedding_norm, embedding_pairing, smoothed_cross_entropy
 from agkd_tf.randomness import named_seed, uniform
 from agkd_tf.settings import Count, Pixels, Range
@@ -46,9 +48,9 @@ class SML(AdversarialTraining):
 
     def __init__(
         self,
-        student,
+        student: keras.Model,
         *,
-        pool=None,
+        pool: ClassPool | None = None,
         triplet_weight: TripletWeight = 2.0,
         margin: Margin = 0.03,
         same_image_margin: Annotated[
@@ -58,25 +60,24 @@ class SML(AdversarialTraining):
         pairing_weight: PairingWeight = 0.0,
         candidates_per_image: Annotated[Count, "Clean images to mine a negative from, for each image of a batch."] = 10,
         clean_noise: Annotated[Pixels, "Noise on the clean image."] = 8 / 255,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, **kwargs)
         self.classifier.check_embedding()
         self.pool = pool
         self.same_image_margin = margin if same_image_margin is None else same_image_margin
 
     @property
-    def term_weights(self):
+    def term_weights(self) -> dict[str, float]:
         return super().term_weights | {
             "triplet": self.triplet_weight,
             "embedding_norm": self.triplet_weight * self.norm_weight,
             "embedding_pairing": self.pairing_weight,
         }
 
-    def craft(self, clean, labels, seed):
-        self.check_needs()
+    def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
         adv = super().craft(clean, labels, seed)["adv"]
-        positive = self.pool.sample(labels, named_seed(seed, "positive"))
+        positive = self.needed_pool.sample(labels, named_seed(seed, "positive"))
         noise = uniform(tf.shape(clean), named_seed(seed, "clean_noise"), -self.clean_noise, self.clean_noise)
         return {
             "adv": adv,
@@ -85,7 +86,7 @@ class SML(AdversarialTraining):
             "negative": self.mine_negatives(adv, labels, seed),
         }
 
-    def mine_negatives(self, adv, labels, seed):
+    def mine_negatives(self, adv: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Returns the clean images of other classes that look most like `adv` to the student.
 
         Args:
@@ -97,9 +98,9 @@ class SML(AdversarialTraining):
             float32 [B, H, W, C].
         """
         other = random_other_class(labels, self.classifier.num_classes, named_seed(seed, "negative_class"))
-        images = self.pool.sample(other, named_seed(seed, "negative"))
+        images = self.needed_pool.sample(other, named_seed(seed, "negative"))
         count = (self.candidates_per_image - 1) * tf.shape(labels)[0]
-        more, more_labels = self.pool.sample_any(count, named_seed(seed, "candidates"))
+        more, more_labels = self.needed_pool.sample_any(count, named_seed(seed, "candidates"))
         images, classes = tf.concat([images, more], 0), tf.concat([other, more_labels], 0)
         images = augment(self.augmentation, images, named_seed(seed, "candidates_augmentation"))
         anchors, candidates = (
@@ -109,7 +110,7 @@ class SML(AdversarialTraining):
         same = tf.equal(labels[:, None], classes[None, :])
         return tf.gather(images, tf.argmax(tf.where(same, -2.0, cosine), axis=1))
 
-    def loss_terms(self, crafted, labels):
+    def loss_terms(self, crafted: Tensors, labels: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         anchor = self.classifier(crafted["adv"], training=True)
         clean, positive, negative = (
             self.classifier(crafted[name], training=True).embedding for name in ("clean", "positive", "negative")

@@ -1,14 +1,19 @@
 """A Keras model that trains a student: Keras' methods, with checks of what they are given."""
 
 import contextlib
-from typing import Any
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NoReturn
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from agkd_tf.attacks import PGD
 from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.compilation import resolve_jit_compile
+from agkd_tf.data.class_pool import ClassPool
+from agkd_tf.data.device_images import DeviceImages
 from agkd_tf.data.input_checks import InputChecks, as_array, input_errors
 from agkd_tf.data.pixels import as_float, check_pixels, check_shape, check_type
 from agkd_tf.defenses.training_step import Batch, TrainingStep
@@ -41,7 +46,6 @@ class StudentModel(keras.Model):
         student: the network.
         classifier: its `Classifier`.
         step: variable, the number of training steps done.
-        training_step: `TrainingStep`, from `compile` on.
         resident: what has `take(indices)`, where batches leave their images out: `DeviceImages`, or a pool that holds
             all; None where they bring them.
     """
@@ -57,8 +61,8 @@ class StudentModel(keras.Model):
         super().__init__(name=name, autocast=False)  # images keep their precision: the student casts them itself
         self.student = student
         self.classifier = Classifier(student, **(layer_names or {}))
-        self.training_step: TrainingStep | None = None
-        self.resident = None
+        self._training_step: TrainingStep | None = None
+        self.resident: DeviceImages | ClassPool | None = None
         self.step = self.add_weight(
             shape=(),
             initializer="zeros",
@@ -69,13 +73,13 @@ class StudentModel(keras.Model):
         )
         # As in any Keras model, one tracker has the loss of training, then that of validation.
         self._mean_loss = keras.metrics.Mean(name="loss")
-        self.trackers: dict[str, keras.metrics.Metric] = {}
+        self.trackers: dict[str, keras.metrics.Metric] = {}  # of training, from `compile` on
         names = ["accuracy", "robust_accuracy"] if validation_attack_steps else ["accuracy"]
         accuracies = {name: keras.metrics.SparseCategoricalAccuracy(name=name) for name in names}
         self.test_trackers = {"loss": self._mean_loss, **accuracies}
         self.built = True
 
-    def __call__(self, images, *args, **kwargs):
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
         """Returns the student's logits, float32 [B, num_classes], of uint8 images, or float images in [0, 1].
 
         Raises:
@@ -90,11 +94,17 @@ class StudentModel(keras.Model):
             check_pixels(images)
         return super().__call__(images, *args, **kwargs)
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns what `__call__` does."""
         return self.classifier(as_float(images), training=training).logits
 
-    def compile(self, optimizer, *, jit_compile="auto", **kwargs):
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | str,
+        *,
+        jit_compile: bool | Literal["auto"] = "auto",
+        **kwargs: Any,
+    ) -> None:
         """Prepares training.
 
         Args:
@@ -122,16 +132,27 @@ class StudentModel(keras.Model):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         super().compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False, **kwargs)
         self.optimizer.build(self.student.trainable_variables)
-        self.training_step = TrainingStep(self, jit_compile=use_xla)
+        self._training_step = TrainingStep(self, jit_compile=use_xla)
         names = self.training_step.scalars
         self.trackers = {name: self._mean_loss if name == "loss" else keras.metrics.Mean(name=name) for name in names}
 
     @property
     def use_xla(self) -> bool:
         """Whether XLA compiles the training step."""
-        return self.training_step is not None and self.training_step.jit_compile
+        return self._training_step is not None and self._training_step.jit_compile
 
-    def get_compile_config(self):
+    @property
+    def training_step(self) -> TrainingStep:
+        """What a step does with a batch; `fit` calls it for each.
+
+        Raises:
+            InputError: before `compile`.
+        """
+        self._check_compiled("training_step")
+        assert self._training_step is not None
+        return self._training_step
+
+    def get_compile_config(self) -> dict[str, Any] | None:
         """Returns what `compile_from_config` needs to continue training from a `.keras` file."""
         if not self.compiled:
             return None
@@ -140,11 +161,20 @@ class StudentModel(keras.Model):
             "jit_compile": self._xla_setting,
         }
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as `get_compile_config` described."""
         self.compile(keras.saving.deserialize_keras_object(config["optimizer"]), jit_compile=config["jit_compile"])
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """As `keras.Model.fit`, and gives a bounded pool its sample of each epoch.
 
         Warns:
@@ -175,7 +205,9 @@ class StudentModel(keras.Model):
             raise InputError(EMPTY)
         return history
 
-    def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, *args: Any, **kwargs: Any
+    ) -> list[float] | dict[str, float]:
         """As `keras.Model.evaluate`: `loss`, the mean cross-entropy of the clean images, and `accuracy`, and
         `robust_accuracy` where validation attacks.
 
@@ -192,7 +224,7 @@ class StudentModel(keras.Model):
             raise InputError(EMPTY)
         return found
 
-    def predict(self, x, batch_size=None, *args, **kwargs):
+    def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> np.ndarray:
         """As `keras.Model.predict`: the student's logits, float32 [N, num_classes], as an array.
 
         Raises:
@@ -206,22 +238,22 @@ class StudentModel(keras.Model):
         except UnboundLocalError as error:  # Keras has no words for a dataset that turns out to be empty
             raise InputError(EMPTY) from error
 
-    def train_on_batch(self, x, y=None, *args, **kwargs):
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.train_on_batch`; raises as `fit`."""
         self._check_compiled("train_on_batch")
         self.check_needs()
         return super().train_on_batch(*self._checks().source(x, y), *args, **kwargs)
 
-    def test_on_batch(self, x, y=None, *args, **kwargs):
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.test_on_batch`; raises as `fit`."""
         self._check_compiled("test_on_batch")
         return super().test_on_batch(*self._checks(num_examples=None).source(x, y), *args, **kwargs)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Any) -> np.ndarray:
         """As `keras.Model.predict_on_batch`; raises as `predict`."""
         return super().predict_on_batch(self._checks(labelled=False).source(x)[0])
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """As `keras.Model.save`: a `.keras` file of student, teacher, optimizer and step; all but the pool.
 
         Raises:
@@ -233,24 +265,24 @@ class StudentModel(keras.Model):
             )
         return super().save(filepath, *args, **kwargs)
 
-    def export(self, *args, **kwargs):
+    def export(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises `InputError`: what is served is the student, by `agkd_tf.export.export_saved_model`."""
         raise InputError(
             'a defense is not exported, its student is: agkd_tf.export.export_saved_model(defense, "folder")'
         )
 
-    def _check_compiled(self, method):
+    def _check_compiled(self, method: str) -> None:
         if not self.compiled:
             raise InputError(
                 f"`{method}` needs an optimizer: first call `defense.compile(keras.optimizers.SGD(0.01, momentum=0.9))`"
             )
 
-    def _checks(self, **more):
+    def _checks(self, **more: Any) -> InputChecks:
         classifier = self.classifier
         settings = {"num_examples": getattr(self, "num_examples", None), **more}
         return InputChecks(classifier.image_shape, classifier.num_classes, **settings)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Does a training step, and returns the running means of the loss and its terms."""
         batch = unpack(data)
         scalars = self.training_step(batch)
@@ -258,7 +290,7 @@ class StudentModel(keras.Model):
             tracker.update_state(scalars[name], sample_weight=tf.shape(batch.labels)[0])
         return _logs(self.trackers)
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Returns `loss`, the mean cross-entropy of the clean images, `accuracy` on them, and `robust_accuracy` under
         PGD where it is asked for.
         """
@@ -277,9 +309,9 @@ class StudentModel(keras.Model):
         return _logs(self.test_trackers)
 
     @contextlib.contextmanager
-    def averaged(self):
+    def averaged(self) -> Iterator[None]:
         """Within, the student has the moving average of its weights, where the optimizer keeps one."""
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if not optimizer.use_ema:
             yield
             return
@@ -292,31 +324,31 @@ class StudentModel(keras.Model):
             for variable, value in zip(variables, current, strict=True):
                 variable.assign(value)
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         # All is built. Keras would average a batch over replicas here, which fails with several workers.
         pass
 
-    def _get_metrics_result_or_logs(self, logs):
+    def _get_metrics_result_or_logs(self, logs: dict[str, Any]) -> dict[str, Any]:
         # Keras would take the mean over replicas, which may have seen different numbers of images.
         return {metric.name: metric.result() for metric in self.metrics if metric.name in logs}
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return list({**self.trackers, **self.test_trackers}.values())  # the loss once
 
 
-def _logs(trackers):
+def _logs(trackers: dict[str, keras.metrics.Metric]) -> dict[str, tf.Tensor]:
     # Over several workers Keras takes the mean along an axis, which scalars lack.
     shape = [1] if has_several_workers() else []
     return {name: tf.reshape(tracker.result(), shape) for name, tracker in trackers.items()}
 
 
-def _computes_in_float16(network):
+def _computes_in_float16(network: keras.Model) -> bool:
     layers = [layer for layer in all_layers(network) if not isinstance(layer, keras.Model)]
     return any(layer.compute_dtype == "float16" for layer in layers if layer.weights)
 
 
-def _check_batch_size(batch_size):
+def _check_batch_size(batch_size: int | None) -> None:
     if batch_size is not None:
         check_range("batch_size", batch_size, 1)
 

@@ -1,12 +1,12 @@
 """TRADES: a trade-off between accuracy and robustness."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 import tensorflow as tf
 
 from agkd_tf.defenses.adversarial_defense import AdversarialDefense
-from agkd_tf.defenses.defense import LabelSmoothing
+from agkd_tf.defenses.defense import LabelSmoothing, Tensors
 from agkd_tf.errors import InputError
 from agkd_tf.losses import check_label_smoothing, kl_divergence, smoothed_cross_entropy
 from agkd_tf.settings import Weight
@@ -34,28 +34,28 @@ class TRADES(AdversarialDefense):
 
     def __init__(
         self,
-        student,
+        student: keras.Model,
         *,
         trades_beta: Annotated[Weight, "Weight of the divergence."] = 6.0,
         attack_steps: int = 10,
         start_stddev: float | None = 0.001,
         label_smoothing: LabelSmoothing = 0.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(student, attack_steps=attack_steps, start_stddev=start_stddev, **kwargs)
         if not self.random_start:
             raise InputError("TRADES needs `random_start`: at the image itself, its attack has no gradient")
         check_label_smoothing(label_smoothing, self.classifier.num_classes)
 
     @property
-    def term_weights(self):
+    def term_weights(self) -> dict[str, float]:
         return super().term_weights | {"divergence": self.trades_beta}
 
-    def craft(self, clean, labels, seed):
+    def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
         clean_logits = self.classifier.logits(clean)
         return {"clean": clean, "adv": self.perturb(clean, lambda logits: kl_divergence(clean_logits, logits), seed)}
 
-    def loss_terms(self, crafted, labels):
+    def loss_terms(self, crafted: Tensors, labels: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         clean_logits = self.classifier(crafted["clean"], training=True).logits
         adv_logits = self.classifier(crafted["adv"], training=True).logits
         return {

@@ -1,5 +1,6 @@
 """The training step: what any defense does with a batch."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import keras
@@ -162,7 +163,7 @@ class TrainingStep:
         scalars |= {"loss": loss, "train_accuracy": tf.reduce_mean(tf.cast(hits, tf.float32))}
         return gradients, scalars
 
-    def apply(self, gradients: list[tf.Tensor]) -> None:
+    def apply(self, gradients: Sequence[tf.Tensor]) -> None:
         """Lets the optimizer change the student's weights, and shares BN's moving statistics among replicas."""
         student = self._defense.student
         if self.scales_loss:

@@ -40,7 +40,7 @@ class Plan:
     num_train: int
     num_validation: int
     num_test: int
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     num_classes: int
     trainable_parameters: int
     bn_statistics: int

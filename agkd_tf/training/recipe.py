@@ -1,15 +1,16 @@
 """Everything that defines a training run, and the objects that it describes."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import keras
 
-from agkd_tf.data import DATASET_NAMES, ClassPool, DeviceImages, load_dataset
+from agkd_tf.data import DATASET_NAMES, ClassPool, DeviceImages, ImageDataset, load_dataset
 from agkd_tf.data.augmentation import AUGMENTATIONS
 from agkd_tf.data.class_names import same_names
-from agkd_tf.defenses import DEFENSES
+from agkd_tf.defenses import DEFENSES, Defense
 from agkd_tf.defenses.defense import check_ball
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.losses import check_label_smoothing
@@ -167,7 +168,7 @@ class Recipe:
         own = {name: value for name, value in settings.items() if name in fields}
         return cls(**own, hyperparameters=hyperparameters)
 
-    def _check_idle(self):
+    def _check_idle(self) -> None:
         """Refuses settings that would do nothing: whoever gave them expects something of them."""
         fields = {field.name: field.default for field in dataclasses.fields(self)}
         for name in ("teacher_label_smoothing", "teacher_epochs", "teacher_decay_epochs"):
@@ -189,7 +190,7 @@ class Recipe:
             if given.get(switch) is False and given.get(name) != defaults.get(name):
                 raise InputError(f"`{name}` has no effect without `{switch}=True`")
 
-    def _check_network(self):
+    def _check_network(self) -> None:
         """Refuses settings of a network from a file where there is none, and those that such a file has itself."""
         if is_file_of_keras(self.model):
             if self.mixed_precision != Recipe.mixed_precision:
@@ -209,28 +210,28 @@ class Recipe:
                 )
 
     @property
-    def _conventions(self):
+    def _conventions(self) -> dict[str, Any]:
         """What `adapt` is given, by its arguments' names; those that are set."""
-        given = {"pixel_range": self.pixel_range, "mean": self.pixel_mean, "std": self.pixel_std}
+        given: dict[str, Any] = {"pixel_range": self.pixel_range, "mean": self.pixel_mean, "std": self.pixel_std}
         given |= {"channels": self.channels}
         return {name: value for name, value in given.items() if value is not None}
 
     @property
-    def has_teacher(self):
+    def has_teacher(self) -> bool:
         """Whether the defense is guided by a clean teacher."""
         return "teacher" in DEFENSES[self.defense].needs
 
     @property
-    def needs_teacher(self):
+    def needs_teacher(self) -> bool:
         """Whether a clean teacher must be there before the student is trained."""
-        return self.has_teacher or self.init_from_teacher
+        return self.has_teacher or bool(self.init_from_teacher)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Returns name -> value of everything that defines the run, the hyperparameters among the rest."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return fields.pop("hyperparameters") | fields
 
-    def for_teacher(self):
+    def for_teacher(self) -> "Recipe":
         """Returns the recipe of the clean teacher that this one needs."""
         shared = ("eps", "norm", "weight_decay_on", "validation_attack_steps")
         same = {name: self.hyperparameters[name] for name in shared}
@@ -249,7 +250,7 @@ class Recipe:
             pool_capacity=None,
         )
 
-    def load_dataset(self, **place):
+    def load_dataset(self, **place: Any) -> ImageDataset:
         """Returns the `ImageDataset`; `place` says where it is, as `agkd_tf.data.load_dataset` takes it.
 
         Its labels are numbered by the class names of the networks that the training begins with, where these are known.
@@ -266,22 +267,22 @@ class Recipe:
             validation_examples=self.validation_examples,
         )
 
-    def _known_class_names(self):
+    def _known_class_names(self) -> tuple[str, ...] | None:
         sources = {name: getattr(self, name) for name in ("init_from", "teacher") if getattr(self, name)}
-        known = {name: read_class_names(name, path) for name, path in sources.items()}
-        known = {name: names for name, names in known.items() if names is not None}
-        if len(known) == 2 and not same_names(*known.values()):
+        found = (read_class_names(name, path) for name, path in sources.items())
+        known = [names for names in found if names is not None]
+        if len(known) == 2 and not same_names(*known):
             raise InputError(
                 "`init_from` and `teacher` have other class names than each other, or another order of them"
             )
-        return next(iter(known.values()), None)
+        return next(iter(known), None)
 
-    def steps_per_epoch(self, dataset):
+    def steps_per_epoch(self, dataset: ImageDataset) -> int:
         """Returns optimizer steps an epoch."""
         check_range("batch_size", self.batch_size, 1, len(dataset.train))
         return len(dataset.train) // self.batch_size
 
-    def build_student(self, dataset, teacher=None):
+    def build_student(self, dataset: ImageDataset, teacher: keras.Model | None = None) -> keras.Model:
         """Returns the network to train, with the weights that it starts from.
 
         Raises:
@@ -308,7 +309,7 @@ class Recipe:
             _copy_weights("teacher" if self.teacher else "init_from_teacher", teacher, student)
         return student
 
-    def load_teacher(self, path):
+    def load_teacher(self, path: str | os.PathLike[str]) -> keras.Model:
         """Returns the teacher at a path, a run's folder or a file; images in [0, 1] go to its logits.
 
         Raises:
@@ -316,7 +317,7 @@ class Recipe:
         """
         return self._network("teacher", path)
 
-    def _network(self, argument, path):
+    def _network(self, argument: str, path: str | os.PathLike[str]) -> keras.Model:
         network = load_classifier(argument, path)
         if not self._conventions or not is_file_of_keras(path):
             return network
@@ -325,7 +326,7 @@ class Recipe:
         except InputError as error:
             raise InputError(f"`{argument}` {path}: {error}") from error
 
-    def _check_fits(self, argument, network, dataset):
+    def _check_fits(self, argument: str, network: keras.Model, dataset: ImageDataset) -> None:
         try:
             classifier = Classifier(network, **self._layer_names)
         except InputError as error:
@@ -344,11 +345,11 @@ class Recipe:
             )
 
     @property
-    def _layer_names(self):
+    def _layer_names(self) -> dict[str, str]:
         names = {"features": self.features_layer, "embedding": self.embedding_layer, "logits": self.logits_layer}
         return {part: name for part, name in names.items() if name}
 
-    def build_teacher(self, dataset):
+    def build_teacher(self, dataset: ImageDataset) -> keras.Model:
         """Returns the clean teacher that would be trained first, untrained.
 
         Raises:
@@ -357,7 +358,14 @@ class Recipe:
         check_label_smoothing(self.teacher_label_smoothing, dataset.num_classes, name="teacher_label_smoothing")
         return self.for_teacher().build_defense(dataset).student
 
-    def build_defense(self, dataset, *, teacher=None, jit_compile="auto", resident=False):
+    def build_defense(
+        self,
+        dataset: ImageDataset,
+        *,
+        teacher: keras.Model | None = None,
+        jit_compile: bool | Literal["auto"] = "auto",
+        resident: bool = False,
+    ) -> Defense:
         """Returns the compiled defense.
 
         Args:
@@ -428,7 +436,7 @@ def recipe_settings() -> dict[str, Setting]:
     return found
 
 
-def _copy_weights(argument, source, target):
+def _copy_weights(argument: str, source: keras.Model, target: keras.Model) -> None:
     try:
         target.set_weights(source.get_weights())
     except ValueError as error:
