@@ -195,17 +195,17 @@ def auto_pgd(
     """
     lengths = tf.constant(checkpoints(steps))
 
-    def projected(adv):
+    def projected(adv: tf.Tensor) -> tf.Tensor:
         return ball.project(adv, clean, bounds)
 
-    def look(adv):
+    def look(adv: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(adv)
             value, fooled = judge(adv)
             total = tf.reduce_sum(value)
         return value, fooled, tape.gradient(total, adv, unconnected_gradients="zero")
 
-    def iterate(s):
+    def iterate(s: State) -> tuple[State]:
         momentum = tf.where(s.count > 0, MOMENTUM, 1.0)
         step_size = _per_image(s.step_size)
         plain = projected(s.adv + ball.steepest(s.gradient, step_size))
@@ -268,9 +268,9 @@ def auto_pgd(
     return tf.stop_gradient(_where(end.fooled, end.found, end.best)), tf.stop_gradient(end.best_value)
 
 
-def _per_image(values):
+def _per_image(values: tf.Tensor) -> tf.Tensor:
     return values[:, None, None, None]
 
 
-def _where(condition, a, b):
+def _where(condition: tf.Tensor, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.where(_per_image(condition), a, b)

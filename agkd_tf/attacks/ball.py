@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import numbers
 import typing
 from typing import Any, Literal
 
@@ -44,13 +43,10 @@ class Ball:
         check_choice("norm", self.norm, NORMS)
         if isinstance(self.eps, tf.Tensor):
             return
-        if not isinstance(self.eps, numbers.Real) or isinstance(self.eps, bool):
+        if not isinstance(self.eps, int | float | np.integer | np.floating) or isinstance(self.eps, bool):
             raise InputError(f"`eps` must be a number, or a tensor [B, 1, 1, 1]. Received: {self.eps!r}")
-        object.__setattr__(self, "eps", float(self.eps))
-        if self.norm == "linf":
-            check_eps("eps", self.eps)
-        else:
-            check_range("eps", self.eps, 0.0)
+        eps = float(self.eps)
+        object.__setattr__(self, "eps", check_eps("eps", eps) if self.norm == "linf" else check_range("eps", eps, 0.0))
 
     def project(self, adv: tf.Tensor, clean: tf.Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> tf.Tensor:
         """Returns the images in the ball around `clean` and within the bounds.

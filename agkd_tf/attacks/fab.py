@@ -108,14 +108,16 @@ def fast_adaptive_boundary(
     shape, flat = tf.shape(clean), [tf.shape(clean)[0], clean.shape[1] * clean.shape[2] * clean.shape[3]]
     origin = tf.reshape(clean, flat)
 
-    def difference(scores):
+    def difference(scores: tf.Tensor) -> tf.Tensor:
         target, true = (tf.gather(scores, classes, batch_dims=1) for classes in (targets, labels))
         return target - true
 
-    def misclassified(points):
+    def misclassified(points: tf.Tensor) -> tf.Tensor:
         return tf.not_equal(tf.argmax(logits(tf.reshape(points, shape)), axis=1, output_type=tf.int32), labels)
 
-    def iterate(count, point, found, distance):
+    def iterate(
+        count: tf.Tensor, point: tf.Tensor, found: tf.Tensor, distance: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(point)
             gap = difference(logits(tf.reshape(point, shape)))

@@ -19,6 +19,8 @@ from agkd_tf.logits import label_margin
 from agkd_tf.randomness import named_seed, uniform_per_example, variant_seed
 from agkd_tf.settings import LARGEST, Range
 
+Judge = Callable[[tf.Tensor], tf.Tensor]
+Draws = Callable[[str, tuple[int, ...]], tf.Tensor]
 QUERIES = 5000
 # The share p of the pixels that a window covers is halved after these queries.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -99,12 +101,12 @@ def window_sides(queries: int, height: int, width: int) -> list[int]:
 
 
 def square_linf(
-    judge: Callable[[tf.Tensor], tf.Tensor],
+    judge: Judge,
     clean: tf.Tensor,
     *,
     eps: float,
     queries: int,
-    draws: Callable[[str, tuple[int, ...]], tf.Tensor],
+    draws: Draws,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tf.Tensor:
     """Returns the images with the smallest margin that a random search found, in the l_inf ball.
@@ -131,7 +133,7 @@ def square_linf(
     table = draws("windows", (queries, 2 + channels))
     low, high = (tf.clip_by_value(clean + sign * eps, *bounds) for sign in (-1.0, 1.0))
 
-    def propose(count, best):
+    def propose(count: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
         side, unit = sides[count], table[:, count]
         top, left = _place(unit[:, 0], side, height), _place(unit[:, 1], side, width)
         change = 2.0 * eps * _signs(unit[:, 2:])[:, None, None, :]
@@ -142,12 +144,12 @@ def square_linf(
 
 
 def square_l2(
-    judge: Callable[[tf.Tensor], tf.Tensor],
+    judge: Judge,
     clean: tf.Tensor,
     *,
     eps: float,
     queries: int,
-    draws: Callable[[str, tuple[int, ...]], tf.Tensor],
+    draws: Draws,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tf.Tensor:
     """Returns the images with the smallest margin that a random search found, in the l_2 ball.
@@ -175,13 +177,13 @@ def square_l2(
     # Two windows' places, the bump's orientation, a sign a channel.
     table = draws("windows", (queries, 5 + channels))
 
-    def normalized(values, axes):
+    def normalized(values: tf.Tensor, axes: list[int]) -> tf.Tensor:
         return values / tf.maximum(_length(values, axes), 1e-12)
 
-    def point(delta):
+    def point(delta: tf.Tensor) -> tf.Tensor:
         return tf.clip_by_value(clean + eps * normalized(delta, [1, 2, 3]), *bounds)
 
-    def propose(count, best):
+    def propose(count: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
         side, unit = sides[count], table[:, count]
         top, left = _place(unit[:, 0], side, height), _place(unit[:, 1], side, width)
         window = _inside(top, left, side, height, width)
@@ -198,10 +200,12 @@ def square_l2(
     return _random_search(judge, propose, point(_bump_grid(height, width, channels, draws)), queries)
 
 
-def _random_search(judge, propose, best, queries):
+def _random_search(
+    judge: Judge, propose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], best: tf.Tensor, queries: int
+) -> tf.Tensor:
     """Returns the best of the points proposed one after the other, image by image."""
 
-    def query(count, best, margin):
+    def query(count: tf.Tensor, best: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         tried = propose(count, best)
         tried_margin = judge(tried)
         # A fooled image rests.
@@ -218,7 +222,7 @@ def _random_search(judge, propose, best, queries):
     return best
 
 
-def _bump_grid(height, width, channels, draws):
+def _bump_grid(height: int, width: int, channels: int, draws: Draws) -> tf.Tensor:
     side = min(max(min(height, width) // 5, 2), height, width)
     down, across = height // side, width // side
     top, left = (height - down * side) // 2, (width - across * side) // 2
@@ -233,7 +237,7 @@ def _bump_grid(height, width, channels, draws):
     return tf.pad(grid, [[0, 0], [top, below], [left, right], [0, 0]])
 
 
-def _canvases(side, height, width):
+def _canvases(side: int, height: int, width: int) -> np.ndarray:
     """Returns the bump of one side and its transpose, at the top left of an image: [2, height, width]."""
     half = side // 2
     bump = np.concatenate([_pyramid(half, side), -_pyramid(side - half, side)])
@@ -243,7 +247,7 @@ def _canvases(side, height, width):
     return canvases
 
 
-def _pyramid(height, width):
+def _pyramid(height: int, width: int) -> np.ndarray:
     """Returns sum_k (k + 1)^-2 over the squares of half side k around the middle, of norm 1."""
     rows, columns = (np.abs(np.arange(size) - size // 2) for size in (height, width))
     ring = np.maximum(rows[:, None], columns[None, :])
@@ -253,27 +257,27 @@ def _pyramid(height, width):
     return profile / np.linalg.norm(profile)
 
 
-def _signs(unit):
+def _signs(unit: tf.Tensor) -> tf.Tensor:
     return tf.where(unit < 0.5, -1.0, 1.0)
 
 
-def _place(unit, side, size):
+def _place(unit: tf.Tensor, side: tf.Tensor, size: int) -> tf.Tensor:
     return tf.minimum(tf.cast(unit * tf.cast(size - side + 1, tf.float32), tf.int32), size - side)
 
 
-def _inside(top, left, side, height, width):
+def _inside(top: tf.Tensor, left: tf.Tensor, side: tf.Tensor, height: int, width: int) -> tf.Tensor:
     rows, columns = tf.range(height)[None, :], tf.range(width)[None, :]
     top, left = top[:, None], left[:, None]
     rows, columns = ((rows >= top) & (rows < top + side)), ((columns >= left) & (columns < left + side))
     return tf.cast(rows[:, :, None, None] & columns[:, None, :, None], tf.float32)
 
 
-def _shifted(canvas, top, left):
+def _shifted(canvas: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
     """Returns images [B, H, W] moved down and to the right."""
     height, width = canvas.shape[1:]
     rows, columns = (tf.range(height) - top[:, None]) % height, (tf.range(width) - left[:, None]) % width
     return tf.gather(tf.gather(canvas, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
 
-def _length(values, axes):
+def _length(values: tf.Tensor, axes: list[int]) -> tf.Tensor:
     return tf.sqrt(tf.reduce_sum(tf.square(values), axis=axes, keepdims=True))
