@@ -256,7 +256,8 @@ def checked(init: Callable) -> Callable:
 
     @functools.wraps(init)
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
-        settings = settings_of(type(self))
+        owner: Callable = type(self)  # Hashable, which mypy does not see of type[Any]
+        settings = settings_of(owner)
         own = {name: settings[name] for name in signature.parameters if name in settings}
         kwargs = {name: own[name].check(value) if name in own else value for name, value in kwargs.items()}
         init(self, *args, **kwargs)
