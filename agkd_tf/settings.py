@@ -256,8 +256,7 @@ def checked(init: Callable) -> Callable:
 
     @functools.wraps(init)
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
-        owner: Callable = type(self)  # Hashable, which mypy does not see of type[Any]
-        settings = settings_of(owner)
+        settings = settings_of(type(self))
         own = {name: settings[name] for name in signature.parameters if name in settings}
         kwargs = {name: own[name].check(value) if name in own else value for name, value in kwargs.items()}
         init(self, *args, **kwargs)
