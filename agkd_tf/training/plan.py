@@ -103,7 +103,7 @@ def plan_training(
     trains_teacher = recipe.needs_teacher and not recipe.teacher
     teacher = None
     if recipe.needs_teacher:
-        teacher = recipe.build_teacher(dataset) if trains_teacher else recipe.load_teacher(recipe.teacher)
+        teacher = recipe.load_teacher(recipe.teacher) if recipe.teacher else recipe.build_teacher(dataset)
     defense = recipe.build_defense(
         dataset,
         teacher=teacher,
