@@ -34,7 +34,7 @@ def logits_of_probabilities(predict):
 
     def logits(images):
         probabilities = tf.cast(predict(images), tf.float32)
-        # A graph cannot raise; `evaluate` looks at the first images eagerly before it builds one.
+        # A graph cannot raise; `run_attack` looks at the first images eagerly before it builds one.
         if tf.executing_eagerly():
             check_probabilities(probabilities)
         return tf.math.log(tf.maximum(probabilities, FLOOR))
@@ -151,7 +151,7 @@ def _signature(loaded, name):
     if name is None:
         name = DEFAULT if DEFAULT in signatures or len(signatures) > 1 else next(iter(signatures))
     if name not in signatures:
-        raise InputError(f"`saved_model` has no signature {name!r}. It has: {', '.join(signatures)} (--signature=NAME)")
+        raise InputError(f"`saved_model` has no signature {name!r}. It has: {', '.join(signatures)} (`signature=NAME`)")
     return name, signatures[name]
 
 
@@ -160,7 +160,7 @@ def _remedy(loaded, images):
     for name, function in loaded.signatures.items():
         inputs = list(function.structured_input_signature[1].values())
         if len(inputs) == 1 and inputs[0].dtype.is_floating and inputs[0].shape.rank in (None, 4):
-            return f"; --signature={name} takes {inputs[0].dtype.name}"
+            return f"; `signature={name!r}` takes {inputs[0].dtype.name}"
     if images.dtype.is_integer:
         return ", which have no gradient: save it with a signature of tf.TensorSpec([None, H, W, C], tf.float32)"
     return ""
@@ -172,7 +172,7 @@ def _output(folder, outputs, name):
     if found not in outputs:
         known = ", ".join(f"{each} {_shape(tensor)}" for each, tensor in sorted(outputs.items()))
         raise InputError(
-            f"`saved_model` {folder}: `output`, the one that holds the logits, must be one of {known} (--output=NAME). "
+            f"`saved_model` {folder}: `output`, the one that holds the logits, must be one of {known} (`output=NAME`). "
             f"Received: {name!r}"
         )
     tensor = outputs[found]

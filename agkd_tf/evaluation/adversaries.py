@@ -9,6 +9,7 @@ import tensorflow as tf
 from agkd_tf.attacks import Ball
 from agkd_tf.data.pixels import as_float
 from agkd_tf.errors import InputError
+from agkd_tf.evaluation.identity import same_description
 from agkd_tf.files import remove_leftovers, replacing, set_aside, write_text
 from agkd_tf.models import logits_of
 
@@ -34,7 +35,7 @@ def create_adversaries(path, shape, described):
     path = pathlib.Path(path)
     for each in (path, path.with_suffix(".json")):
         remove_leftovers(each)
-    if _description(path) == described:
+    if same_description(_description(path), described):
         found = open_adversaries(path, described, writable=True)
         if found.shape == tuple(shape):
             return found
@@ -66,7 +67,7 @@ def open_adversaries(path, described, *, writable=False):
         InputError: if there is none, it cannot be read, or is described otherwise.
     """
     path = pathlib.Path(path)
-    if path.exists() and _description(path) != described:
+    if path.exists() and not same_description(_description(path), described):
         raise InputError(
             f"adversaries {path} are of another model, data set or attack: evaluate anew, which keeps them"
         )
@@ -91,7 +92,7 @@ def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, pr
     boundary otherwise, and is told of it.
 
     Args:
-        logits: a `keras.Model` or a callable, as `evaluate`.
+        logits: a `keras.Model` or a callable, as `run_attack`.
         examples: `Examples` that were attacked.
         adversaries: float32 [N, H, W, C], or `AdversaryPNGs`.
         eps, norm: of the attack.

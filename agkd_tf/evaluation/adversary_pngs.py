@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from agkd_tf.errors import InputError
+from agkd_tf.evaluation.identity import same_description
 from agkd_tf.files import read_json, remove_leftovers, replacing, set_aside, write_text
 
 DESCRIPTION = "adversaries.json"
@@ -86,7 +87,7 @@ class AdversaryPNGs:
     def __init__(self, folder, described, labels, shape, *, predictions=None):
         folder = pathlib.Path(folder)
         if not folder.is_dir():
-            raise InputError(f"adversaries {folder} are not there: evaluate with --png first")
+            raise InputError(f"adversaries {folder} are not there: evaluate with `png=True` first")
         if not _is_described(folder, described):
             raise InputError(f"adversaries {folder} are of another model, data set or attack: evaluate anew")
         found = [match for path in sorted(folder.iterdir()) if (match := NAME.fullmatch(path.name))]
@@ -130,6 +131,6 @@ class AdversaryPNGs:
 
 def _is_described(folder, described):
     try:
-        return read_json(folder / DESCRIPTION) == described
+        return same_description(read_json(folder / DESCRIPTION), described)
     except (OSError, InputError):
         return False

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from agkd_tf.attacks import PGD, AttackSequence, Ball, SquareAttack, TransferAttack, bound, parse_attack
 from agkd_tf.data.pixels import as_float
-from agkd_tf.evaluation.accuracy import evaluate
 from agkd_tf.evaluation.checks import random_difference, zero_gradients
+from agkd_tf.evaluation.result import html_table
+from agkd_tf.evaluation.run_attack import run_attack
 from agkd_tf.models import logits_of
 from agkd_tf.perturbation_size import format_size
 
@@ -45,6 +46,59 @@ class Sign:
     raised_if: str
     meaning: str
     remedy: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """The signs of masked gradients, raised or not. It prints as a list: why, and what to do.
+
+    Attributes:
+        signs: a `Sign` for each of `SIGNS`; the one of a transfer needs a source.
+        num_examples: images that were looked at.
+        autoattack: whether AutoAttack's accuracy on the same images is recorded.
+    """
+
+    signs: tuple[Sign, ...]
+    num_examples: int
+    autoattack: bool = False
+
+    @property
+    def raised(self) -> tuple[Sign, ...]:
+        """The signs that were seen."""
+        return tuple(sign for sign in self.signs if sign.raised)
+
+    @property
+    def title(self) -> str:
+        """What the list is of."""
+        return f"Signs of masked gradients, on {self.num_examples} images:"
+
+    @property
+    def conclusion(self) -> str:
+        """How many were raised, and what that means."""
+        end = f"{len(self.raised)} of {len(self.signs)} raised"
+        if self.raised:
+            return end
+        # An attack may be too weak without any of them.
+        end += ": none of these signs; the accuracy to believe is the worst case with AutoAttack in it"
+        return end + ("" if self.autoattack else ", which is not recorded: `attacks=['autoattack']`")
+
+    def __str__(self) -> str:
+        lines = [self.title]
+        for sign in self.signs:
+            lines.append(f"  {'RAISED' if sign.raised else 'ok':<6}  {sign.name}: {sign.evidence}")
+            if sign.raised:
+                details = {"raised if": sign.raised_if, "means": sign.meaning, "do": sign.remedy}
+                lines += [f"          {f'{heading}:':<10} {text}" for heading, text in details.items()]
+        return "\n".join([*lines, f"  {self.conclusion}"])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [sign.name, "RAISED" if sign.raised else "ok", sign.evidence, sign.remedy if sign.raised else ""]
+            for sign in self.signs
+        ]
+        return html_table(f"{self.title} {self.conclusion}", ["sign", "", "evidence", "do"], rows)
 
 
 # Name -> (raised if, meaning, remedy).
@@ -92,7 +146,7 @@ SIGNS = {
 }
 
 
-def audit(
+def masked_gradient_signs(
     logits,
     examples,
     *,
@@ -110,13 +164,13 @@ def audit(
     """Returns a `Sign` for each of `SIGNS`, raised or not, of a classifier.
 
     Args:
-        logits: a `keras.Model` or a callable, as `evaluate`.
+        logits: a `keras.Model` or a callable, as `run_attack`.
         examples: `Examples`; a few hundred are enough.
         eps: radius of the ball.
         norm: linf or l2.
         source: likewise, another network, for transfer; None to leave that sign out.
         source_digest: what identifies the source in a record.
-        batch_size, seed, jit_compile: as `evaluate`.
+        batch_size, seed, jit_compile: as `run_attack`.
         begin: callable (`AttackSequence`, labels of the images that it is run on) -> `Outcome` to continue and fill, as
             `EvaluationRecord.begin`; None for fresh ones. The attacks' names differ.
         checkpoint: callable without arguments, called after each batch of an attack.
@@ -129,7 +183,7 @@ def audit(
         shown = progress and (lambda *news: progress(attack.name, *news))
         settings = {"batch_size": batch_size, "seed": seed, "jit_compile": jit_compile, "progress": shown}
         outcome = begin and begin(attack, examples.labels)
-        return evaluate(logits, examples, attack, outcome=outcome, checkpoint=checkpoint, **settings)
+        return run_attack(logits, examples, attack, outcome=outcome, checkpoint=checkpoint, **settings)
 
     def named(name, radius=eps):
         attack = parse_attack(name, eps=radius, norm=norm, num_classes=num_classes)

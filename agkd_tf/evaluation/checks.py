@@ -25,7 +25,7 @@ def check_classifier(logits, examples):
     """Returns a classifier's outputs of the first `CHECKED` images, checked, as all images and labels are.
 
     Args:
-        logits: a `keras.Model` or a callable, as `evaluate`.
+        logits: a `keras.Model` or a callable, as `run_attack`.
         examples: `Examples`.
 
     Raises:
@@ -75,7 +75,7 @@ def check_answers(logits, examples, attack, first):
         warnings.warn(
             f"the gradient by the image is exactly zero for {min(zero)} of the first {len(images)} images, which "
             "leaves a gradient attack no direction, and its accuracy says little. Judge by autoattack or square, take "
-            "out the step that rounds, casts to integers or saturates, or see what tools.evaluate --audit says",
+            "out the step that rounds, casts to integers or saturates, or see what an audit says (agkd_tf.audit)",
             Note,
             stacklevel=3,
         )
@@ -92,7 +92,7 @@ def _tell_of_chance(logits, examples):
     if right > guessed:
         return
     other = np.count_nonzero(np.asarray(logits(255 * images)).argmax(1) == labels)
-    remedy = ": agkd_tf.adapt(model, pixel_range=(0, 255)) (--pixel_range=0,255)" if other > guessed else ""
+    remedy = ": `agkd_tf.adapt(model, pixel_range=(0, 255))`" if other > guessed else ""
     warnings.warn(
         f"{right} of the first {count} clean images are classified correctly, no better than by chance among "
         f"{scores.shape[1]} classes; were their pixels in 0..255, it would be {other}{remedy}",
@@ -105,7 +105,7 @@ def zero_gradients(logits, images, labels, *, saturating=True):
     """Returns for how many images the gradient of the loss by the image is exactly zero, int64.
 
     Args:
-        logits: a `keras.Model` or a callable, as `evaluate`.
+        logits: a `keras.Model` or a callable, as `run_attack`.
         images: float32 [B, H, W, C].
         labels: int32 [B].
         saturating: of the cross-entropy, which vanishes where a probability has become 1, or of the difference
@@ -127,8 +127,8 @@ def zero_gradients(logits, images, labels, *, saturating=True):
     except LookupError as error:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise InputError(
-            f"the classifier cannot be differentiated: {reason}; square needs no gradient (tools.evaluate "
-            "--attacks=clean,square)"
+            f"the classifier cannot be differentiated: {reason}; square needs no gradient: "
+            "`attacks=['clean', 'square']`"
         ) from error
     return tf.math.count_nonzero(~tf.reduce_any(gradient != 0, axis=[1, 2, 3]))
 
@@ -162,7 +162,7 @@ def check_logits(logits):
         raise InputError(
             "the classifier returns probabilities, which hide gradients; attacks need logits: remove the softmax "
             "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model); of a "
-            "SavedModel, tools.evaluate --probabilities"
+            "SavedModel, give `probabilities=True`"
         )
 
 

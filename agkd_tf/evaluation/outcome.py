@@ -68,7 +68,7 @@ class Outcomes:
     (see `Outcome`).
 
     Args:
-        path: the file.
+        path: the file; None to keep them in memory.
         read: whether it is read if it exists.
 
     Raises:
@@ -76,8 +76,8 @@ class Outcomes:
     """
 
     def __init__(self, path, *, read=True):
-        self._path, self._outcomes, self._labels = pathlib.Path(path), {}, {}
-        if read and self._path.exists():
+        self._path, self._outcomes, self._labels = path and pathlib.Path(path), {}, {}
+        if read and self._path is not None and self._path.exists():
             try:
                 check_archive(self._path)
                 with np.load(self._path, allow_pickle=False) as arrays:
@@ -108,8 +108,19 @@ class Outcomes:
         """Forgets the outcome called `key`; returns whether there was one."""
         return self._outcomes.pop(key, None) is not None
 
+    def put(self, key, others, other_key):
+        """Takes over the outcome that other `Outcomes` call `other_key`."""
+        self._outcomes[key], self._labels[key] = others._outcomes[other_key], others._labels[other_key]
+
+    def rename(self, old, new):
+        """Calls the outcome called `old`, if it is there, `new`."""
+        if old in self._outcomes:
+            self._outcomes[new], self._labels[new] = self._outcomes.pop(old), self._labels.pop(old)
+
     def save(self):
         """Writes the file as a whole."""
+        if self._path is None:
+            return
         arrays = {}
         for key, outcome in self._outcomes.items():
             arrays |= {

@@ -13,12 +13,11 @@ from keras import layers
 
 from agkd_tf.data import load_dataset
 from agkd_tf.errors import InputError, Note
-from agkd_tf.evaluation import saved_model_digest
+from agkd_tf.evaluation import saved_model_digest, subject_at
 from agkd_tf.export import export_saved_model
 from agkd_tf.files import check_archive
 from agkd_tf.models.storage import MEMBER, load_classifier, read_class_names, save_classifier
 from agkd_tf.training import Recipe
-from tools._subject import subject_at
 
 COLORS = {"ant": (200, 20, 20), "bee": (20, 200, 20), "cat": (20, 20, 200), "dog": (200, 200, 20)}
 NAMES = ("cat", "ant", "bee")  # of the model's classes; not their alphabetical order

@@ -20,9 +20,8 @@ from keras.src.legacy.saving import legacy_h5_format  # the writer of Keras 2's 
 from agkd_tf import InputError
 from agkd_tf.attacks import parse_attack
 from agkd_tf.errors import Note
-from agkd_tf.evaluation import evaluate, saved_model_logits
+from agkd_tf.evaluation import run_attack, saved_model_logits, subject_at
 from agkd_tf.models.storage import load_classifier
-from tools._subject import subject_at
 
 HERE = pathlib.Path(__file__).parent
 SHAPE, CLASSES = (16, 16, 1), 10
@@ -166,7 +165,7 @@ def test_an_attack_on_batches_of_fixed_size_breaks_the_images_that_it_breaks_wit
     logits, *_ = saved_model_logits(tmp_path / "saved")
     attack = parse_attack("pgd-3", eps=0.01)
     found, expected = (
-        evaluate(each, examples, attack, batch_size=9, jit_compile=jit_compile) for each in (logits, network)
+        run_attack(each, examples, attack, batch_size=9, jit_compile=jit_compile) for each in (logits, network)
     )
     assert 0 < expected.correct.sum() < 30
     np.testing.assert_array_equal(found.correct, expected.correct)

@@ -1,19 +1,20 @@
-"""Accuracy of a classifier under an attack."""
+"""The loop of an evaluation: an attack, batch by batch, on what its earlier stages left standing."""
 
-import dataclasses
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.attacks import AttackSequence
+from agkd_tf.data import Examples
 from agkd_tf.data.pixels import as_float
 from agkd_tf.distribution import by_all_replicas, num_replicas
-from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation.checks import check_answers, check_classifier
-from agkd_tf.evaluation.interval import wilson_interval
 from agkd_tf.evaluation.outcome import Outcome
+from agkd_tf.evaluation.result import AttackResult
 from agkd_tf.models import logits_of
 from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.randomness import step_seed
@@ -22,59 +23,20 @@ from agkd_tf.randomness import step_seed
 STATIC_SHARES = (16, 4, 1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """Accuracy under one attack.
-
-    Attributes:
-        accuracy: share of images that no stage of the attack broke, in [0, 1].
-        num_examples: images.
-        interval: (low, high), the 95 % confidence interval.
-        attack: the attack's settings, a dict a part.
-        broken_by: name of the part -> images that it broke.
-        seed: of the attack's random numbers.
-        seconds: wall time, compilation included, over all sittings.
-        correct: bool [num_examples], image by image.
-    """
-
-    accuracy: float
-    num_examples: int
-    interval: tuple[float, float]
-    attack: list
-    broken_by: dict
-    seed: int
-    seconds: float
-    correct: np.ndarray
-
-    def record(self):
-        """Returns the result for JSON, without the images' own outcomes."""
-        return {
-            "accuracy": self.accuracy,
-            "num_examples": self.num_examples,
-            "confidence_interval_95": list(self.interval),
-            "attack": self.attack,
-            "broken_by": self.broken_by,
-            "seed": self.seed,
-            "seconds": round(self.seconds, 2),
-            "images_per_second": round(self.num_examples / max(self.seconds, 1e-9), 2),
-            "environment": describe_environment(),
-        }
-
-
-def evaluate(
-    logits,
-    examples,
-    attack,
+def run_attack(
+    logits: keras.Model | Callable,
+    examples: Examples,
+    attack: AttackSequence,
     *,
-    batch_size=100,
-    seed=0,
-    jit_compile=False,
-    outcome=None,
-    adversaries=None,
-    checkpoint=None,
-    progress=None,
-):
-    """Returns the `Result` of a classifier under an attack.
+    batch_size: int = 100,
+    seed: int = 0,
+    jit_compile: bool = False,
+    outcome: Outcome | None = None,
+    adversaries: np.ndarray | None = None,
+    checkpoint: Callable[[], None] | None = None,
+    progress: Callable | None = None,
+) -> AttackResult:
+    """Returns the `AttackResult` of a classifier under an attack.
 
     Each stage of the attack sees only the images that the ones before left standing, packed into whole
     batches. An image's adversary depends on the image, its place in `examples` and the seed, not on its
@@ -137,22 +99,7 @@ def evaluate(
                 checkpoint()
             if progress:
                 progress(part, variant, begin + len(chosen), len(places))
-    return result_of(outcome, attack, seed=seed)
-
-
-def result_of(outcome, attack, *, seed):
-    """Returns the `Result` that a finished `Outcome` amounts to."""
-    correct = outcome.robust
-    return Result(
-        accuracy=float(correct.mean()),
-        num_examples=len(correct),
-        interval=wilson_interval(correct.sum(), len(correct)),
-        attack=attack.settings(),
-        broken_by=outcome.broken_by(attack),
-        seed=seed,
-        seconds=outcome.seconds,
-        correct=correct,
-    )
+    return AttackResult.of_outcome(outcome, attack, seed=seed)
 
 
 def _compiled(part, ball, logits, examples, seed, jit_compile):
