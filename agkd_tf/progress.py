@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -38,8 +38,9 @@ class Progress:
 
     def counting(self, title: str, unit: str) -> Callable[[int, int], None] | None:
         """Returns `show(done, total)`, which shows the time that is left, too; None where nothing is said."""
-        if self.is_off:
-            return None
+        return None if self.is_off else self._shown(title, unit)
+
+    def _shown(self, title: str, unit: str) -> Callable[[int, int], None]:
         bars: list[keras.utils.Progbar] = []
         begun = told = time.monotonic()
 
@@ -62,12 +63,12 @@ class Progress:
         """Returns the `progress` of `agkd_tf.evaluation.run_attack` for an attack of that title, or None."""
         if self.is_off:
             return None
-        shows = {}
+        shows: dict[Any, Callable[[int, int], None]] = {}
 
-        def show(part, variant, done, total):
+        def show(part: Any, variant: int, done: int, total: int) -> None:
             stage = part.name if part.variants == 1 else f"{part.name} {variant + 1}/{part.variants}"
             if (part, variant) not in shows:
-                shows[part, variant] = self.counting(title if stage == title else f"{title}: {stage}", "image")
+                shows[part, variant] = self._shown(title if stage == title else f"{title}: {stage}", "image")
             shows[part, variant](done, total)
 
         return show

@@ -41,8 +41,9 @@ class FAB(Attack):
     @property
     def name(self) -> str:
         """`fab-t`, with settings that are not the default."""
-        return self.named or named_with("fab-t", self, "steps", "targets") @ property
+        return self.named or named_with("fab-t", self, "steps", "targets")
 
+    @property
     def variants(self) -> int:
         """Runs, one a target."""
         return self.targets

@@ -42,8 +42,9 @@ class SquareAttack(Attack):
     @property
     def name(self) -> str:
         """`square`, with settings that are not the default."""
-        return self.named or named_with("square", self, "queries") @ property
+        return self.named or named_with("square", self, "queries")
 
+    @property
     def spelling(self) -> str:
         """The name, with restarts."""
         return self.name + (f"x{self.restarts}" if self.restarts > 1 else "")

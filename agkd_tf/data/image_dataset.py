@@ -48,13 +48,13 @@ class Origin(NamedTuple):
         dataset: the data set's name.
         split: train, validation or test.
         class_names: a name for each class.
-        count: first so many images of the split; None for all of them.
+        first: number of the first images of the split that these are; None for all of them.
     """
 
     dataset: str
     split: str
     class_names: tuple[str, ...]
-    count: int | None = None
+    first: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Examples:
         begin, end, step = indices.indices(len(self))
         if (begin, step) != (0, 1):
             return None
-        return self.origin if end == len(self) else self.origin._replace(count=end)
+        return self.origin if end == len(self) else self.origin._replace(first=end)
 
     def digest(self) -> bytes:
         """Returns the SHA-256, 32 bytes, of the images and labels in their order, read piece by piece."""
@@ -127,8 +127,8 @@ class ImageDataset:
     def __post_init__(self) -> None:
         for split in ("train", "validation", "test"):
             examples = self.split(split)
-            count = None if examples.origin is None else examples.origin.count
-            origin = Origin(self.name, split, tuple(self.class_names), count)
+            first = None if examples.origin is None else examples.origin.first
+            origin = Origin(self.name, split, tuple(self.class_names), first)
             object.__setattr__(self, split, dataclasses.replace(examples, origin=origin))
 
     @property

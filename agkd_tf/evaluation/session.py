@@ -151,7 +151,7 @@ class EvaluationSession:
 
     def _open_record(self, folder: PathLike | None, data: Mapping[str, Any]) -> None:
         digest, origin = self.examples.digest().hex(), self.examples.origin
-        name = f"images {digest[:8]}" if origin is None else images_name(origin.split, origin.count)
+        name = f"images {digest[:8]}" if origin is None else images_name(origin.split, origin.first)
         described = {**self.subject.described, **{key: value for key, value in data.items() if value is not None}}
         described |= self.subject.settings
         path = None if folder is None else record_path(folder)

@@ -103,7 +103,8 @@ def measurement(group: Sequence[Run], column: str, *, eps: float | None = None) 
     accuracies = [record["accuracy"] for _, record in found]
     count, whole = min(record["num_examples"] for _, record in found), all(whole for whole, _ in found)
     if len(found) == 1:
-        return Measurement(accuracies[0], *found[0][1]["confidence_interval_95"], count, whole)
+        low, high = found[0][1]["confidence_interval_95"]
+        return Measurement(accuracies[0], low, high, count, whole)
     mean, spread = statistics.fmean(accuracies), statistics.stdev(accuracies)
     error = t.ppf(0.975, len(found) - 1) * spread / math.sqrt(len(found))
     return Measurement(mean, max(mean - error, 0.0), min(mean + error, 1.0), count, whole, len(found), spread)

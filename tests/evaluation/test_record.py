@@ -36,7 +36,7 @@ def test_a_record_grows_and_keeps_another_models_results_aside(some, network, tm
     run(EvaluationRecord(path, {"model": "a"}, OF), network, some, CLEAN)
     record = EvaluationRecord(path, {"model": "a"}, OF)
     result = run(record, network, some, FGSM)
-    record.add_section("worst_case", record.worst_case(["clean", "fgsm"]))
+    record.add_section("worst_case", record.worst_case(["clean", "fgsm"]).record())
     content = json.loads(path.read_text())
     assert list(content["attacks"]) == ["clean", "fgsm"]
     assert 0 < result.accuracy < content["attacks"]["clean"]["accuracy"] == 1
