@@ -8,17 +8,22 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.attacks import PGD, AttackSequence, Ball, SquareAttack, TransferAttack, bound, parse_attack
+from agkd_tf.attacks import PGD, AttackSequence, Ball, Norm, SquareAttack, TransferAttack, bound, parse_attack
+from agkd_tf.data import Examples
 from agkd_tf.data.pixels import as_float
 from agkd_tf.evaluation.checks import random_difference, zero_gradients
-from agkd_tf.evaluation.result import html_table
+from agkd_tf.evaluation.outcome import Outcome
+from agkd_tf.evaluation.result import AttackResult, html_table
 from agkd_tf.evaluation.run_attack import run_attack
 from agkd_tf.models import logits_of
 from agkd_tf.perturbation_size import format_size
+from agkd_tf.types import Logits
 
 STEPS = 20
 SQUARE_QUERIES = 1000
@@ -147,20 +152,20 @@ SIGNS = {
 
 
 def masked_gradient_signs(
-    logits,
-    examples,
+    logits: keras.Model | Logits,
+    examples: Examples,
     *,
-    eps,
-    norm="linf",
-    source=None,
-    source_digest="",
-    batch_size=100,
-    seed=0,
-    jit_compile=False,
-    begin=None,
-    checkpoint=None,
-    progress=None,
-):
+    eps: float,
+    norm: Norm = "linf",
+    source: keras.Model | Logits | None = None,
+    source_digest: str = "",
+    batch_size: int = 100,
+    seed: int = 0,
+    jit_compile: bool = False,
+    begin: Callable[[AttackSequence, np.ndarray], Outcome] | None = None,
+    checkpoint: Callable[[], None] | None = None,
+    progress: Callable | None = None,
+) -> list[Sign]:
     """Returns a `Sign` for each of `SIGNS`, raised or not, of a classifier.
 
     Args:
@@ -179,13 +184,20 @@ def masked_gradient_signs(
     logits = logits_of(logits)
     num_classes = logits(as_float(tf.constant(examples.images[:1]))).shape[1]
 
-    def result(attack, examples=examples):
-        shown = progress and (lambda *news: progress(attack.name, *news))
-        settings = {"batch_size": batch_size, "seed": seed, "jit_compile": jit_compile, "progress": shown}
-        outcome = begin and begin(attack, examples.labels)
-        return run_attack(logits, examples, attack, outcome=outcome, checkpoint=checkpoint, **settings)
+    def result(attack: AttackSequence, examples: Examples = examples) -> AttackResult:
+        return run_attack(
+            logits,
+            examples,
+            attack,
+            batch_size=batch_size,
+            seed=seed,
+            jit_compile=jit_compile,
+            outcome=begin and begin(attack, examples.labels),
+            checkpoint=checkpoint,
+            progress=progress and functools.partial(progress, attack.name),
+        )
 
-    def named(name, radius=eps):
+    def named(name: str, radius: float = eps) -> AttackResult:
         attack = parse_attack(name, eps=radius, norm=norm, num_classes=num_classes)
         if radius != eps:
             attack = dataclasses.replace(attack, name=f"{name} at {format_size(radius)}")
@@ -207,7 +219,7 @@ def masked_gradient_signs(
     zero, unequal = _zero_gradients(logits, examples, batch_size), _random_outputs(logits, examples, batch_size)
     few = IMAGES / len(examples)
 
-    def sign(name, raised, evidence):
+    def sign(name: str, raised: bool, evidence: str) -> Sign:
         return Sign(name, bool(raised), evidence, *SIGNS[name])
 
     curve = ", ".join(f"{100 * value:.1f}" for value in sweep)
@@ -249,7 +261,7 @@ def masked_gradient_signs(
     return signs
 
 
-def _zero_gradients(logits, examples, batch_size):
+def _zero_gradients(logits: Logits, examples: Examples, batch_size: int) -> float:
     count = tf.function(functools.partial(zero_gradients, logits), autograph=False, reduce_retracing=True)
     zero = 0
     for start in range(0, len(examples), batch_size):
@@ -258,7 +270,7 @@ def _zero_gradients(logits, examples, batch_size):
     return zero / len(examples)
 
 
-def _random_outputs(logits, examples, batch_size):
+def _random_outputs(logits: Logits, examples: Examples, batch_size: int) -> float:
     images = as_float(tf.constant(examples.images[:batch_size]))
     passes = tf.function(logits, autograph=False)
     return random_difference(*(passes(images) for _ in range(2)))

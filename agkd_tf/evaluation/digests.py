@@ -55,7 +55,8 @@ def network_digest(model: keras.Model, layers: Mapping[str, str | None] | None =
 
 def _without_names(config: Any) -> Any:
     """Returns a configuration with numbers in the place of the layers' names, in the order in which they come up."""
-    layers, numbers = set(_layer_names(config)), {}
+    layers = set(_layer_names(config))
+    numbers: dict[str, str] = {}
 
     def number(name: str) -> str:
         return numbers.setdefault(name, f"#{len(numbers)}") if name in layers else name

@@ -34,7 +34,7 @@ class EpsSweep:
 
     def joined(self, found: Mapping[float, Accuracy]) -> "EpsSweep":
         """Returns the sweep with more points, eps -> accuracy, which replace those of the same size."""
-        points = {size: (size, *rest) for size, *rest in self.points}
+        points = {point[0]: point for point in self.points}
         points |= {size: (size, each.accuracy, each.interval) for size, each in found.items()}
         return dataclasses.replace(self, points=tuple(points[size] for size in sorted(points)))
 

@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
+from typing import Any
 
 from agkd_tf.perturbation_size import format_size, parse_size
 
 SPLITS = ("train", "validation", "test")
 UNNAMED = r"images [0-9a-f]{8}"  # those of no split: called by their digest
 SETTING = rf"(?:train|validation|{UNNAMED}|(?:linf|l2) [0-9][0-9./e+-]*|seed \d+|\d+ bits|first \d+)"
-TEXT = re.compile(rf"(?P<attack>.*?)(?: \[(?P<settings>{SETTING}(?:, {SETTING})*)\])?")
+TEXT = re.compile(rf"\A(?P<attack>.*?)(?: \[(?P<settings>{SETTING}(?:, {SETTING})*)\])?\Z", re.DOTALL)
 SUFFIX = re.compile(rf" \[{SETTING}(?:, {SETTING})*\]")
 
 
@@ -53,8 +54,8 @@ class Key:
     @classmethod
     def read(cls, text: str) -> "Key":
         """Returns the `Key` that a text is, of which `str` makes the same text again."""
-        match = TEXT.fullmatch(text)
-        found = {"attack": match["attack"]}
+        match = next(TEXT.finditer(text))
+        found: dict[str, Any] = {"attack": match["attack"]}
         for setting in (match["settings"] or "").split(", "):
             words = setting.split(" ")
             match words:

@@ -56,7 +56,7 @@ class EvaluationRecord:
         self.results: dict[str, dict] = {}
         self.sections: dict[str, Any] = {}
         self._begun: dict[str, dict] = {}
-        self._arrays = None if self.path is None else self.path.with_suffix(".npz")
+        self._files = () if self.path is None else (self.path.with_suffix(".npz"), self.path)
         self.moves_to: pathlib.Path | None = None
         self.renamed: dict[str, str] = {}
         if self.path is not None and self.path.exists():
@@ -68,8 +68,8 @@ class EvaluationRecord:
                 self.sections = content
                 self._name_examples()
             else:
-                _, self.moves_to = aside(self._arrays, self.path)
-        self._outcomes = Outcomes(self._arrays, read=self.moves_to is None)
+                self.moves_to = aside(*self._files)[1]
+        self._outcomes = Outcomes(self._files[0] if self._files else None, read=self.moves_to is None)
         for old, new in self.renamed.items():
             self._outcomes.rename(old, new)
         self._is_renamed = not self.renamed  # on disk, too
@@ -137,9 +137,8 @@ class EvaluationRecord:
 
     def remove_leftovers(self) -> None:
         """Removes what killed evaluations left half-written beside the files."""
-        for path in (self.path, self._arrays):
-            if path is not None:
-                remove_leftovers(path)
+        for path in self._files:
+            remove_leftovers(path)
 
     def forget(self, key: str) -> None:
         """Drops all that is known of the attack called `key`."""
@@ -205,7 +204,7 @@ class EvaluationRecord:
         other = EvaluationRecord(record_path(path), self.subject, self.examples)
         for key in keys:
             other._begun[key], other.results[key] = self._begun[key], self.results[key]
-            other._outcomes.put(key, self._outcomes, key)
+            other._outcomes.put(key, self._outcomes)
         other.sections |= {name: each for name, each in self.sections.items() if name not in other.sections}
         other.save_outcomes()
         other._write()
@@ -218,7 +217,7 @@ class EvaluationRecord:
 
     def _claim(self) -> None:
         if self.moves_to is not None:
-            set_aside(self._arrays, self.path)
+            set_aside(*self._files)
             self.moves_to = None
         if not self._is_renamed:
             self._is_renamed = True

@@ -3,7 +3,7 @@
 import dataclasses
 import html
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Accuracy:
     interval: tuple[float, float]
 
     @classmethod
-    def of(cls, correct: np.ndarray, /, **more: Any) -> "Accuracy":
+    def of(cls, correct: np.ndarray, /, **more: Any) -> Self:
         """Returns the accuracy of bool [N], whether each image is classified correctly."""
         count = int(np.count_nonzero(correct))
         return cls(count / len(correct), len(correct), wilson_interval(count, len(correct)), **more)

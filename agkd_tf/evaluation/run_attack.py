@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.attacks import AttackSequence
+from agkd_tf.attacks import Attack, AttackSequence, Ball
 from agkd_tf.data import Examples
 from agkd_tf.data.pixels import as_float
 from agkd_tf.distribution import by_all_replicas, num_replicas
@@ -18,13 +18,14 @@ from agkd_tf.evaluation.result import AttackResult
 from agkd_tf.models import logits_of
 from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.randomness import step_seed
+from agkd_tf.types import Logits
 
 # Under XLA a shape is a compilation: fewer images than a batch are filled up to one of these shares of it.
 STATIC_SHARES = (16, 4, 1)
 
 
 def run_attack(
-    logits: keras.Model | Callable,
+    logits: keras.Model | Logits,
     examples: Examples,
     attack: AttackSequence,
     *,
@@ -72,7 +73,7 @@ def run_attack(
     seed_pair, steps = step_seed(seed, 0), {}
     check_answers(logits, examples, attack, check_classifier(logits, examples))
     for part in attack.attacks:
-        part.check_images(examples.images)
+        part.check_images(examples.images)  # type: ignore[arg-type]  # those on a disk read as an array
     for number, (part, variant) in enumerate(attack.stages):
         places = outcome.waiting(number)
         if part not in steps:
@@ -102,14 +103,16 @@ def run_attack(
     return AttackResult.of_outcome(outcome, attack, seed=seed)
 
 
-def _compiled(part, ball, logits, examples, seed, jit_compile):
+def _compiled(
+    part: Attack, ball: Ball, logits: Logits, examples: Examples, seed: tf.Tensor, jit_compile: bool
+) -> Callable:
     # Without XLA one trace serves every batch size.
     shape = examples.images.shape[1:]
     integers = tf.TensorSpec([None], tf.int32)
     signature = [tf.TensorSpec([None, *shape], examples.images.dtype), integers, integers, tf.TensorSpec([], tf.int32)]
 
     @tf.function(jit_compile=jit_compile, autograph=False, input_signature=None if jit_compile else signature)
-    def step(images, labels, indices, variant):
+    def step(images: tf.Tensor, labels: tf.Tensor, indices: tf.Tensor, variant: tf.Tensor) -> tuple:
         adv = part.perturb(logits, as_float(images), labels, ball=ball, indices=indices, seed=seed, variant=variant)
         scores = logits(adv)
         finite = tf.reduce_all(tf.math.is_finite(scores), axis=1)
@@ -118,7 +121,7 @@ def _compiled(part, ball, logits, examples, seed, jit_compile):
     return step
 
 
-def _filled(places, batch_size, jit_compile):
+def _filled(places: np.ndarray, batch_size: int, jit_compile: bool) -> np.ndarray:
     """Returns the places, and the first of them again to fill up what replicas, and XLA, can take."""
     replicas = num_replicas()
     size = replicas * -(-len(places) // replicas)

@@ -1,18 +1,19 @@
 """A model, its images and a record: what is computed once, continued, and not computed again."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 
 from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
-from agkd_tf.analysis.nearest_neighbors import METRICS
-from agkd_tf.attacks import APGD, NORMS, AttackSequence, Ball, TransferAttack, bound, check_names, rounded
+from agkd_tf.analysis.nearest_neighbors import Metric
+from agkd_tf.attacks import APGD, AttackSequence, Ball, Norm, TransferAttack, bound, check_names, rounded
 from agkd_tf.attacks.rounding import Rounded
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import Examples
@@ -26,15 +27,17 @@ from agkd_tf.evaluation.eps_sweep import EpsSweep
 from agkd_tf.evaluation.examples import examples_of
 from agkd_tf.evaluation.key import Key, images_name, split_and_count
 from agkd_tf.evaluation.neighbors import NeighborAccuracies
+from agkd_tf.evaluation.outcome import Outcome
 from agkd_tf.evaluation.record import EvaluationRecord, check_known, record_path
 from agkd_tf.evaluation.result import Accuracy, AttackResult, Evaluation
 from agkd_tf.evaluation.run_attack import run_attack
 from agkd_tf.evaluation.subject import Subject, subject_at, subject_of
+from agkd_tf.models import Classifier
 from agkd_tf.models.storage import read_class_names
 from agkd_tf.perturbation_size import format_size
 from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.progress import Mode, Progress
-from agkd_tf.settings import LARGEST, Choice, Count, Radius, Range, check_settings
+from agkd_tf.settings import LARGEST, Count, Radius, Range, check_settings
 from agkd_tf.types import PathLike
 
 ATTACKS = ("clean", "fgsm", "pgd-20", "cw-20")
@@ -50,7 +53,7 @@ class EvaluationOptions:
     """How an evaluation is done; arguments of `agkd_tf.evaluate`, `agkd_tf.audit` and `EvaluationSession`."""
 
     eps: Annotated[Radius | None, "Radius of the ball; the run's own if not given."] = None
-    norm: Annotated[str, Choice(NORMS), "Norm of the ball."] = "linf"
+    norm: Annotated[Norm, "Norm of the ball."] = "linf"
     num_examples: Annotated[Count | None, "First so many images of the split; all if not given."] = None
     batch_size: Annotated[Count, "Images a step."] = 100
     seed: Annotated[int, Range(0, LARGEST), "Seed of the attacks' random numbers."] = 0
@@ -122,9 +125,10 @@ class EvaluationSession:
         self.progress = Progress(self.options.progress)
         self.subject = subject_of(model, model_name=model_name, **settings)
         self.own_eps = self.subject.own_eps
-        self.eps = self.own_eps if self.options.eps is None else self.options.eps
-        if self.eps is None:
+        eps = self.own_eps if self.options.eps is None else self.options.eps
+        if eps is None:
             raise InputError("`eps`, the radius of the ball, is needed: `eps=8 / 255`, for images in [0, 1]")
+        self.eps = eps
         if folder is not None:
             check_known(self.subject.described, "`folder`")
         given = examples_of(x, y, image_shape=self.subject.image_shape, num_classes=self.subject.num_classes)
@@ -137,8 +141,10 @@ class EvaluationSession:
         first = check_classifier(self.subject.logits, self.examples)
         self.num_classes = int(first.shape[1])
         self._check_class_names()
-        self._source_settings, self._sources, self._told = dict(source_settings or {}), {}, set()
-        self._computation = {
+        self._source_settings = dict(source_settings or {})
+        self._sources: dict[str, Subject] = {}
+        self._told: set[str] = set()
+        self._computation: dict[str, Any] = {
             "batch_size": self.options.batch_size,
             "seed": self.options.seed,
             "jit_compile": resolve_jit_compile(self.options.jit_compile),
@@ -270,8 +276,8 @@ class EvaluationSession:
         """Says which attacks ascend the margin, since the model has too few classes for AutoAttack's ratio."""
         parts = [part for attack in attacks for part in attack.attacks]
         parts = [part.attack if isinstance(part, Rounded) else part for part in parts]
-        names = {part.name: None for part in parts if isinstance(part, APGD) and part.objective == "margin"}
-        names = [name for name in names if name not in self._told]
+        found = dict.fromkeys(part.name for part in parts if isinstance(part, APGD) and part.objective == "margin")
+        names = [name for name in found if name not in self._told]
         if names:
             self._told.update(names)
             few = f"{self.num_classes} classes are too few for AutoAttack's ratio"
@@ -288,9 +294,15 @@ class EvaluationSession:
             bits: whether adversaries that are rounded make a difference.
         """
         size = self.eps if eps is None else eps
-        ball = (None, None) if self.options.norm == "linf" and size == self.own_eps else (self.options.norm, size)
+        is_own = self.options.norm == "linf" and size == self.own_eps
         return Key(
-            attack, *ball, self.split, self.count, self.options.seed, BITS if self.options.png and bits else None
+            attack,
+            norm=None if is_own else self.options.norm,
+            eps=None if is_own else size,
+            split=self.split,
+            count=self.count,
+            seed=self.options.seed,
+            bits=BITS if self.options.png and bits else None,
         )
 
     def key_of(self, attack: Any) -> str:
@@ -320,8 +332,8 @@ class EvaluationSession:
             self.record.add_section("class_names", list(origin.class_names))
 
     def _adversaries_path(self, key: str, suffix: str = ".npy") -> pathlib.Path:
-        folder = self.options.adversaries or self.record.path.with_name("adversaries")
-        return pathlib.Path(folder) / f"{key.replace('/', '_')}{suffix}"
+        beside = pathlib.Path("adversaries") if self.record.path is None else self.record.path.with_name("adversaries")
+        return pathlib.Path(self.options.adversaries or beside) / f"{key.replace('/', '_')}{suffix}"
 
     @property
     def _has_place(self) -> bool:
@@ -422,10 +434,10 @@ class EvaluationSession:
         return self._unsaved.setdefault(key, np.full(shape, np.nan, np.float32))
 
     def _write_pngs(self, key: str, adversaries: np.ndarray | None, *, missing_only: bool = False) -> None:
-        if self.options.png:
+        predictions = self.record.predictions(key)
+        if self.options.png and adversaries is not None and predictions is not None:
             folder, described = self._adversaries_path(key, ""), self.record.described(key)
-            labels, predictions = self.examples.labels, self.record.predictions(key)
-            write_pngs(folder, adversaries, labels, predictions, described, missing_only=missing_only)
+            write_pngs(folder, adversaries, self.examples.labels, predictions, described, missing_only=missing_only)
 
     def verify(self, attack: Any) -> float:
         """Returns an accuracy that was recorded, recomputed from the saved adversaries alone.
@@ -445,6 +457,7 @@ class EvaluationSession:
             raise InputError(f"`verify`: {key} is not recorded; evaluate it first, with the same settings")
         predictions = self.record.predictions(key)
         described, labels = self.record.described(key), self.examples.labels
+        adversaries: np.ndarray | AdversaryPNGs
         if self.options.png:
             place = (self._adversaries_path(key, ""), described, labels, self.examples.images.shape[1:])
             adversaries = AdversaryPNGs(*place, predictions=predictions)
@@ -461,8 +474,8 @@ class EvaluationSession:
             batch_size=self.options.batch_size,
         )
 
-    def check_embedding(self) -> None:
-        """Checks that the model shows the embedding that nearest neighbors are found by.
+    def check_embedding(self) -> Classifier:
+        """Returns the `Classifier`, which shows the embedding that nearest neighbors are found by.
 
         Raises:
             InputError: if it does not.
@@ -472,6 +485,7 @@ class EvaluationSession:
                 f"`knn` needs the embedding, which {self.subject.path} does not show: a run or a .keras file does"
             )
         self.subject.classifier.check_embedding()
+        return self.subject.classifier
 
     def nearest_neighbors(
         self,
@@ -479,7 +493,7 @@ class EvaluationSession:
         attacks: Iterable[Any] = ATTACKS,
         *,
         neighbors: Annotated[Count, "Nearest training images that vote."] = NEIGHBORS,
-        metric: Annotated[str, Choice(METRICS), "What makes neighbors of two embeddings."] = METRICS[0],
+        metric: Annotated[Metric, "What makes neighbors of two embeddings."] = "cosine",
     ) -> NeighborAccuracies:
         """Returns the accuracies of classification by the nearest training images, under attack.
 
@@ -493,8 +507,7 @@ class EvaluationSession:
         Raises:
             InputError: if the model does not show its embedding.
         """
-        self.check_embedding()
-        classifier, size = self.subject.classifier, self.options.batch_size
+        classifier, size = self.check_embedding(), self.options.batch_size
         bound, reference, found = self.prepare(attacks), None, {}
         self._begin()
         digest = training.digest().hex()
@@ -511,8 +524,9 @@ class EvaluationSession:
                     reference = embed(classifier, training.images, batch_size=size)
                 adversaries = self._adversaries(key)
                 embeddings = embed(classifier, adversaries, batch_size=size)
-                settings = {"neighbors": neighbors, "metric": metric}
-                classes = nearest_neighbor_classes(reference, training.labels, embeddings, **settings)
+                classes = nearest_neighbor_classes(
+                    reference, training.labels, embeddings, neighbors=neighbors, metric=metric
+                )
                 detail = Accuracy.of(classes == self.examples.labels).record()
                 detail |= {"reference_examples": len(training), "reference_sha256": digest}
                 self.record.add_detail(key, name, detail)
@@ -569,7 +583,7 @@ class EvaluationSession:
         source = next((part for part in parts if isinstance(part, TransferAttack)), None)
         suffix = self.key("", bits=False).suffix
         name = f"audit{suffix} on {count}" + (f", {source.name}" if source else "")
-        content = {
+        content: dict[str, Any] = {
             "num_examples": count,
             "eps": self.eps,
             "norm": self.options.norm,
@@ -580,8 +594,8 @@ class EvaluationSession:
             content["source_sha256"] = source.source_digest
         known = self.record.sections.get(name, {})
         if self.options.recompute or any(known.get(key) != value for key, value in content.items()):
-            signs = self._signs(name, self.examples.take(slice(0, count)), source)
-            self.record.add_section(name, {**content, "signs": [dataclasses.asdict(sign) for sign in signs]})
+            found = self._signs(name, self.examples.take(slice(0, count)), source)
+            self.record.add_section(name, {**content, "signs": [dataclasses.asdict(sign) for sign in found]})
         signs = tuple(Sign(**sign) for sign in self.record.sections[name]["signs"])
         autoattack = any(
             Key.read(key) == self.key("autoattack", bits=False) and self.record.is_of_these_images(key)
@@ -590,16 +604,20 @@ class EvaluationSession:
         return Audit(signs, count, autoattack)
 
     def _signs(self, name: str, examples: Examples, source: TransferAttack | None) -> list[Sign]:
-        bars: dict[str, Any] = {}
-
-        def begin(attack, labels):
+        def begin(attack: AttackSequence, labels: np.ndarray) -> Outcome:
             key = f"{name}: {attack.name}"
             if self.options.recompute:
                 self.record.forget(key)
             return self.record.begin(key, attack, labels, seed=self.options.seed)
 
-        def progress(title, *news):
-            bars.setdefault(title, self.progress.of_attack(f"audit: {title}"))(*news)
+        @functools.cache
+        def shown(title: str) -> Callable | None:
+            return self.progress.of_attack(f"audit: {title}")
+
+        def progress(title: str, *news: Any) -> None:
+            show = shown(title)
+            if show is not None:
+                show(*news)
 
         return masked_gradient_signs(
             self.subject.logits,
@@ -610,7 +628,7 @@ class EvaluationSession:
             source_digest=source.source_digest if source else "",
             begin=begin,
             checkpoint=self.record.save_outcomes,
-            progress=None if self.progress.is_off else progress,
+            progress=progress,
             **self._computation,
         )
 

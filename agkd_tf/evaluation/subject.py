@@ -144,7 +144,7 @@ def subject_of(model: Any, *, model_name: str | None = None, **settings: Any) ->
             f"`model` must be a keras.Model, a path, or a callable from images to logits. Received: {model!r}"
         )
     title = model_name or getattr(model, "__name__", type(model).__name__)
-    return Subject(title, model, None, None, _named(model_name))
+    return Subject(str(title), model, None, None, _named(model_name))
 
 
 def _lacks_digest(model: Any) -> bool:
