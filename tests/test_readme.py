@@ -26,7 +26,7 @@ def shortened(code):
 
 
 def test_the_ten_lines_defend_a_saved_classifier(digits, tmp_path, monkeypatch):
-    code, _ = code_blocks()
+    code, *_ = code_blocks()
     assert len(code.strip().splitlines()) <= 10
     monkeypatch.chdir(tmp_path)
     build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10).save("my_classifier.keras")
@@ -38,7 +38,7 @@ def test_the_ten_lines_defend_a_saved_classifier(digits, tmp_path, monkeypatch):
 
 
 def test_a_network_of_bytes_is_defended_evaluated_and_saved(digits, tmp_path, monkeypatch):
-    _, code = code_blocks()
+    _, code, _ = code_blocks()
     monkeypatch.chdir(tmp_path)
     layers = keras.layers
     stack = [layers.Rescaling(1 / 255), layers.Conv2D(4, 3, 2), layers.Flatten(), layers.Dense(10, "softmax")]
@@ -46,13 +46,30 @@ def test_a_network_of_bytes_is_defended_evaluated_and_saved(digits, tmp_path, mo
     names = {"x_train": digits.train.images[:128], "y_train": digits.train.labels[:128]}
     names |= {"x_test": digits.test.images[:40], "y_test": digits.test.labels[:40]}
     exec(shortened(code), names)
-    low, high = names["result"].interval
-    assert low <= names["result"].accuracy <= high
+    low, high = names["result"]["pgd-20"].interval
+    assert low <= names["result"]["pgd-20"].accuracy <= high
     before, after = (keras.saving.load_model(name) for name in ("of_bytes.keras", "defended_of_bytes.keras"))
     images = digits.test.images[:40].astype(np.float32)
     assert np.abs(after(images) - before(images)).max() > 1e-3
     softmax = keras.ops.softmax(names["adapted"](images / 255))
     np.testing.assert_allclose(after(images), softmax, rtol=1e-4, atol=1e-6)
+
+
+def test_a_network_is_evaluated_attacked_and_audited(digits, capsys):
+    *_, code = code_blocks()
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((16, 16, 1)), layers.AveragePooling2D(4), layers.Flatten(), layers.Dense(10)])
+    x_test = digits.test.images[:8]
+    seen = model.predict(x_test / np.float32(255), verbose=0).argmax(1)
+    # AutoAttack looks at the one image that is classified correctly.
+    names = {"model": model, "x_test": x_test, "y_test": np.where(np.arange(8), (seen + 1) % 10, seen)}
+    exec(code, names)
+    printed = capsys.readouterr().out
+    assert re.search(r"^  clean +12\.50%", printed, re.MULTILINE)
+    assert re.search(r"^  worst case of 3 ", printed, re.MULTILINE)
+    assert "Signs of masked gradients, on 8 images:" in printed
+    moved = np.sqrt(np.sum((names["adversarial"] - x_test / np.float32(255)) ** 2, axis=(1, 2, 3)))
+    np.testing.assert_allclose(moved.max(), 8 / 255, rtol=0.01)
 
 
 def test_the_table_names_every_recipe_in_the_row_of_its_defense_and_no_other():
