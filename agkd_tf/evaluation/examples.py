@@ -38,6 +38,10 @@ def examples_of(
         _check_alone(y)
         if not len(x):
             raise InputError("there are no images: the data are empty")
+        if x.origin is not None and image_shape is not None and tuple(x.images.shape[1:]) != tuple(image_shape):
+            raise InputError(
+                f"`dataset` {x.origin.dataset} has images {tuple(x.images.shape[1:])}, the model takes {image_shape}"
+            )
         check_shape(x.images, checks.image_shape)
         return x
     if isinstance(x, types.GeneratorType):

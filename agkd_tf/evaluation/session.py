@@ -254,8 +254,9 @@ class EvaluationSession:
     def _source(self, name: str, path: str) -> Subject:
         try:
             source = subject_at("attacks", path, **self._source_settings)
-        except InputError as error:  # which names the settings of the network that is evaluated
-            raise InputError(re.sub(r"`(pixel_|mean|std|channels)", r"`source_\1", str(error))) from error
+        except InputError as error:  # which names what would be done with the network that is evaluated
+            message = str(error).replace("agkd_tf.adapt(model, ", "agkd_tf.adapt(source, ")
+            raise InputError(re.sub(r"`(pixel_|mean|std|channels)", r"`source_\1", message)) from error
         origin, own = self.examples.origin, self.subject.class_names
         if source.num_classes == self.num_classes:
             source = source.numbered_by("attacks", own)

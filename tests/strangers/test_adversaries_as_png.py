@@ -258,7 +258,7 @@ def test_the_command_line_records_the_accuracy_of_the_pngs_and_verifies_it_by_th
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--png"], "error: `png` needs --adversaries, the folder to save the images in"),
+        (["--png"], "error: `png` needs --adversaries=FOLDER, the folder to save the images in"),
         (["--png", "--adversaries=PATH", "--eps=0.003"], "error: images of 8 bits have steps of 1/255, and pgd-20 has"),
         (["--png", "--adversaries=PATH", "--verify"], "error: `verify`: "),
     ],

@@ -258,7 +258,9 @@ def test_a_network_that_is_no_better_than_chance_is_told_of_with_what_0_to_255_w
     bright = np.arange(40) % 2
     images = (IMAGES // 4 + 160 * bright[:, None, None, None]).astype(np.uint8)
     examples = Examples(images[bright == 1], np.ones(20, np.int32))
-    message = r"0 of the first 20 clean images.*among 3 classes; were their pixels in 0\.\.255, it would be 20: .*0,255"
+    message = (
+        r"0 of the first 20 clean images.*among 3 classes; were their pixels in 0\.\.255, it would be 20: .*0, 255"
+    )
     with pytest.warns(Note, match=message):
         found = run_attack(door(model), examples, CLEAN)
     assert found.accuracy == 0
@@ -372,7 +374,7 @@ def test_a_source_of_transfer_has_pixels_of_its_own(bytes_network, tool, tmp_pat
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--model_file=PATH/bytes.keras", "--pixel_range=0,x"], "`pixel_range` must be numbers"),
+        (["--model_file=PATH/bytes.keras", "--pixel_range=0,x"], "`pixel_range` must be a number"),
         (["--model_file=PATH/bytes.keras", "--pixel_range=255,0"], "`pixel_range` must be (least, greatest)"),
         (["--model_file=PATH/bytes.keras", "--channels=first"], "the model takes (16, 1, 16)"),
         (["--saved_model=PATH/bytes", "--logits_layer=dense"], "`logits_layer` is for a file of Keras"),
