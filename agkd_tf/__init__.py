@@ -17,6 +17,7 @@ from agkd_tf.defenses import (
     Undefended,
 )
 from agkd_tf.errors import InputError
+from agkd_tf.evaluation import audit, evaluate
 from agkd_tf.models import adapt
 from agkd_tf.version import __version__
 
@@ -38,5 +39,7 @@ __all__ = [
     "Undefended",
     "__version__",
     "adapt",
+    "audit",
+    "evaluate",
     "load_dataset",
 ]

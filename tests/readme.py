@@ -9,6 +9,7 @@ import re
 import sys
 
 import keras
+import numpy as np
 
 from agkd_tf.data import load_dataset
 from agkd_tf.models import build_model
@@ -25,9 +26,10 @@ def shortened(code):
 
 
 def prepared():
-    """Saves the networks that the blocks load in the working directory, and returns the arrays that they use by name.
+    """Saves the networks that the blocks load in the working directory, and returns what else they use by name.
 
-    They are digits: uint8 [N, 16, 16, 1], and labels int32 [N].
+    Images are digits, uint8 [N, 16, 16, 1]. Of those for tests, the network `model` classifies one as they are labelled:
+    AutoAttack looks at that one alone.
     """
     build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10).save("my_classifier.keras")
     layers = keras.layers
@@ -35,8 +37,12 @@ def prepared():
     keras.Sequential([keras.Input((16, 16, 1)), *stack]).save("of_bytes.keras")
     digits = load_dataset("digits", validation_examples=200)
     train, test = digits.train, digits.test
-    arrays = {"x_train": train.images[:128], "y_train": train.labels[:128]}
-    return arrays | {"x_test": test.images[:40], "y_test": test.labels[:40]}
+    model = keras.Sequential([keras.Input((16, 16, 1)), layers.AveragePooling2D(4), layers.Flatten(), layers.Dense(10)])
+    images = test.images[:8]
+    seen = model.predict(images / np.float32(255), verbose=0).argmax(1)
+    labels = np.where(np.arange(8), (seen + 1) % 10, seen)
+    arrays = {"x_train": train.images[:128], "y_train": train.labels[:128], "x_test": images, "y_test": labels}
+    return arrays | {"model": model, "x": images, "y": labels}
 
 
 if __name__ == "__main__":

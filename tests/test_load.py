@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data import Examples, ImageDataset
-from agkd_tf.evaluation import Outcome, evaluate
+from agkd_tf.evaluation import Outcome, run_attack
 from agkd_tf.export import export_saved_model
 from agkd_tf.models import Classifier, build_model
 from agkd_tf.training import Recipe
@@ -43,7 +43,7 @@ def growth_of_an_evaluation():
         seen[done] = resident_bytes()
 
     attack = parse_attack("fgsm", eps=0.1)
-    evaluate(classifier.logits, examples(IMAGES), attack, batch_size=1000, outcome=outcome, progress=look)
+    run_attack(classifier.logits, examples(IMAGES), attack, batch_size=1000, outcome=outcome, progress=look)
     return seen[20_000], seen[IMAGES]
 
 

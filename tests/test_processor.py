@@ -14,7 +14,7 @@ import agkd_tf.processor
 import tests.networks  # noqa: F401  `tiny`, in a new interpreter, too
 from agkd_tf import Undefended
 from agkd_tf.attacks import parse_attack
-from agkd_tf.evaluation import evaluate
+from agkd_tf.evaluation import run_attack
 from agkd_tf.models import build_model
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.processor import (
@@ -120,7 +120,7 @@ def test_training_and_evaluation_say_it_when_they_begin(processor, fragile):
         defense.fit(examples.images, examples.labels, batch_size=30, verbose=0)
     processor(LAPTOP, onednn=False)
     with pytest.warns(SlowProcessorWarning, match="oneDNN is off"):
-        evaluate(network, examples, parse_attack("clean", eps=0.0))
+        run_attack(network, examples, parse_attack("clean", eps=0.0))
 
 
 def test_command_lines_switch_it_on():

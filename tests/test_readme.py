@@ -26,7 +26,7 @@ def names(tmp_path, monkeypatch):
 
 
 def test_the_ten_lines_defend_a_saved_classifier(names, tmp_path):
-    code, _ = code_blocks(ROOT / "README.md")
+    code, *_ = code_blocks(ROOT / "README.md")
     assert len(code.strip().splitlines()) <= 10
     exec(shortened(code), names)
     assert (tmp_path / "defended.keras").is_file()
@@ -35,15 +35,26 @@ def test_the_ten_lines_defend_a_saved_classifier(names, tmp_path):
 
 
 def test_a_network_of_bytes_is_defended_evaluated_and_saved(names):
-    _, code = code_blocks(ROOT / "README.md")
+    _, code, _ = code_blocks(ROOT / "README.md")
     exec(shortened(code), names)
-    low, high = names["result"].interval
-    assert low <= names["result"].accuracy <= high
+    low, high = names["result"]["pgd-20"].interval
+    assert low <= names["result"]["pgd-20"].accuracy <= high
     before, after = (keras.saving.load_model(name) for name in ("of_bytes.keras", "defended_of_bytes.keras"))
     images = names["x_test"].astype(np.float32)
     assert np.abs(after(images) - before(images)).max() > 1e-3
     softmax = keras.ops.softmax(names["adapted"](images / 255))
     np.testing.assert_allclose(after(images), softmax, rtol=1e-4, atol=1e-6)
+
+
+def test_a_network_is_evaluated_attacked_audited_and_defended(names, capsys):
+    *_, code = code_blocks(ROOT / "README.md")
+    exec(code, names)
+    printed = capsys.readouterr().out
+    assert re.search(r"^  clean +12\.50%", printed, re.MULTILINE)
+    assert re.search(r"^  worst case of 3 ", printed, re.MULTILINE)
+    moved = np.sqrt(np.sum((names["adversarial"] - names["x"] / np.float32(255)) ** 2, axis=(1, 2, 3)))
+    np.testing.assert_allclose(moved.max(), 8 / 255, rtol=0.01)
+    assert names["defense"].attack.step_size == 2 / 255
 
 
 def test_the_table_names_every_recipe_in_the_row_of_its_defense_and_no_other():

@@ -162,9 +162,6 @@ def define_evaluation() -> None:
     text = f"Attacks, separated by commas: {GRAMMAR}; transfer:SOURCE for the adversaries of another run, .keras file "
     flags.DEFINE_list("attacks", "clean,fgsm,pgd-20,cw-20", f"{text}or SavedModel.", module_name=group)
     flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.", module_name=group)
-    flags.DEFINE_integer(
-        "num_examples", None, "Evaluate on the first N images of the split; all if not given.", 1, module_name=group
-    )
 
 
 def define_jit_compile(flag_values: flags.FlagValues = FLAGS) -> None:

@@ -44,6 +44,8 @@ def _arguments(code: str) -> list[tuple[str, ast.expr]]:
     parsed = ast.parse(f"_({call[1] if call else code})", mode="eval").body
     if not isinstance(parsed, ast.Call) or (parsed.args and not call):
         raise SyntaxError(code)
+    of_source = any(isinstance(each, ast.Name) and each.id == "source" for each in parsed.args)
+    prefix = "source_" if of_source else ""  # the network of a transfer, whose flags are called so
     arguments: list[tuple[str, ast.expr]] = []
     for keyword in parsed.keywords:
         if keyword.arg == "layer_names" and isinstance(keyword.value, ast.Dict):
@@ -54,7 +56,7 @@ def _arguments(code: str) -> list[tuple[str, ast.expr]]:
             ]
         else:
             name = str(keyword.arg)
-            arguments.append((ADAPT[name] if call else name, keyword.value))
+            arguments.append((prefix + ADAPT[name] if call else name, keyword.value))
     return arguments
 
 

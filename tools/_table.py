@@ -1,54 +1,7 @@
-"""Results as readable tables."""
+"""What only tools measure, as readable tables."""
 
 from agkd_tf.benchmark import ratio
-
-
-def results_table(title, results):
-    """Returns a plain-text table of one model's accuracies in percent, an attack a line.
-
-    Args:
-        title: line above.
-        results: dict of attack name -> record of `EvaluationRecord`.
-    """
-    widest = max([10, *map(len, results)])
-    lines = [title, f"  {'attack':<{widest}} {'accuracy':>8}   95 % interval     images  seconds  images/s"]
-    for name, record in results.items():
-        low, high = record["confidence_interval_95"]
-        # The worst case is counted, not run.
-        seconds, rate = (f"{record[key]:,.1f}" if key in record else "" for key in ("seconds", "images_per_second"))
-        lines.append(
-            f"  {name:<{widest}} {100 * record['accuracy']:>7.2f}%  {100 * low:>6.2f} to {100 * high:<6.2f}  "
-            f"{record['num_examples']:>7}  {seconds:>7}  {rate:>8}".rstrip()
-        )
-    return "\n".join(lines)
-
-
-def comparison_table(heading, rows):
-    """Returns a plain-text table of accuracies in percent with their 95 % intervals, side by side.
-
-    Args:
-        heading: what a row is.
-        rows: dict of row title -> dict of column title -> record of `EvaluationRecord`.
-    """
-    columns = list(dict.fromkeys(name for results in rows.values() for name in results))
-    lines = [[heading, *columns]]
-    lines += [[title, *(_cell(results.get(name)) for name in columns)] for title, results in rows.items()]
-    return _aligned(lines)
-
-
-def _aligned(lines):
-    first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
-    return "\n".join(
-        f"{title:<{first}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, others, strict=True))
-        for title, *cells in lines
-    )
-
-
-def _cell(record):
-    if record is None:
-        return "-"
-    low, high = record["confidence_interval_95"]
-    return f"{100 * record['accuracy']:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+from agkd_tf.text_table import aligned
 
 
 def separation_table(separations, *, neighbors, attack):
@@ -141,27 +94,4 @@ def breakdown_table(parts):
 def _filled_table(rows):
     """Returns a plain-text table of dicts of heading -> text; cells that a row lacks are empty."""
     headings = list(dict.fromkeys(heading for row in rows for heading in row))
-    return _aligned([headings, *([row.get(heading, "") for heading in headings] for row in rows)])
-
-
-def audit_table(signs, *, autoattack):
-    """Returns a plain-text list of `agkd_tf.evaluation.Sign`s: raised or not, why, and what to do.
-
-    Args:
-        signs: the `Sign`s.
-        autoattack: whether AutoAttack's accuracy is recorded too.
-    """
-    lines = []
-    for sign in signs:
-        lines.append(f"  {'RAISED' if sign.raised else 'ok':<6}  {sign.name}: {sign.evidence}")
-        if sign.raised:
-            details = {"raised if": sign.raised_if, "means": sign.meaning, "do": sign.remedy}
-            lines += [f"          {f'{heading}:':<10} {text}" for heading, text in details.items()]
-    raised = sum(sign.raised for sign in signs)
-    end = f"  {raised} of {len(signs)} raised"
-    if not raised:
-        # An attack may be too weak without any of them.
-        end += ": none of these signs; the accuracy to believe is the worst case with AutoAttack in it"
-        end += "" if autoattack else ", which is not recorded: --attacks=autoattack"
-    lines.append(end)
-    return "\n".join(lines)
+    return aligned([headings, *([row.get(heading, "") for heading in headings] for row in rows)])

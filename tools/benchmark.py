@@ -36,14 +36,14 @@ from agkd_tf.benchmark import (
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
+from agkd_tf.evaluation import subject_at
 from agkd_tf.files import write_text
 from agkd_tf.processor import ONEDNN_SWITCH
 from agkd_tf.training import NonFiniteLossError
 from agkd_tf.training.recipe_file import read_recipe, write_recipe
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
-from tools._progress import counting, say
-from tools._subject import subject_at
+from tools._progress import progress, say
 from tools._table import breakdown_table, peers_table, timing_table
 from tools.laboratory import (
     BreakdownBenchmark,
@@ -271,7 +271,8 @@ def _prepared(title, make, *arguments):
 
 def _timed(contestants, items):
     runs = {title: contestant.run for title, contestant in contestants.items()}
-    return take_turns(runs, rounds=FLAGS.rounds, steps=FLAGS.steps, items=items, progress=counting("Measuring", "turn"))
+    show = progress().counting("Measuring", "turn")
+    return take_turns(runs, rounds=FLAGS.rounds, steps=FLAGS.steps, items=items, progress=show)
 
 
 def _training_benchmark(recipe, place, switches):

@@ -9,10 +9,12 @@ import pathlib
 from absl import flags
 
 from agkd_tf.errors import InputError
+from agkd_tf.evaluation import subject_at
 from agkd_tf.export import export_saved_model
+from agkd_tf.models.storage import classifier_path
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
-from tools._subject import keras_subject
+from tools._subject import network_settings
 
 FLAGS = flags.FLAGS
 
@@ -33,7 +35,8 @@ def main(argv):
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else Workdir(FLAGS.workdir).saved_model
     if folder.exists() and not (folder / "saved_model.pb").is_file():
         raise InputError(f"`output` exists and is not a SavedModel; it would be replaced. Received: {str(folder)!r}")
-    subject = keras_subject(*source, FLAGS)
+    classifier_path(*source)  # a SavedModel is refused by name
+    subject = subject_at(*source, **network_settings())
     export_saved_model(subject.classifier, folder, class_names=subject.class_names)
     print(f"SavedModel: {folder}")
     print("  import tensorflow as tf")

@@ -21,7 +21,7 @@ from absl import flags
 
 from agkd_tf.attacks import NORMS, parse_attack
 from agkd_tf.errors import InputError
-from agkd_tf.evaluation import evaluate
+from agkd_tf.evaluation import run_attack
 from agkd_tf.files import write_text
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import load_classifier
@@ -85,7 +85,7 @@ def main(argv):
     for name in FLAGS.attacks:
         attack = parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=classifier.num_classes)
         for seed in seeds:
-            result = evaluate(classifier.logits, examples, attack, batch_size=FLAGS.batch_size, seed=seed)
+            result = run_attack(classifier.logits, examples, attack, batch_size=FLAGS.batch_size, seed=seed)
             print(f"{name}, seed {seed}: agkd_tf {result.accuracy:.2%} in {result.seconds:.0f} s", flush=True)
             peer = _peer(folder, name, seed)
             rows.append(Row(name, seed, result.correct, np.array(peer["robust"]), result.seconds, peer["seconds"]))

@@ -24,7 +24,7 @@ from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import load_dataset
 from agkd_tf.data.pixels import as_float
 from agkd_tf.errors import InputError
-from agkd_tf.evaluation import Outcome, evaluate
+from agkd_tf.evaluation import Outcome, run_attack, subject_at
 from agkd_tf.files import write_text
 from agkd_tf.models import Classifier
 from agkd_tf.monitoring import (
@@ -40,8 +40,8 @@ from agkd_tf.perturbation_size import format_size
 from agkd_tf.training.recipe_file import read_recipe
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
-from tools._progress import attack_progress, counting, say
-from tools._subject import run_data_and_eps, subject_at
+from tools._progress import progress, say
+from tools._subject import run_data_and_eps
 from tools._table import separation_table
 
 FLAGS = flags.FLAGS
@@ -154,7 +154,7 @@ def _tsne():
             embed(subject.classifier, images, batch_size=FLAGS.batch_size) for images in (examples.images, adversaries)
         )
         separations[title] = class_separation(clean, moved, examples.labels, neighbors=FLAGS.neighbors)
-        show = counting("t-SNE", "fit")
+        show = progress().counting("t-SNE", "fit")
         for count, label in enumerate(attacked):
             places = shown[label][: FLAGS.adversaries_per_class]
             points = tsne(np.concatenate([clean[clean_places], moved[places]]), seed=FLAGS.seed)
@@ -213,7 +213,7 @@ def _data(paths, class_names):
     Raises:
         InputError: if they do not, and no flag settles it.
     """
-    found = [run_data_and_eps(path, FLAGS) for path in paths]
+    found = [run_data_and_eps(path) for path in paths]
     for path, (data, eps) in zip(paths, found, strict=True):
         for name, value in data.items():
             if value != found[0][0][name]:
@@ -232,7 +232,7 @@ def _attacked(subject, examples, name, eps):
     """Returns (adversaries float32 [N, H, W, C], the classes seen in them)."""
     attack = parse_attack(name, eps=eps, num_classes=subject.num_classes)
     outcome, adversaries = Outcome.fresh(len(examples)), np.empty(examples.images.shape, np.float32)
-    evaluate(
+    run_attack(
         subject.logits,
         examples,
         attack,
@@ -241,7 +241,7 @@ def _attacked(subject, examples, name, eps):
         jit_compile=resolve_jit_compile(_flags.switch("jit_compile")),
         outcome=outcome,
         adversaries=adversaries,
-        progress=attack_progress(name),
+        progress=progress().of_attack(name),
     )
     return adversaries, outcome.prediction
 

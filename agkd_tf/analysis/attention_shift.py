@@ -6,7 +6,7 @@ import tensorflow as tf
 from agkd_tf.attention import compared_maps
 from agkd_tf.data.image_dataset import Examples
 from agkd_tf.data.pixels import as_float
-from agkd_tf.evaluation import mean_interval
+from agkd_tf.intervals import mean_interval
 from agkd_tf.models import Classifier
 from agkd_tf.types import Interval
 

@@ -8,7 +8,7 @@ from sklearn.preprocessing import normalize
 
 from agkd_tf.analysis.nearest_neighbors import NEIGHBORS, neighbor_purity
 from agkd_tf.errors import InputError, check_range
-from agkd_tf.evaluation import mean_interval
+from agkd_tf.intervals import mean_interval
 from agkd_tf.types import Interval
 
 

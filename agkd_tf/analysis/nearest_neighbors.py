@@ -1,6 +1,6 @@
 """k-nearest-neighbor classification on a network's embeddings."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
@@ -9,7 +9,8 @@ from sklearn.preprocessing import normalize
 from agkd_tf.errors import check_choice, check_range
 
 NEIGHBORS = 50
-METRICS = ("cosine", "euclidean")
+Metric = Literal["cosine", "euclidean"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 def nearest_neighbor_classes(
@@ -18,7 +19,7 @@ def nearest_neighbor_classes(
     embeddings: np.ndarray,
     *,
     neighbors: int = NEIGHBORS,
-    metric: Literal["cosine", "euclidean"] = "cosine",
+    metric: Metric = "cosine",
 ) -> np.ndarray:
     """Returns the classes that the nearest clean training images vote for.
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -41,6 +41,22 @@ class ImagesOnDisk:
         return ImagesOnDisk(self._source, self._rows[key])
 
 
+class Origin(NamedTuple):
+    """Which part of a data set some examples are.
+
+    Attributes:
+        dataset: the data set's name.
+        split: train, validation or test.
+        class_names: a name for each class.
+        first: number of the first images of the split that these are; None for all of them.
+    """
+
+    dataset: str
+    split: str
+    class_names: tuple[str, ...]
+    first: int | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class Examples:
     """One split.
@@ -48,6 +64,7 @@ class Examples:
     Attributes:
         images: uint8 [N, H, W, C], NHWC, 0-255: an array in host memory, or `ImagesOnDisk`.
         labels: int32 [N], 0 to num_classes - 1; made of integers of other types, or of one-hot rows (see `as_labels`).
+        origin: the `Origin` of a data set's own split, and of the first images of one; None for others.
 
     Raises:
         InputError: for labels that are not understood.
@@ -55,6 +72,7 @@ class Examples:
 
     images: np.ndarray | ImagesOnDisk
     labels: np.ndarray
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.images, list | tuple | tf.Tensor):
@@ -67,7 +85,15 @@ class Examples:
     def take(self, indices: slice | np.ndarray) -> "Examples":
         """Returns the examples at `indices` (an integer array or a slice), in that order."""
         images = self.images.take(indices) if isinstance(self.images, ImagesOnDisk) else self.images[indices]
-        return Examples(images, self.labels[indices])
+        return Examples(images, self.labels[indices], self._origin_of(indices))
+
+    def _origin_of(self, indices: slice | np.ndarray) -> Origin | None:
+        if self.origin is None or not isinstance(indices, slice):
+            return None
+        begin, end, step = indices.indices(len(self))
+        if (begin, step) != (0, 1):
+            return None
+        return self.origin if end == len(self) else self.origin._replace(first=end)
 
     def digest(self) -> bytes:
         """Returns the SHA-256, 32 bytes, of the images and labels in their order, read piece by piece."""
@@ -97,6 +123,13 @@ class ImageDataset:
     validation: Examples
     test: Examples
     augmentation: str = "none"
+
+    def __post_init__(self) -> None:
+        for split in ("train", "validation", "test"):
+            examples = self.split(split)
+            first = None if examples.origin is None else examples.origin.first
+            origin = Origin(self.name, split, tuple(self.class_names), first)
+            object.__setattr__(self, split, dataclasses.replace(examples, origin=origin))
 
     @property
     def num_classes(self) -> int:

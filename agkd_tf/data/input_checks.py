@@ -27,13 +27,13 @@ class InputChecks(NamedTuple):
 
     Attributes:
         image_shape: (H, W, C); None for any size.
-        num_classes: number of classes.
+        num_classes: number of classes; None where it is not known.
         labelled: whether labels are needed; where they are not, batches keep their images alone.
         num_examples: number of training examples, which an `index` must be below; None where none is needed.
     """
 
     image_shape: ImageShape
-    num_classes: int
+    num_classes: int | None
     labelled: bool = True
     num_examples: int | None = None
 

@@ -1,6 +1,5 @@
 """Evaluation: accuracies under attack, with what it takes to believe them."""
 
-from agkd_tf.evaluation.accuracy import Result, evaluate
 from agkd_tf.evaluation.adapters import logits_of_pixels, logits_of_probabilities, saved_model_logits
 from agkd_tf.evaluation.adversaries import (
     VerificationError,
@@ -10,23 +9,40 @@ from agkd_tf.evaluation.adversaries import (
     verify_adversaries,
 )
 from agkd_tf.evaluation.adversary_pngs import AdversaryPNGs, check_png_shape, write_pngs
-from agkd_tf.evaluation.audit import SIGNS, Sign, audit
+from agkd_tf.evaluation.audit import SIGNS, Audit, Sign, masked_gradient_signs
 from agkd_tf.evaluation.checks import check_classifier, check_images, check_logits, check_probabilities
-from agkd_tf.evaluation.digests import file_digest, saved_model_digest
-from agkd_tf.evaluation.interval import mean_interval, wilson_interval
+from agkd_tf.evaluation.digests import file_digest, network_digest, saved_model_digest
+from agkd_tf.evaluation.eps_sweep import EpsSweep
+from agkd_tf.evaluation.examples import examples_of
+from agkd_tf.evaluation.key import Key
+from agkd_tf.evaluation.neighbors import NeighborAccuracies
 from agkd_tf.evaluation.outcome import Outcome, Outcomes
 from agkd_tf.evaluation.record import EvaluationRecord, read_evaluation
-from agkd_tf.evaluation.worst_case import worst_case
+from agkd_tf.evaluation.result import Accuracy, AttackResult, Evaluation, WorstCase, worst_case
+from agkd_tf.evaluation.run_attack import run_attack
+from agkd_tf.evaluation.session import EvaluationOptions, EvaluationSession, audit, evaluate
+from agkd_tf.evaluation.subject import Subject, subject_at, subject_of
+from agkd_tf.intervals import mean_interval, wilson_interval
 
 __all__ = [
     "SIGNS",
+    "Accuracy",
     "AdversaryPNGs",
+    "AttackResult",
+    "Audit",
+    "EpsSweep",
+    "Evaluation",
+    "EvaluationOptions",
     "EvaluationRecord",
+    "EvaluationSession",
+    "Key",
+    "NeighborAccuracies",
     "Outcome",
     "Outcomes",
-    "Result",
     "Sign",
+    "Subject",
     "VerificationError",
+    "WorstCase",
     "audit",
     "check_classifier",
     "check_images",
@@ -35,14 +51,20 @@ __all__ = [
     "check_probabilities",
     "create_adversaries",
     "evaluate",
+    "examples_of",
     "file_digest",
     "logits_of_pixels",
     "logits_of_probabilities",
+    "masked_gradient_signs",
     "mean_interval",
+    "network_digest",
     "open_adversaries",
     "read_evaluation",
+    "run_attack",
     "saved_model_digest",
     "saved_model_logits",
+    "subject_at",
+    "subject_of",
     "unwritten",
     "verify_adversaries",
     "wilson_interval",

@@ -3,6 +3,8 @@
 import functools
 import re
 import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,13 +12,14 @@ import tensorflow as tf
 from agkd_tf.errors import InputError, Note
 from agkd_tf.evaluation.checks import check_probabilities
 from agkd_tf.models.adapt import pixel_scale_and_offset
+from agkd_tf.types import Logits, PathLike
 
 FLOOR = 1e-30
 DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 CHANNELS = (1, 3)  # of grey and of color images: how channels first are told from channels last
 
 
-def logits_of_probabilities(predict):
+def logits_of_probabilities(predict: keras.Model | Callable[[tf.Tensor], tf.Tensor]) -> Logits:
     """Returns a callable to logits, of one that returns probabilities: their logarithm.
 
     Exact but for rounding: where a probability has become 0 or 1, its gradient is lost, which makes
@@ -32,9 +35,9 @@ def logits_of_probabilities(predict):
     if isinstance(predict, keras.Model):
         predict = functools.partial(predict, training=False)
 
-    def logits(images):
+    def logits(images: tf.Tensor) -> tf.Tensor:
         probabilities = tf.cast(predict(images), tf.float32)
-        # A graph cannot raise; `evaluate` looks at the first images eagerly before it builds one.
+        # A graph cannot raise; `run_attack` looks at the first images eagerly before it builds one.
         if tf.executing_eagerly():
             check_probabilities(probabilities)
         return tf.math.log(tf.maximum(probabilities, FLOOR))
@@ -42,7 +45,14 @@ def logits_of_probabilities(predict):
     return logits
 
 
-def logits_of_pixels(logits, *, channels, pixel_range=(0, 1), mean=None, std=None):
+def logits_of_pixels(
+    logits: Logits,
+    *,
+    channels: int,
+    pixel_range: Sequence[float] = (0, 1),
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+) -> Logits:
     """Returns a callable to logits that takes images in [0, 1], of one that takes others; see `agkd_tf.adapt`.
 
     Args:
@@ -57,7 +67,9 @@ def logits_of_pixels(logits, *, channels, pixel_range=(0, 1), mean=None, std=Non
     return lambda images: logits(images * tf.constant(scale, tf.float32) + tf.constant(offset, tf.float32))
 
 
-def saved_model_logits(folder, *, signature=None, output=None):
+def saved_model_logits(
+    folder: PathLike, *, signature: str | None = None, output: str | None = None
+) -> tuple[Logits, int, tuple[int, int, int] | None]:
     """Returns (a callable to logits, number of classes, image shape) of a SavedModel, anybody's.
 
     A SavedModel is a program: load only those whose origin you trust.
@@ -106,11 +118,11 @@ def saved_model_logits(folder, *, signature=None, output=None):
             stacklevel=2,
         )
 
-    def run(images):
+    def run(images: tf.Tensor) -> tf.Tensor:
         # `loaded` owns the variables; this closure keeps it alive.
         return tf.cast(loaded.signatures[signature](**{argument: images})[name], tf.float32)
 
-    def logits(given):
+    def logits(given: tf.Tensor) -> tf.Tensor:
         given = tf.cast(tf.transpose(given, [0, 3, 1, 2]) if turned else given, images.dtype)
         try:
             return run(given) if batch is None else _in_batches(run, given, batch, classes)
@@ -122,7 +134,7 @@ def saved_model_logits(folder, *, signature=None, output=None):
     return logits, classes, tuple(shape) if None not in shape else None
 
 
-def _load(folder):
+def _load(folder: PathLike) -> Any:
     try:
         try:
             return tf.saved_model.load(str(folder))
@@ -134,13 +146,13 @@ def _load(folder):
         raise InputError(f"`saved_model` {folder} cannot be read: {_reason(error)}") from error
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     """Returns an error's last cause in one line: what TensorFlow says of where it was comes before it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return next((line for line in lines if re.match(r"[A-Za-z]*Error: ", line)), lines[0])
 
 
-def _signature(loaded, name):
+def _signature(loaded: Any, name: str | None) -> tuple[str, Any]:
     """Returns (name, function) of a SavedModel's signature called `name`, or of the default or only one."""
     signatures = loaded.signatures
     if not signatures:
@@ -151,28 +163,28 @@ def _signature(loaded, name):
     if name is None:
         name = DEFAULT if DEFAULT in signatures or len(signatures) > 1 else next(iter(signatures))
     if name not in signatures:
-        raise InputError(f"`saved_model` has no signature {name!r}. It has: {', '.join(signatures)} (--signature=NAME)")
+        raise InputError(f"`saved_model` has no signature {name!r}. It has: {', '.join(signatures)} (`signature=NAME`)")
     return name, signatures[name]
 
 
-def _remedy(loaded, images):
+def _remedy(loaded: Any, images: tf.TensorSpec) -> str:
     """Returns what to type where a signature takes something else than float images."""
     for name, function in loaded.signatures.items():
         inputs = list(function.structured_input_signature[1].values())
         if len(inputs) == 1 and inputs[0].dtype.is_floating and inputs[0].shape.rank in (None, 4):
-            return f"; --signature={name} takes {inputs[0].dtype.name}"
+            return f"; `signature={name!r}` takes {inputs[0].dtype.name}"
     if images.dtype.is_integer:
         return ", which have no gradient: save it with a signature of tf.TensorSpec([None, H, W, C], tf.float32)"
     return ""
 
 
-def _output(folder, outputs, name):
+def _output(folder: PathLike, outputs: Mapping[str, tf.Tensor], name: str | None) -> str:
     """Returns the name of the output that holds the logits."""
     found = name or ("logits" if "logits" in outputs else None) or (next(iter(outputs)) if len(outputs) == 1 else None)
-    if found not in outputs:
+    if found is None or found not in outputs:
         known = ", ".join(f"{each} {_shape(tensor)}" for each, tensor in sorted(outputs.items()))
         raise InputError(
-            f"`saved_model` {folder}: `output`, the one that holds the logits, must be one of {known} (--output=NAME). "
+            f"`saved_model` {folder}: `output`, the one that holds the logits, must be one of {known} (`output=NAME`). "
             f"Received: {name!r}"
         )
     tensor = outputs[found]
@@ -184,11 +196,11 @@ def _output(folder, outputs, name):
     return found
 
 
-def _shape(tensor):
+def _shape(tensor: tf.Tensor) -> str:
     return f"{tensor.dtype.name} {tensor.shape}"
 
 
-def _in_batches(run, images, size, classes):
+def _in_batches(run: Logits, images: tf.Tensor, size: int, classes: int) -> tf.Tensor:
     """Returns float32 [B, classes], of a program that takes `size` images at a time."""
     count = tf.shape(images)[0]
     filled = tf.pad(images, [[0, -count % size], [0, 0], [0, 0], [0, 0]])

@@ -2,22 +2,29 @@
 
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.attacks import Ball
+from agkd_tf.attacks import Ball, Norm
+from agkd_tf.data import Examples
 from agkd_tf.data.pixels import as_float
 from agkd_tf.errors import InputError
+from agkd_tf.evaluation.adversary_pngs import AdversaryPNGs
+from agkd_tf.evaluation.identity import same_description
 from agkd_tf.files import remove_leftovers, replacing, set_aside, write_text
 from agkd_tf.models import logits_of
+from agkd_tf.types import Logits, PathLike
 
 
 class VerificationError(RuntimeError):
     """Raised when saved adversaries do not bear out a recorded accuracy; says how."""
 
 
-def create_adversaries(path, shape, described):
+def create_adversaries(path: PathLike, shape: Sequence[int], described: Mapping[str, Any]) -> np.ndarray:
     """Returns a float32 array [N, H, W, C] on disk, in a `.npy` file, to write adversaries into.
 
     A file of the same shape and description is continued; any other is moved to `<name>.previous-1` and so on.
@@ -34,7 +41,7 @@ def create_adversaries(path, shape, described):
     path = pathlib.Path(path)
     for each in (path, path.with_suffix(".json")):
         remove_leftovers(each)
-    if _description(path) == described:
+    if same_description(_description(path), described):
         found = open_adversaries(path, described, writable=True)
         if found.shape == tuple(shape):
             return found
@@ -54,19 +61,19 @@ def create_adversaries(path, shape, described):
     return open_adversaries(path, described, writable=True)
 
 
-def unwritten(adversaries):
+def unwritten(adversaries: np.ndarray) -> np.ndarray:
     """Returns bool [N]: the images whose adversaries were never written."""
     return np.isnan(adversaries[:, 0, 0, 0])
 
 
-def open_adversaries(path, described, *, writable=False):
+def open_adversaries(path: PathLike, described: Mapping[str, Any], *, writable: bool = False) -> np.ndarray:
     """Returns the array of adversaries in a `.npy` file.
 
     Raises:
         InputError: if there is none, it cannot be read, or is described otherwise.
     """
     path = pathlib.Path(path)
-    if path.exists() and _description(path) != described:
+    if path.exists() and not same_description(_description(path), described):
         raise InputError(
             f"adversaries {path} are of another model, data set or attack: evaluate anew, which keeps them"
         )
@@ -76,7 +83,7 @@ def open_adversaries(path, described, *, writable=False):
         raise InputError(f"adversaries {path} cannot be read: {error}") from error
 
 
-def _description(path):
+def _description(path: pathlib.Path) -> Any:
     """Returns what lies beside a file of adversaries, or None."""
     try:
         return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -84,14 +91,24 @@ def _description(path):
         return None
 
 
-def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, predictions=None, batch_size=100):
+def verify_adversaries(
+    logits: keras.Model | Logits,
+    examples: Examples,
+    adversaries: np.ndarray | AdversaryPNGs,
+    *,
+    eps: float,
+    norm: Norm,
+    accuracy: float,
+    predictions: np.ndarray | None = None,
+    batch_size: int = 100,
+) -> float:
     """Recomputes an accuracy from saved adversarial images alone.
 
     Nothing is tolerated: what rounds otherwise, such as another machine or XLA, may see an adversary at the very
     boundary otherwise, and is told of it.
 
     Args:
-        logits: a `keras.Model` or a callable, as `evaluate`.
+        logits: a `keras.Model` or a callable, as `run_attack`.
         examples: `Examples` that were attacked.
         adversaries: float32 [N, H, W, C], or `AdversaryPNGs`.
         eps, norm: of the attack.
@@ -123,8 +140,8 @@ def verify_adversaries(logits, examples, adversaries, *, eps, norm, accuracy, pr
             )
         seen[part] = np.argmax(predict(tf.constant(adv)), 1)
     found = float(np.mean(seen == examples.labels))
-    differing = [] if predictions is None else np.flatnonzero(seen != predictions)
-    if len(differing):
+    differing = np.flatnonzero([] if predictions is None else seen != predictions)
+    if predictions is not None and len(differing):
         first = differing[0]
         raise VerificationError(
             f"{len(differing)} of {len(examples)} adversaries are seen as other classes than recorded, which leaves "

@@ -3,18 +3,22 @@
 import json
 import pathlib
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from agkd_tf.errors import InputError
+from agkd_tf.evaluation.identity import same_description
 from agkd_tf.files import read_json, remove_leftovers, replacing, set_aside, write_text
+from agkd_tf.types import PathLike
 
 DESCRIPTION = "adversaries.json"
 NAME = re.compile(r"(\d{5,})_label(\d+)_seen(\d+)\.png")
 
 
-def check_png_shape(shape):
+def check_png_shape(shape: Sequence[int]) -> None:
     """Checks that images can be saved as PNGs.
 
     Args:
@@ -27,7 +31,15 @@ def check_png_shape(shape):
         raise InputError(f"PNGs are of images of 1 or 3 channels. Received: {shape[-1]}")
 
 
-def write_pngs(folder, adversaries, labels, predictions, described, *, missing_only=False):
+def write_pngs(
+    folder: PathLike,
+    adversaries: np.ndarray,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    described: Mapping[str, Any],
+    *,
+    missing_only: bool = False,
+) -> None:
     """Writes adversaries as 8-bit PNGs, `00012_label3_seen5.png` for the image at place 12 of the split, of class 3.
 
     Each file is whole or absent. A folder that is described otherwise is moved to `<name>.previous-1` and so on; files
@@ -83,10 +95,18 @@ class AdversaryPNGs:
             by indexing, if a file is damaged or of another size.
     """
 
-    def __init__(self, folder, described, labels, shape, *, predictions=None):
+    def __init__(
+        self,
+        folder: PathLike,
+        described: Mapping[str, Any],
+        labels: np.ndarray,
+        shape: tuple[int, ...],
+        *,
+        predictions: np.ndarray | None = None,
+    ) -> None:
         folder = pathlib.Path(folder)
         if not folder.is_dir():
-            raise InputError(f"adversaries {folder} are not there: evaluate with --png first")
+            raise InputError(f"adversaries {folder} are not there: evaluate with `png=True` first")
         if not _is_described(folder, described):
             raise InputError(f"adversaries {folder} are of another model, data set or attack: evaluate anew")
         found = [match for path in sorted(folder.iterdir()) if (match := NAME.fullmatch(path.name))]
@@ -102,20 +122,22 @@ class AdversaryPNGs:
             ("labelled", [int(match[2]) for match in found], labels),
             ("seen as", self.seen, predictions),
         ):
-            differing = [] if known is None else np.flatnonzero(np.asarray(named) != known)
+            if known is None:
+                continue
+            differing = np.flatnonzero(np.asarray(named) != known)
             if len(differing):
                 path = folder / found[differing[0]][0]
                 raise InputError(f"adversary {path} is {kind} {known[differing[0]]}, by the record")
         self._paths, self._shape = [folder / match[0] for match in found], shape
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, places):
+    def __getitem__(self, places: slice) -> np.ndarray:
         """Returns uint8 [B, H, W, C]; `places` is a slice."""
         return np.stack([self._read(path) for path in self._paths[places]])
 
-    def _read(self, path):
+    def _read(self, path: pathlib.Path) -> np.ndarray:
         try:
             with Image.open(path, formats=["PNG"]) as image:
                 pixels = np.asarray(image)
@@ -128,8 +150,8 @@ class AdversaryPNGs:
         return pixels.reshape(self._shape)
 
 
-def _is_described(folder, described):
+def _is_described(folder: pathlib.Path, described: Mapping[str, Any]) -> bool:
     try:
-        return read_json(folder / DESCRIPTION) == described
+        return same_description(read_json(folder / DESCRIPTION), described)
     except (OSError, InputError):
         return False

@@ -8,16 +8,22 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from agkd_tf.attacks import PGD, AttackSequence, Ball, SquareAttack, TransferAttack, bound, parse_attack
+from agkd_tf.attacks import PGD, AttackSequence, Ball, Norm, SquareAttack, TransferAttack, bound, parse_attack
+from agkd_tf.data import Examples
 from agkd_tf.data.pixels import as_float
-from agkd_tf.evaluation.accuracy import evaluate
 from agkd_tf.evaluation.checks import random_difference, zero_gradients
+from agkd_tf.evaluation.outcome import Outcome
+from agkd_tf.evaluation.result import AttackResult, html_table
+from agkd_tf.evaluation.run_attack import run_attack
 from agkd_tf.models import logits_of
 from agkd_tf.perturbation_size import format_size
+from agkd_tf.types import Logits
 
 STEPS = 20
 SQUARE_QUERIES = 1000
@@ -45,6 +51,59 @@ class Sign:
     raised_if: str
     meaning: str
     remedy: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """The signs of masked gradients, raised or not. It prints as a list: why, and what to do.
+
+    Attributes:
+        signs: a `Sign` for each of `SIGNS`; the one of a transfer needs a source.
+        num_examples: images that were looked at.
+        autoattack: whether AutoAttack's accuracy on the same images is recorded.
+    """
+
+    signs: tuple[Sign, ...]
+    num_examples: int
+    autoattack: bool = False
+
+    @property
+    def raised(self) -> tuple[Sign, ...]:
+        """The signs that were seen."""
+        return tuple(sign for sign in self.signs if sign.raised)
+
+    @property
+    def title(self) -> str:
+        """What the list is of."""
+        return f"Signs of masked gradients, on {self.num_examples} images:"
+
+    @property
+    def conclusion(self) -> str:
+        """How many were raised, and what that means."""
+        end = f"{len(self.raised)} of {len(self.signs)} raised"
+        if self.raised:
+            return end
+        # An attack may be too weak without any of them.
+        end += ": none of these signs; the accuracy to believe is the worst case with AutoAttack in it"
+        return end + ("" if self.autoattack else ", which is not recorded: `attacks=['autoattack']`")
+
+    def __str__(self) -> str:
+        lines = [self.title]
+        for sign in self.signs:
+            lines.append(f"  {'RAISED' if sign.raised else 'ok':<6}  {sign.name}: {sign.evidence}")
+            if sign.raised:
+                details = {"raised if": sign.raised_if, "means": sign.meaning, "do": sign.remedy}
+                lines += [f"          {f'{heading}:':<10} {text}" for heading, text in details.items()]
+        return "\n".join([*lines, f"  {self.conclusion}"])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [sign.name, "RAISED" if sign.raised else "ok", sign.evidence, sign.remedy if sign.raised else ""]
+            for sign in self.signs
+        ]
+        return html_table(f"{self.title} {self.conclusion}", ["sign", "", "evidence", "do"], rows)
 
 
 # Name -> (raised if, meaning, remedy).
@@ -92,31 +151,31 @@ SIGNS = {
 }
 
 
-def audit(
-    logits,
-    examples,
+def masked_gradient_signs(
+    logits: keras.Model | Logits,
+    examples: Examples,
     *,
-    eps,
-    norm="linf",
-    source=None,
-    source_digest="",
-    batch_size=100,
-    seed=0,
-    jit_compile=False,
-    begin=None,
-    checkpoint=None,
-    progress=None,
-):
+    eps: float,
+    norm: Norm = "linf",
+    source: keras.Model | Logits | None = None,
+    source_digest: str = "",
+    batch_size: int = 100,
+    seed: int = 0,
+    jit_compile: bool = False,
+    begin: Callable[[AttackSequence, np.ndarray], Outcome] | None = None,
+    checkpoint: Callable[[], None] | None = None,
+    progress: Callable | None = None,
+) -> list[Sign]:
     """Returns a `Sign` for each of `SIGNS`, raised or not, of a classifier.
 
     Args:
-        logits: a `keras.Model` or a callable, as `evaluate`.
+        logits: a `keras.Model` or a callable, as `run_attack`.
         examples: `Examples`; a few hundred are enough.
         eps: radius of the ball.
         norm: linf or l2.
         source: likewise, another network, for transfer; None to leave that sign out.
         source_digest: what identifies the source in a record.
-        batch_size, seed, jit_compile: as `evaluate`.
+        batch_size, seed, jit_compile: as `run_attack`.
         begin: callable (`AttackSequence`, labels of the images that it is run on) -> `Outcome` to continue and fill, as
             `EvaluationRecord.begin`; None for fresh ones. The attacks' names differ.
         checkpoint: callable without arguments, called after each batch of an attack.
@@ -125,13 +184,20 @@ def audit(
     logits = logits_of(logits)
     num_classes = logits(as_float(tf.constant(examples.images[:1]))).shape[1]
 
-    def result(attack, examples=examples):
-        shown = progress and (lambda *news: progress(attack.name, *news))
-        settings = {"batch_size": batch_size, "seed": seed, "jit_compile": jit_compile, "progress": shown}
-        outcome = begin and begin(attack, examples.labels)
-        return evaluate(logits, examples, attack, outcome=outcome, checkpoint=checkpoint, **settings)
+    def result(attack: AttackSequence, examples: Examples = examples) -> AttackResult:
+        return run_attack(
+            logits,
+            examples,
+            attack,
+            batch_size=batch_size,
+            seed=seed,
+            jit_compile=jit_compile,
+            outcome=begin and begin(attack, examples.labels),
+            checkpoint=checkpoint,
+            progress=progress and functools.partial(progress, attack.name),
+        )
 
-    def named(name, radius=eps):
+    def named(name: str, radius: float = eps) -> AttackResult:
         attack = parse_attack(name, eps=radius, norm=norm, num_classes=num_classes)
         if radius != eps:
             attack = dataclasses.replace(attack, name=f"{name} at {format_size(radius)}")
@@ -153,7 +219,7 @@ def audit(
     zero, unequal = _zero_gradients(logits, examples, batch_size), _random_outputs(logits, examples, batch_size)
     few = IMAGES / len(examples)
 
-    def sign(name, raised, evidence):
+    def sign(name: str, raised: bool, evidence: str) -> Sign:
         return Sign(name, bool(raised), evidence, *SIGNS[name])
 
     curve = ", ".join(f"{100 * value:.1f}" for value in sweep)
@@ -195,7 +261,7 @@ def audit(
     return signs
 
 
-def _zero_gradients(logits, examples, batch_size):
+def _zero_gradients(logits: Logits, examples: Examples, batch_size: int) -> float:
     count = tf.function(functools.partial(zero_gradients, logits), autograph=False, reduce_retracing=True)
     zero = 0
     for start in range(0, len(examples), batch_size):
@@ -204,7 +270,7 @@ def _zero_gradients(logits, examples, batch_size):
     return zero / len(examples)
 
 
-def _random_outputs(logits, examples, batch_size):
+def _random_outputs(logits: Logits, examples: Examples, batch_size: int) -> float:
     images = as_float(tf.constant(examples.images[:batch_size]))
     passes = tf.function(logits, autograph=False)
     return random_difference(*(passes(images) for _ in range(2)))

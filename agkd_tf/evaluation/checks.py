@@ -3,16 +3,20 @@
 import math
 import warnings
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.attacks import AttackSequence
 from agkd_tf.attacks.objectives import cross_entropy
 from agkd_tf.attacks.pgd import input_gradient
+from agkd_tf.data.image_dataset import Examples, ImagesOnDisk
 from agkd_tf.data.labels import as_labels
 from agkd_tf.data.pixels import as_float, check_pixels
 from agkd_tf.errors import InputError, Note
 from agkd_tf.logits import label_margin
 from agkd_tf.models import logits_of
+from agkd_tf.types import Array, Logits
 
 CHECKED = 8  # images whose logits are looked at before anything else
 COUNTED = (20, 100)  # images, at least and at most, of which it is counted how many are classified correctly
@@ -21,11 +25,11 @@ PROBABILITIES_TOLERANCE = 1e-2  # wider, for those of half precision
 RANDOM_TOLERANCE = 1e-4  # relative to the largest logit: more is no rounding
 
 
-def check_classifier(logits, examples):
+def check_classifier(logits: keras.Model | Logits, examples: Examples) -> tf.Tensor:
     """Returns a classifier's outputs of the first `CHECKED` images, checked, as all images and labels are.
 
     Args:
-        logits: a `keras.Model` or a callable, as `evaluate`.
+        logits: a `keras.Model` or a callable, as `run_attack`.
         examples: `Examples`.
 
     Raises:
@@ -38,7 +42,7 @@ def check_classifier(logits, examples):
     return first
 
 
-def check_answers(logits, examples, attack, first):
+def check_answers(logits: Logits, examples: Examples, attack: AttackSequence, first: tf.Tensor) -> None:
     """Warns where a classifier's answers make an attack's figure worth less than it seems.
 
     Looked at are the first `CHECKED` images: whether two passes give the same logits, and whether the gradients that
@@ -75,13 +79,13 @@ def check_answers(logits, examples, attack, first):
         warnings.warn(
             f"the gradient by the image is exactly zero for {min(zero)} of the first {len(images)} images, which "
             "leaves a gradient attack no direction, and its accuracy says little. Judge by autoattack or square, take "
-            "out the step that rounds, casts to integers or saturates, or see what tools.evaluate --audit says",
+            "out the step that rounds, casts to integers or saturates, or see what an audit says (agkd_tf.audit)",
             Note,
             stacklevel=3,
         )
 
 
-def _tell_of_chance(logits, examples):
+def _tell_of_chance(logits: Logits, examples: Examples) -> None:
     count = min(len(examples), COUNTED[1])
     if count < COUNTED[0]:
         return
@@ -92,7 +96,7 @@ def _tell_of_chance(logits, examples):
     if right > guessed:
         return
     other = np.count_nonzero(np.asarray(logits(255 * images)).argmax(1) == labels)
-    remedy = ": agkd_tf.adapt(model, pixel_range=(0, 255)) (--pixel_range=0,255)" if other > guessed else ""
+    remedy = ": `agkd_tf.adapt(model, pixel_range=(0, 255))`" if other > guessed else ""
     warnings.warn(
         f"{right} of the first {count} clean images are classified correctly, no better than by chance among "
         f"{scores.shape[1]} classes; were their pixels in 0..255, it would be {other}{remedy}",
@@ -101,11 +105,13 @@ def _tell_of_chance(logits, examples):
     )
 
 
-def zero_gradients(logits, images, labels, *, saturating=True):
+def zero_gradients(
+    logits: keras.Model | Logits, images: tf.Tensor, labels: tf.Tensor, *, saturating: bool = True
+) -> tf.Tensor:
     """Returns for how many images the gradient of the loss by the image is exactly zero, int64.
 
     Args:
-        logits: a `keras.Model` or a callable, as `evaluate`.
+        logits: a `keras.Model` or a callable, as `run_attack`.
         images: float32 [B, H, W, C].
         labels: int32 [B].
         saturating: of the cross-entropy, which vanishes where a probability has become 1, or of the difference
@@ -116,7 +122,7 @@ def zero_gradients(logits, images, labels, *, saturating=True):
     """
     logits = logits_of(logits)
 
-    def loss(images):
+    def loss(images: tf.Tensor) -> tf.Tensor:
         scores = tf.cast(logits(images), tf.float32)
         if saturating:
             return cross_entropy(scores, labels)
@@ -127,20 +133,20 @@ def zero_gradients(logits, images, labels, *, saturating=True):
     except LookupError as error:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise InputError(
-            f"the classifier cannot be differentiated: {reason}; square needs no gradient (tools.evaluate "
-            "--attacks=clean,square)"
+            f"the classifier cannot be differentiated: {reason}; square needs no gradient: "
+            "`attacks=['clean', 'square']`"
         ) from error
     return tf.math.count_nonzero(~tf.reduce_any(gradient != 0, axis=[1, 2, 3]))
 
 
-def random_difference(first, second):
+def random_difference(first: Array, second: Array) -> float:
     """Returns the largest difference between two passes' logits, float [B, n]; 0 where it is of rounding."""
     first, second = np.asarray(first), np.asarray(second)
     difference = float(np.abs(first - second).max())
     return difference if difference > RANDOM_TOLERANCE * max(1.0, float(np.abs(first).max())) else 0.0
 
 
-def check_logits(logits):
+def check_logits(logits: Array) -> None:
     """Checks a first batch of a classifier's outputs.
 
     Args:
@@ -162,11 +168,11 @@ def check_logits(logits):
         raise InputError(
             "the classifier returns probabilities, which hide gradients; attacks need logits: remove the softmax "
             "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model); of a "
-            "SavedModel, tools.evaluate --probabilities"
+            "SavedModel, give `probabilities=True`"
         )
 
 
-def check_probabilities(probabilities):
+def check_probabilities(probabilities: Array) -> None:
     """Checks a first batch of outputs that are said to be probabilities.
 
     Args:
@@ -186,7 +192,7 @@ def check_probabilities(probabilities):
         )
 
 
-def check_images(images, labels, num_classes):
+def check_images(images: np.ndarray | ImagesOnDisk, labels: Array, num_classes: int) -> None:
     """Checks float images and their labels.
 
     Args:

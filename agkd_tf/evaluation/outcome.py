@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from agkd_tf.attacks import AttackSequence
 from agkd_tf.errors import InputError
 from agkd_tf.files import check_archive, replacing
 
@@ -28,32 +29,32 @@ class Outcome:
     seconds: float = 0.0
 
     @classmethod
-    def fresh(cls, count):
+    def fresh(cls, count: int) -> "Outcome":
         """Returns the outcome of an attack on `count` images that has not begun."""
         return cls(np.zeros(count, np.int16), np.full(count, UNKNOWN, np.int16))
 
-    def restart(self, places=slice(None)):
+    def restart(self, places: slice | np.ndarray = slice(None)) -> None:
         """Forgets some images, or all."""
         self.state[places], self.prediction[places] = 0, UNKNOWN
         if not self.state.any():
             self.seconds = 0.0
 
     @property
-    def robust(self):
+    def robust(self) -> np.ndarray:
         """Bool [N]: the images that no stage so far has broken."""
         return self.state >= 0
 
-    def waiting(self, stage):
+    def waiting(self, stage: int) -> np.ndarray:
         """Returns the places of the images that stage number `stage` has yet to attack."""
         return np.flatnonzero(self.state == stage)
 
-    def finished(self, stages):
+    def finished(self, stages: int) -> bool:
         """Returns whether every image has fallen or come through `stages` stages."""
         return bool(np.all((self.state < 0) | (self.state == stages)))
 
-    def broken_by(self, attack):
+    def broken_by(self, attack: AttackSequence) -> dict[str, int]:
         """Returns name of the part -> number of images that it broke, of an `AttackSequence`."""
-        counts = {}
+        counts: dict[str, int] = {}
         for number, (part, _) in enumerate(attack.stages):
             broken = int(np.count_nonzero(self.state == -(number + 1)))
             if broken:
@@ -68,16 +69,18 @@ class Outcomes:
     (see `Outcome`).
 
     Args:
-        path: the file.
+        path: the file; None to keep them in memory.
         read: whether it is read if it exists.
 
     Raises:
         InputError: if the file cannot be read.
     """
 
-    def __init__(self, path, *, read=True):
-        self._path, self._outcomes, self._labels = pathlib.Path(path), {}, {}
-        if read and self._path.exists():
+    def __init__(self, path: pathlib.Path | None, *, read: bool = True) -> None:
+        self._path = None if path is None else pathlib.Path(path)
+        self._outcomes: dict[str, Outcome] = {}
+        self._labels: dict[str, np.ndarray] = {}
+        if read and self._path is not None and self._path.exists():
             try:
                 check_archive(self._path)
                 with np.load(self._path, allow_pickle=False) as arrays:
@@ -90,33 +93,44 @@ class Outcomes:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{path} cannot be read, or is damaged; move it away: {error}") from error
 
-    def get(self, key, labels):
+    def get(self, key: str, labels: np.ndarray) -> Outcome:
         """Returns the `Outcome` called `key` if it is of these labels, else a fresh one under that key."""
         known = self._outcomes.get(key)
         if known is None or not np.array_equal(self._labels[key], labels):
             self._outcomes[key], self._labels[key] = Outcome.fresh(len(labels)), np.asarray(labels)
         return self._outcomes[key]
 
-    def __contains__(self, key):
+    def __contains__(self, key: str) -> bool:
         return key in self._outcomes
 
-    def known(self, key):
+    def known(self, key: str) -> Outcome:
         """Returns the `Outcome` called `key`, which is there."""
         return self._outcomes[key]
 
-    def drop(self, key):
+    def drop(self, key: str) -> bool:
         """Forgets the outcome called `key`; returns whether there was one."""
         return self._outcomes.pop(key, None) is not None
 
-    def save(self):
+    def put(self, key: str, others: "Outcomes") -> None:
+        """Takes over the outcome that other `Outcomes` call `key`."""
+        self._outcomes[key], self._labels[key] = others._outcomes[key], others._labels[key]
+
+    def rename(self, old: str, new: str) -> None:
+        """Calls the outcome called `old`, if it is there, `new`."""
+        if old in self._outcomes:
+            self._outcomes[new], self._labels[new] = self._outcomes.pop(old), self._labels.pop(old)
+
+    def save(self) -> None:
         """Writes the file as a whole."""
-        arrays = {}
+        if self._path is None:
+            return
+        arrays: dict[str, np.ndarray] = {}
         for key, outcome in self._outcomes.items():
             arrays |= {
                 f"{key}/label": self._labels[key],
                 f"{key}/state": outcome.state,
                 f"{key}/prediction": outcome.prediction,
-                f"{key}/seconds": np.float64(outcome.seconds),
+                f"{key}/seconds": np.array(outcome.seconds),
             }
         with replacing(self._path) as path, open(path, "wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # NumPy's own arguments have names, too

@@ -2,16 +2,25 @@
 
 import json
 import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import numpy as np
+
+from agkd_tf.attacks import AttackSequence
 from agkd_tf.errors import InputError
-from agkd_tf.evaluation.accuracy import result_of
-from agkd_tf.evaluation.outcome import Outcomes
-from agkd_tf.evaluation.worst_case import worst_case
+from agkd_tf.evaluation.identity import same_subject
+from agkd_tf.evaluation.key import is_unnamed, renamed
+from agkd_tf.evaluation.outcome import Outcome, Outcomes
+from agkd_tf.evaluation.result import AttackResult, WorstCase, worst_case
 from agkd_tf.files import aside, read_json, remove_leftovers, set_aside, write_text
+from agkd_tf.types import PathLike
+
+AUDIT = "audit"  # what the keys of an audit's attacks begin with, which are of fewer images
 
 
 class EvaluationRecord:
-    """`evaluation.json`: what was evaluated, a result an attack, and sections such as the worst case over them.
+    """`evaluation.json`: what was evaluated, a result for each attack, and sections such as the worst case over them.
 
     Beside it, `evaluation.npz` holds what each attack did to each image (see `Outcomes`), from which an
     evaluation that was broken off continues. Results belong to one model and data set: where the files on
@@ -19,43 +28,94 @@ class EvaluationRecord:
     mixed or lost. So are files that hold results of other examples under the name of these, and files of an
     earlier version, which do not say what examples they are of.
 
+    Images that are of no split are known by their digest. Where the same images have a name, here or on disk, their
+    results go by that name.
+
     Args:
-        path: the JSON file.
-        subject: dict that says what is evaluated (model's digest, data set).
-        examples: dict that says what it is evaluated on: `name`, such as `test, first 24`, and `sha256` (see
+        path: the JSON file; None to keep everything in memory.
+        subject: dict that says what is evaluated (see `same_subject`).
+        examples: dict that says what it is evaluated on: `name` (see `images_name`), and `sha256` (see
             `Examples.digest`).
 
     Attributes:
-        results: dict of key -> what `Result.record` returns, and details of it (see `add_detail`).
+        results: dict of key -> what `AttackResult.record` returns, and details of it (see `add_detail`).
         sections: dict of name -> content, of `add_section`.
         moves_to: where the first write will move the files on disk, if they are of another subject; or None.
+        renamed: dict of keys on disk -> their keys here, where the images have a name only here.
 
     Raises:
         InputError: if the path does not end in `.json`, or the files on disk are not an evaluation.
     """
 
-    def __init__(self, path, subject, examples):
+    def __init__(self, path: PathLike | None, subject: Mapping[str, Any], examples: Mapping[str, str]) -> None:
         # As it will be read back: JSON writes numbers exactly, and tuples as lists.
-        self.path, self.subject, self.examples = pathlib.Path(path), json.loads(json.dumps(subject)), examples
-        if self.path.suffix != ".json":
+        self.subject, self.examples = json.loads(json.dumps(subject)), dict(examples)
+        self.path = None if path is None else pathlib.Path(path)
+        if self.path is not None and self.path.suffix != ".json":
             raise InputError(f"an evaluation's record must end in .json. Received: {str(path)!r}")
-        self.results, self.sections, self._begun = {}, {}, {}
-        self._arrays = self.path.with_suffix(".npz")
-        self.moves_to = None
-        if self.path.exists():
+        self.results: dict[str, dict] = {}
+        self.sections: dict[str, Any] = {}
+        self._begun: dict[str, dict] = {}
+        self._files = () if self.path is None else (self.path.with_suffix(".npz"), self.path)
+        self.moves_to: pathlib.Path | None = None
+        self.renamed: dict[str, str] = {}
+        if self.path is not None and self.path.exists():
             content = read_evaluation(self.path)
-            if content.pop("subject") == self.subject and self._of_these_examples(content["begun"].values()):
+            known = content.pop("subject")
+            if same_subject(known, self.subject) and self._of_these_examples(content["begun"].values()):
+                self.subject = known | self.subject
                 self.results, self._begun = content.pop("attacks"), content.pop("begun")
                 self.sections = content
+                self._name_examples()
             else:
-                _, self.moves_to = aside(self._arrays, self.path)
-        self._outcomes = Outcomes(self._arrays, read=self.moves_to is None)
+                self.moves_to = aside(*self._files)[1]
+        self._outcomes = Outcomes(self._files[0] if self._files else None, read=self.moves_to is None)
+        for old, new in self.renamed.items():
+            self._outcomes.rename(old, new)
+        self._is_renamed = not self.renamed  # on disk, too
 
-    def _of_these_examples(self, begun):
+    def _of_these_examples(self, begun: Iterable[Mapping[str, Any]]) -> bool:
         known = [each.get("examples") for each in begun]
         return all(each and (each["name"] != self.examples["name"] or each == self.examples) for each in known)
 
-    def begin(self, key, attack, labels, *, seed):
+    def _name_examples(self) -> None:
+        """Calls these images alike here and on disk: by their name, where either has one."""
+        here = self.examples["name"]
+        same = [each["examples"]["name"] for each in self._begun.values() if each["examples"]["sha256"] == self._sha256]
+        names = dict.fromkeys(name for name in same if name != here)
+        if is_unnamed(here):
+            self.examples["name"] = next((name for name in names if not is_unnamed(name)), here)
+            return
+        for old in filter(is_unnamed, names):
+            keys = {key: renamed(key, old, here) for key in self._begun}
+            if len(set(keys.values())) < len(keys):
+                continue  # both have results of one attack: each stays where it is
+            self.renamed |= {key: new for key, new in keys.items() if new != key}
+            for each in self._begun.values():
+                if each["examples"]["name"] == old:
+                    each["examples"]["name"] = here
+            self._begun = {keys[key]: each for key, each in self._begun.items()}
+            self.results = {keys[key]: each for key, each in self.results.items()}
+            self.sections = {renamed(name, old, here): each for name, each in self.sections.items()}
+
+    @property
+    def _sha256(self) -> str:
+        return self.examples["sha256"]
+
+    def find(self, key: str, attack: AttackSequence, *, seed: int) -> str:
+        """Returns what results of an attack's settings, these images and a seed are called here.
+
+        Args:
+            key: what they are called where there are none yet.
+            attack: `AttackSequence`.
+            seed: integer.
+        """
+        described = self._description(attack, seed)
+        same = [name for name, each in self._begun.items() if each == described and not name.startswith(AUDIT)]
+        finished = [name for name in same if name in self.results]
+        return key if key in same else next(iter(finished + same), key)
+
+    def begin(self, key: str, attack: AttackSequence, labels: np.ndarray, *, seed: int) -> Outcome:
         """Returns the `Outcome` to continue, or a fresh one where nothing fits.
 
         Args:
@@ -64,7 +124,7 @@ class EvaluationRecord:
             labels: int [N], of the images in their order.
             seed: integer.
         """
-        described = json.loads(json.dumps({"attack": attack.settings(), "seed": seed, "examples": self.examples}))
+        described = self._description(attack, seed)
         if described != self._begun.get(key):
             self.forget(key)
             self._begun[key] = described
@@ -72,12 +132,15 @@ class EvaluationRecord:
             self._write()
         return self._outcomes.get(key, labels)
 
-    def remove_leftovers(self):
+    def _description(self, attack: AttackSequence, seed: int) -> dict[str, Any]:
+        return json.loads(json.dumps({"attack": attack.settings(), "seed": seed, "examples": self.examples}))
+
+    def remove_leftovers(self) -> None:
         """Removes what killed evaluations left half-written beside the files."""
-        for path in (self.path, self._arrays):
+        for path in self._files:
             remove_leftovers(path)
 
-    def forget(self, key):
+    def forget(self, key: str) -> None:
         """Drops all that is known of the attack called `key`."""
         self.results.pop(key, None)
         self._begun.pop(key, None)
@@ -85,57 +148,102 @@ class EvaluationRecord:
             # First, lest a crash leave old outcomes under new settings.
             self.save_outcomes()
 
-    def described(self, key):
+    def described(self, key: str) -> dict[str, Any]:
         """Returns for JSON whose outcomes those of the attack called `key` are: model, data, attack, seed, examples."""
         return {"subject": self.subject, **self._begun[key]}
 
-    def save_outcomes(self):
+    def save_outcomes(self) -> None:
         """Writes what each attack has done to each image so far."""
         self._claim()
         self._outcomes.save()
 
-    def add(self, key, attack, *, seed):
-        """Records the finished attack called `key`, and writes the files; returns its `Result`."""
-        result = result_of(self._outcomes.known(key), attack, seed=seed)
-        self.results[key] = result.record()
+    def add(self, key: str, attack: AttackSequence, *, seed: int) -> AttackResult:
+        """Records the finished attack called `key`, and writes the files; returns its result."""
+        self.results[key] = AttackResult.of_outcome(self._outcomes.known(key), attack, seed=seed).record()
         self.save_outcomes()
         self._write()
-        return result
+        return self.result(key, attack.name)
 
-    def add_detail(self, key, name, content):
+    def result(self, key: str, name: str) -> AttackResult:
+        """Returns the finished result called `key`, of an attack of that name."""
+        return AttackResult.recorded(name, self.results[key], self._outcomes.known(key))
+
+    def add_detail(self, key: str, name: str, content: Any) -> None:
         """Records more of the finished attack called `key`; it is dropped when the attack is done anew."""
         self.results[key][name] = content
         self._write()
 
-    def has_outcome(self, key):
+    def has_outcome(self, key: str) -> bool:
         """Returns whether the images' own outcomes of the attack called `key` are known."""
         return key in self._outcomes
 
-    def predictions(self, key):
+    def is_of_these_images(self, key: str) -> bool:
+        """Returns whether the result called `key` is of all these images."""
+        return self._begun[key]["examples"] == self.examples and not key.startswith(AUDIT)
+
+    def robust(self, key: str) -> np.ndarray:
+        """Returns bool [N]: the images that the attack called `key` has not broken."""
+        return self._outcomes.known(key).robust
+
+    def predictions(self, key: str) -> np.ndarray | None:
         """Returns int16 [N], the classes seen in the last adversaries of the attack called `key`; None if not known."""
         return self._outcomes.known(key).prediction if key in self._outcomes else None
 
-    def worst_case(self, keys):
+    def worst_case(self, keys: Iterable[str]) -> WorstCase:
         """Returns the worst case over the finished results called `keys`, which are of the same images."""
         return worst_case({key: self._outcomes.known(key).robust for key in keys})
 
-    def add_section(self, name, content):
+    def add_section(self, name: str, content: Any) -> None:
         """Records something else than an attack's result, such as `worst_case`, and writes the file."""
         self.sections[name] = content
         self._write()
 
-    def _write(self):
+    def copy_to(self, path: PathLike, keys: Iterable[str]) -> None:
+        """Adds the finished results called `keys` to the record at a path, a folder's or a `.json` file's."""
+        check_known(self.subject, "`save`")
+        other = EvaluationRecord(record_path(path), self.subject, self.examples)
+        for key in keys:
+            other._begun[key], other.results[key] = self._begun[key], self.results[key]
+            other._outcomes.put(key, self._outcomes)
+        other.sections |= {name: each for name, each in self.sections.items() if name not in other.sections}
+        other.save_outcomes()
+        other._write()
+
+    def _write(self) -> None:
         self._claim()
-        content = {"subject": self.subject, "attacks": self.results, **self.sections, "begun": self._begun}
-        write_text(self.path, json.dumps(content, indent=2) + "\n")
+        if self.path is not None:
+            content = {"subject": self.subject, "attacks": self.results, **self.sections, "begun": self._begun}
+            write_text(self.path, json.dumps(content, indent=2) + "\n")
 
-    def _claim(self):
+    def _claim(self) -> None:
         if self.moves_to is not None:
-            set_aside(self._arrays, self.path)
+            set_aside(*self._files)
             self.moves_to = None
+        if not self._is_renamed:
+            self._is_renamed = True
+            self._outcomes.save()  # first: outcomes without a result are no harm
 
 
-def read_evaluation(path):
+def check_known(subject: Mapping[str, Any], argument: str) -> None:
+    """Checks that a record will know its model again.
+
+    Raises:
+        InputError: if nothing tells it from others.
+    """
+    if not subject:
+        raise InputError(
+            f"{argument} needs to know the model again, which a callable does not say: give "
+            '`model_name="..."`, another one for each model'
+        )
+
+
+def record_path(folder: PathLike) -> pathlib.Path:
+    """Returns the JSON file of a folder's record; a path that ends in `.json` is one itself."""
+    path = pathlib.Path(folder)
+    return path if path.suffix == ".json" else path / "evaluation.json"
+
+
+def read_evaluation(path: pathlib.Path) -> dict[str, Any]:
     """Returns the content of an evaluation's JSON file.
 
     Raises:

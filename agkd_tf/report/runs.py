@@ -3,19 +3,16 @@
 import collections
 import dataclasses
 import math
-import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scipy.stats import t
 
-from agkd_tf.evaluation import wilson_interval
-from agkd_tf.perturbation_size import format_size
+from agkd_tf.evaluation import Key
 
 # Settings that say where something is; what a run is, is only whether they are given.
 PLACES = ("teacher", "init_from")
-KEY = re.compile(r"^(?P<attack>.*?)(?: \[(?P<settings>.*)\])?$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +103,7 @@ def measurement(group: Sequence[Run], column: str, *, eps: float | None = None) 
     accuracies = [record["accuracy"] for _, record in found]
     count, whole = min(record["num_examples"] for _, record in found), all(whole for whole, _ in found)
     if len(found) == 1:
-        low, high = wilson_interval(round(accuracies[0] * count), count)
+        low, high = found[0][1]["confidence_interval_95"]
         return Measurement(accuracies[0], low, high, count, whole)
     mean, spread = statistics.fmean(accuracies), statistics.stdev(accuracies)
     error = t.ppf(0.975, len(found) - 1) * spread / math.sqrt(len(found))
@@ -135,17 +132,17 @@ def cost(group: Sequence[Run], name: str) -> Duration | float | str | None:
 def images_seen(group: Sequence[Run]) -> list[int]:
     """Returns the numbers of images, in order, of the runs' results on all test images."""
     found = set()
-    for key, record in (item for run in group for item in run.attacks.items()):
-        _, settings, whole = _parsed(key)
-        if whole and "validation" not in settings:
+    for text, record in (item for run in group for item in run.attacks.items()):
+        key = Key.read(text)
+        if key.count is None and key.split == "test":
             found.add(record["num_examples"])
     return sorted(found)
 
 
 def attack_names(runs: Iterable[Run]) -> list[str]:
     """Returns the attacks that any of the runs was evaluated under as it is, on all images or the first ones."""
-    found = (_parsed(key) for run in runs for key in run.attacks)
-    return list(dict.fromkeys(attack for attack, settings, _ in found if not settings))
+    found = (_key(text, run) for run in runs for text in run.attacks)
+    return list(dict.fromkeys(key.attack for key in found if _is_plain(key) and key.eps is None))
 
 
 def _of_recipe(name: str, value: Any) -> Any:
@@ -155,12 +152,16 @@ def _of_recipe(name: str, value: Any) -> Any:
     return value is not None if name in PLACES else value
 
 
-def _parsed(key: str) -> tuple[str, set[str], bool]:
-    """Returns (attack, its settings that differ from a run's own but the count, whether it is of all images)."""
-    match = next(KEY.finditer(key))
-    settings = set((match["settings"] or "").split(", ")) - {""}
-    first = {setting for setting in settings if setting.startswith("first ")}
-    return match["attack"], settings - first, not first
+def _key(text: str, run: Run) -> Key:
+    """Returns the `Key` of a result; the run's own ball is None, however it is written."""
+    key = Key.read(text)
+    is_own = key.norm == "linf" and key.eps == run.settings.get("eps")
+    return dataclasses.replace(key, norm=None, eps=None) if is_own else key
+
+
+def _is_plain(key: Key) -> bool:
+    """Returns whether a result is of test images, seed 0 and adversaries that are not rounded."""
+    return dataclasses.replace(key, attack="", norm=None, eps=None, count=None) == Key("")
 
 
 def _record(run: Run, column: str, eps: float | None) -> tuple[bool, Mapping[str, Any]] | None:
@@ -168,16 +169,16 @@ def _record(run: Run, column: str, eps: float | None) -> tuple[bool, Mapping[str
     attack, _, detail = column.partition(" ")
     if attack != "transfer" and not detail.startswith("knn-"):  # the name of a transferred attack has spaces
         attack, detail = column, ""
+    ball = (None, None) if eps in (None, run.settings["eps"]) else ("linf", eps)
     # Without a perturbation the ball does not matter.
-    other_ball = set() if eps in (None, run.settings["eps"]) else {f"linf {format_size(eps)}"}
-    allowed = (set(), other_ball) if attack == "clean" else (other_ball,)
+    allowed = ((None, None), ball) if attack == "clean" else (ball,)
     candidates = []
-    for key, record in run.attacks.items():
-        name, settings, whole = _parsed(key)
-        if settings in allowed and _is_attack(name, attack, detail):
+    for text, record in run.attacks.items():
+        key = _key(text, run)
+        if _is_plain(key) and (key.norm, key.eps) in allowed and _is_attack(key.attack, attack, detail):
             found = record.get(detail) if detail.startswith("knn-") else record
             if found is not None:
-                candidates.append((whole, found["num_examples"], found))
+                candidates.append((key.count is None, found["num_examples"], found))
     if not candidates:
         return None
     whole, _, found = max(candidates, key=lambda candidate: candidate[:2])

@@ -10,7 +10,7 @@ from agkd_tf.attacks import parse_attack
 from agkd_tf.attention import ATTENTION_MAPS
 from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.defenses import DEFENSES, Defense, Undefended
-from agkd_tf.evaluation import evaluate
+from agkd_tf.evaluation import run_attack
 from agkd_tf.randomness import step_seed
 from agkd_tf.training import default_hyperparameters
 
@@ -216,7 +216,7 @@ def test_validation_measures_accuracy_on_the_images_and_under_pgd(fragile):
     defense.compile(keras.optimizers.SGD(0.1))
     # The last batch of 16 is filled up, which must not count.
     found = defense.evaluate(evaluation_batches(examples, batch_size=16), verbose=0, return_dict=True)
-    robust = evaluate(network, examples, parse_attack("pgd-3", eps=0.01)).accuracy
+    robust = run_attack(network, examples, parse_attack("pgd-3", eps=0.01)).accuracy
     assert 0 < robust < 1
     clean = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     loss = float(clean(examples.labels, network(examples.images / np.float32(255))))

@@ -19,7 +19,7 @@ from agkd_tf.distribution import (
     workers_needed,
 )
 from agkd_tf.errors import InputError
-from agkd_tf.evaluation import Outcome, evaluate
+from agkd_tf.evaluation import Outcome, run_attack
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.randomness import step_seed
@@ -172,7 +172,7 @@ def attacked(path, distribution, jit_compile):
         ]
         for part in parts:
             attack, outcome = AttackSequence(part.name, (part,), Ball("linf", 0.1)), Outcome.fresh(len(examples))
-            evaluate(classifier.logits, examples, attack, batch_size=10, jit_compile=jit_compile, outcome=outcome)
+            run_attack(classifier.logits, examples, attack, batch_size=10, jit_compile=jit_compile, outcome=outcome)
             found.append(outcome.prediction)
         return num_replicas(), np.stack(found)
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from agkd_tf import InputError
 from agkd_tf.attacks import parse_attack
-from agkd_tf.evaluation import check_images, evaluate, logits_of_probabilities, saved_model_logits
+from agkd_tf.evaluation import check_images, logits_of_probabilities, run_attack, saved_model_logits
 from agkd_tf.export import export_saved_model
 from agkd_tf.models import Classifier
 
@@ -17,8 +17,8 @@ def test_a_saved_model_falls_to_an_attack_as_its_classifier_does(fragile, tmp_pa
     logits, classes, _ = saved_model_logits(tmp_path / "saved")
     assert classes == 10
     attack = parse_attack("pgd-3", eps=0.01)
-    found = evaluate(logits, examples, attack, batch_size=8)
-    expected = evaluate(network, examples, attack, batch_size=8)
+    found = run_attack(logits, examples, attack, batch_size=8)
+    expected = run_attack(network, examples, attack, batch_size=8)
     assert 0 < found.correct.sum() < 30
     np.testing.assert_array_equal(found.correct, expected.correct)
 
@@ -93,7 +93,7 @@ def test_logarithms_of_probabilities_are_the_logits_but_for_a_constant(digits, t
 def test_outputs_that_are_no_probabilities_are_refused(fragile, outputs):
     logits = logits_of_probabilities(lambda images: tf.repeat(outputs, len(images), axis=0))
     with pytest.raises(InputError, match=r"`probabilities` must be in \[0, 1\] and sum to 1.*Received"):
-        evaluate(logits, fragile[1], parse_attack("clean", eps=0.1))
+        run_attack(logits, fragile[1], parse_attack("clean", eps=0.1))
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [([None, 16, 16, 1], tf.uint8), ([None, 256], tf.float32)])

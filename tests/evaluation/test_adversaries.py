@@ -8,8 +8,8 @@ from agkd_tf.attacks import parse_attack
 from agkd_tf.evaluation import (
     VerificationError,
     create_adversaries,
-    evaluate,
     open_adversaries,
+    run_attack,
     unwritten,
     verify_adversaries,
 )
@@ -25,7 +25,7 @@ def saved(fragile, tmp_path):
     path = tmp_path / "some folder" / "pgd.npy"
     adversaries = create_adversaries(path, examples.images.shape, OF)
     attack = parse_attack("pgd-2x2", eps=EPS)
-    result = evaluate(network, examples, attack, batch_size=8, adversaries=adversaries)
+    result = run_attack(network, examples, attack, batch_size=8, adversaries=adversaries)
     adversaries.flush()
     assert 0 < result.correct.sum() < 30
     return network, examples, path, result.accuracy

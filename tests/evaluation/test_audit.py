@@ -10,7 +10,7 @@ from keras import layers
 from agkd_tf import AdversarialTraining
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data.batches import training_batches
-from agkd_tf.evaluation import SIGNS, Outcome, audit, evaluate
+from agkd_tf.evaluation import SIGNS, Outcome, masked_gradient_signs, run_attack
 from agkd_tf.models import Classifier
 
 EPS = 0.1
@@ -36,7 +36,7 @@ def train(digits, seed):
 def few_queries(monkeypatch):
     """Square breaks in hundreds of queries what it breaks in a thousand, of networks of this size."""
     # By its name: the package has the function under that of its module.
-    monkeypatch.setattr(sys.modules[audit.__module__], "SQUARE_QUERIES", 250)
+    monkeypatch.setattr(sys.modules[masked_gradient_signs.__module__], "SQUARE_QUERIES", 250)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def trained(digits):
 
 
 def raised(digits, logits, count=60, **settings):
-    signs = audit(logits, digits.test.take(slice(0, count)), eps=EPS, **settings)
+    signs = masked_gradient_signs(logits, digits.test.take(slice(0, count)), eps=EPS, **settings)
     assert all(sign.evidence and sign.meaning and sign.remedy and sign.raised_if for sign in signs)
     return {sign.name for sign in signs if sign.raised}
 
@@ -55,18 +55,18 @@ def test_a_boundless_l2_ball_reaches_from_any_image_to_any_other(fragile, monkey
 
     def evaluated(logits, examples, attack, **settings):
         radii.append(attack.ball.eps)
-        return evaluate(logits, examples, parse_attack("clean", eps=0.0))
+        return run_attack(logits, examples, parse_attack("clean", eps=0.0))
 
     # By its name: the package has the function under that of its module.
-    monkeypatch.setattr(sys.modules[audit.__module__], "evaluate", evaluated)
+    monkeypatch.setattr(sys.modules[masked_gradient_signs.__module__], "run_attack", evaluated)
     network, examples = fragile
-    audit(network, examples, eps=1.5, norm="l2")
+    masked_gradient_signs(network, examples, eps=1.5, norm="l2")
     assert max(radii) == 16.0  # the square root of 16 * 16 * 1
 
 
 def test_an_audit_that_is_broken_off_goes_on_where_it_was(fragile, monkeypatch):
     # By its name: the package has the function under that of its module.
-    monkeypatch.setattr(sys.modules[audit.__module__], "SQUARE_QUERIES", 20)
+    monkeypatch.setattr(sys.modules[masked_gradient_signs.__module__], "SQUARE_QUERIES", 20)
     network, examples = fragile
 
     def audited(outcomes, stop_after=None):
@@ -82,7 +82,9 @@ def test_an_audit_that_is_broken_off_goes_on_where_it_was(fragile, monkeypatch):
             return outcomes.setdefault(attack.name, Outcome.fresh(len(labels)))
 
         try:
-            signs = audit(network, examples, eps=0.01, batch_size=10, begin=begin, checkpoint=checkpoint)
+            signs = masked_gradient_signs(
+                network, examples, eps=0.01, batch_size=10, begin=begin, checkpoint=checkpoint
+            )
         except KeyboardInterrupt:
             signs = None
         return signs, len(batches)
@@ -138,6 +140,6 @@ def test_an_attack_that_gets_lost_in_a_larger_ball_is_seen(digits, trained):
         smooth = tf.cast(edges < 0.17, tf.float32)[:, None, None, None]
         return trained(smooth * images + (1 - smooth) * tf.stop_gradient(images))
 
-    signs = audit(rough, digits.test.take(slice(0, 60)), eps=EPS)
+    signs = masked_gradient_signs(rough, digits.test.take(slice(0, 60)), eps=EPS)
     assert set(SIGNS) - {"transfer beats white box"} == {sign.name for sign in signs}
     assert "accuracy rises with eps" in {sign.name for sign in signs if sign.raised}

@@ -7,7 +7,7 @@ import pytest
 
 from agkd_tf import InputError
 from agkd_tf.attacks import parse_attack
-from agkd_tf.evaluation import EvaluationRecord, evaluate
+from agkd_tf.evaluation import EvaluationRecord, run_attack
 
 FGSM = parse_attack("fgsm", eps=0.01)
 CLEAN = parse_attack("clean", eps=0.01)
@@ -16,7 +16,7 @@ OF = {"name": "test, first 12", "sha256": "0"}
 
 def run(record, network, examples, attack):
     outcome = record.begin(attack.name, attack, examples.labels, seed=0)
-    evaluate(network, examples, attack, outcome=outcome, checkpoint=record.save_outcomes)
+    run_attack(network, examples, attack, outcome=outcome, checkpoint=record.save_outcomes)
     return record.add(attack.name, attack, seed=0)
 
 
@@ -36,7 +36,7 @@ def test_a_record_grows_and_keeps_another_models_results_aside(some, network, tm
     run(EvaluationRecord(path, {"model": "a"}, OF), network, some, CLEAN)
     record = EvaluationRecord(path, {"model": "a"}, OF)
     result = run(record, network, some, FGSM)
-    record.add_section("worst_case", record.worst_case(["clean", "fgsm"]))
+    record.add_section("worst_case", record.worst_case(["clean", "fgsm"]).record())
     content = json.loads(path.read_text())
     assert list(content["attacks"]) == ["clean", "fgsm"]
     assert 0 < result.accuracy < content["attacks"]["clean"]["accuracy"] == 1
@@ -76,14 +76,14 @@ def test_a_broken_off_evaluation_continues_from_disk(some, network, tmp_path, af
         run(record, network, some, CLEAN)
     outcome = record.begin("fgsm", FGSM, some.labels, seed=0)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(network, some, FGSM, batch_size=4, outcome=outcome, checkpoint=stop_at(2))
+        run_attack(network, some, FGSM, batch_size=4, outcome=outcome, checkpoint=stop_at(2))
     record = EvaluationRecord(path, {"model": "a"}, OF)
     outcome = record.begin("fgsm", FGSM, some.labels, seed=0)
     assert len(outcome.waiting(0)) == 4
     assert outcome.seconds > 0
-    evaluate(network, some, FGSM, batch_size=4, outcome=outcome)
+    run_attack(network, some, FGSM, batch_size=4, outcome=outcome)
     assert 0 < outcome.robust.sum() < 12
-    np.testing.assert_array_equal(outcome.robust, evaluate(network, some, FGSM, batch_size=12).correct)
+    np.testing.assert_array_equal(outcome.robust, run_attack(network, some, FGSM, batch_size=12).correct)
 
 
 @pytest.mark.parametrize("change", ["eps", "seed", "labels"])
@@ -114,7 +114,7 @@ def test_a_half_done_attack_of_other_settings_never_mixes_with_a_finished_one(so
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(network, some, stronger, batch_size=6, outcome=outcome, checkpoint=stop)
+        run_attack(network, some, stronger, batch_size=6, outcome=outcome, checkpoint=stop)
     again = run(EvaluationRecord(path, {"model": "a"}, OF), network, some, FGSM)
     np.testing.assert_array_equal(again.correct, first.correct)
 

@@ -65,7 +65,7 @@ def figure():
 
 @pytest.mark.parametrize("width", [1400, 600])
 def test_tables_and_figures_are_laid_out_within_the_window(browser, tmp_path, width):
-    result = {"accuracy": 0.5, "num_examples": 400}
+    result = {"accuracy": 0.5, "num_examples": 400, "confidence_interval_95": [0.45, 0.55]}
     attacks = {name: result for name in ("clean", "fgsm", "bim-10", "pgd-10", "pgd-20", "cw-20", "mim-40")}
     settings = Recipe(dataset="tiny_imagenet", defense="at", image_size=64).settings()
     groups = [[Run("runs/at", settings, attacks)]]

@@ -38,7 +38,8 @@ TABLE = PublishedTable(
 
 
 def result(accuracy, count=400, **details):
-    return {"accuracy": accuracy, "num_examples": count, **details}
+    interval = list(wilson_interval(round(accuracy * count), count))
+    return {"accuracy": accuracy, "num_examples": count, "confidence_interval_95": interval, **details}
 
 
 def commands(filled):

@@ -12,7 +12,7 @@ from agkd_tf import InputError
 from agkd_tf.attacks import APGD, FAB, PGD, AttackSequence, Ball, SquareAttack, TransferAttack, parse_attack, rounded
 from agkd_tf.attacks.rounding import towards
 from agkd_tf.data import Examples
-from agkd_tf.evaluation import AdversaryPNGs, Outcome, evaluate, write_pngs
+from agkd_tf.evaluation import AdversaryPNGs, Outcome, run_attack, write_pngs
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_pngs_lie_in_the_ball_and_are_seen_as_recorded(name, norm, eps, jit_comp
     network, examples = colored
     attack, outcome = rounded(ATTACKS[name](eps, norm)), Outcome.fresh(len(examples))
     adversaries = np.empty(examples.images.shape, np.float32)
-    result = evaluate(network, examples, attack, adversaries=adversaries, outcome=outcome, jit_compile=jit_compile)
+    result = run_attack(network, examples, attack, adversaries=adversaries, outcome=outcome, jit_compile=jit_compile)
     write_pngs(tmp_path, adversaries, examples.labels, outcome.prediction, {})
     paths = sorted(tmp_path.glob("*.png"))
     assert len(paths) == len(examples)
@@ -84,10 +84,10 @@ def test_an_attack_that_knows_of_the_rounding_breaks_more_than_one_that_is_round
     network, examples = colored
     attack = AttackSequence("apgd-ce", (APGD(steps=20),), Ball("linf", 3 / 255))
     adversaries = np.empty(examples.images.shape, np.float32)
-    evaluate(network, examples, attack, adversaries=adversaries)
+    run_attack(network, examples, attack, adversaries=adversaries)
     after = towards(tf.constant(adversaries), tf.constant(examples.images / np.float32(255)))
     left = np.mean(network(after).numpy().argmax(1) == examples.labels)
-    assert evaluate(network, examples, rounded(attack)).accuracy <= left
+    assert run_attack(network, examples, rounded(attack)).accuracy <= left
 
 
 # Name -> (attack, the line).
@@ -111,9 +111,9 @@ def test_images_that_are_not_of_8_bits_are_refused(colored, tmp_path):
     network, examples = colored
     attack = rounded(parse_attack("fgsm", eps=8 / 255))
     floats = dataclasses.replace(examples, images=examples.images / np.float32(255))
-    assert evaluate(network, floats, attack).accuracy == evaluate(network, examples, attack).accuracy
+    assert run_attack(network, floats, attack).accuracy == run_attack(network, examples, attack).accuracy
     with pytest.raises(InputError, match=r"must be uint8, or k / 255"):
-        evaluate(network, dataclasses.replace(floats, images=floats.images * np.float32(0.99)), attack)
+        run_attack(network, dataclasses.replace(floats, images=floats.images * np.float32(0.99)), attack)
     with pytest.raises(InputError, match=r"adversary 0 is not of 8 bits: evaluate agkd_tf.attacks.rounded\(attack\)"):
         write_pngs(tmp_path, np.full((1, 2, 2, 1), 0.5, np.float32), [0], [0], {})
 
@@ -258,7 +258,7 @@ def test_the_command_line_records_the_accuracy_of_the_pngs_and_verifies_it_by_th
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--png"], "error: `png` needs --adversaries, the folder to save the images in"),
+        (["--png"], "error: `png` needs --adversaries=FOLDER, the folder to save the images in"),
         (["--png", "--adversaries=PATH", "--eps=0.003"], "error: images of 8 bits have steps of 1/255, and pgd-20 has"),
         (["--png", "--adversaries=PATH", "--verify"], "error: `verify`: "),
     ],

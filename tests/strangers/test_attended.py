@@ -11,7 +11,7 @@ from agkd_tf import ClassPool
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data import Examples
 from agkd_tf.errors import InputError
-from agkd_tf.evaluation import audit, evaluate
+from agkd_tf.evaluation import masked_gradient_signs, run_attack
 from agkd_tf.export import export_saved_model
 from agkd_tf.models import Classifier, remove_softmax
 
@@ -311,9 +311,9 @@ def test_what_needs_no_map_takes_every_classifier(name, tmp_path):
     expected = np.argmax(model(FLOATS, training=False), 1)
     examples = Examples(IMAGES, expected.astype(np.int32))
     attack = parse_attack("pgd-2", eps=0.3, norm="linf", num_classes=3)
-    assert evaluate(model, examples, parse_attack("clean", eps=0.1, norm="linf", num_classes=3)).accuracy == 1
+    assert run_attack(model, examples, parse_attack("clean", eps=0.1, norm="linf", num_classes=3)).accuracy == 1
     adversaries = np.zeros(FLOATS.shape, np.float32)
-    evaluate(model, examples, attack, adversaries=adversaries)
+    run_attack(model, examples, attack, adversaries=adversaries)
     assert np.abs(adversaries - FLOATS).max() == pytest.approx(0.3, abs=1e-5)
     defense = DEFENSES[list(OTHERS).index(name) % len(DEFENSES)](model, attack_steps=1, validation_attack_steps=1)
     defense.compile(keras.optimizers.SGD(0.1))
@@ -327,7 +327,7 @@ def test_what_needs_no_map_takes_every_classifier(name, tmp_path):
 
 
 def test_an_audit_takes_a_subclassed_model():
-    signs = audit(subclassed(), Examples(IMAGES[:4], LABELS[:4]), eps=0.1)
+    signs = masked_gradient_signs(subclassed(), Examples(IMAGES[:4], LABELS[:4]), eps=0.1)
     assert "one step beats many" in {sign.name for sign in signs}
 
 

@@ -12,7 +12,7 @@ import agkd_tf
 from agkd_tf.attacks import APGD, PGD, AttackSequence, Ball, parse_attack
 from agkd_tf.data import Examples
 from agkd_tf.errors import Note
-from agkd_tf.evaluation import audit, evaluate, logits_of_probabilities, verify_adversaries
+from agkd_tf.evaluation import logits_of_probabilities, masked_gradient_signs, run_attack, verify_adversaries
 
 # Layers that do otherwise in training: the first ones also where `training` is not said.
 RANDOM = {
@@ -71,7 +71,7 @@ def labelled(model):
 def test_a_models_accuracy_is_that_of_its_inference_mode(name, build):
     model = build(RANDOM[name]())
     examples = labelled(model)
-    found = evaluate(model, examples, parse_attack("clean", eps=0.1, norm="linf", num_classes=3))
+    found = run_attack(model, examples, parse_attack("clean", eps=0.1, norm="linf", num_classes=3))
     assert found.accuracy == 0.75
     np.testing.assert_array_equal(found.correct, np.arange(40) % 4 != 0)
 
@@ -85,9 +85,9 @@ def test_attacks_and_what_they_leave_are_those_of_inference_mode(door):
     model = network(layers.RandomRotation(0.4, seed=1))
     plain = keras.Sequential([keras.Input((8, 8, 3)), *model.layers[1:]])
     examples, attack = labelled(model), parse_attack("pgd-3", eps=0.05, norm="linf", num_classes=3)
-    expected = evaluate(lambda images: plain(images, training=False), examples, attack)
+    expected = run_attack(lambda images: plain(images, training=False), examples, attack)
     adversaries = np.zeros(FLOATS.shape, np.float32)
-    found = evaluate(door(model), examples, attack, adversaries=adversaries)
+    found = run_attack(door(model), examples, attack, adversaries=adversaries)
     np.testing.assert_array_equal(found.correct, expected.correct)
     assert 0 < found.accuracy < 0.75
     verify_adversaries(door(model), examples, adversaries, eps=0.05, norm="linf", accuracy=found.accuracy)
@@ -110,7 +110,7 @@ def test_probabilities_and_their_logarithms_are_those_of_inference_mode():
 def test_an_audit_sees_no_random_outputs_of_inference_mode():
     model = network(layers.RandomRotation(0.4, seed=1))
     examples = labelled(model).take(slice(0, 20))
-    (random,) = [sign for sign in audit(model, examples, eps=0.02) if sign.name == "random outputs"]
+    (random,) = [sign for sign in masked_gradient_signs(model, examples, eps=0.02) if sign.name == "random outputs"]
     assert not random.raised
 
 
@@ -148,7 +148,7 @@ def test_a_classifier_that_answers_twice_differently_is_told_of(name, fragile):
         attack = parse_attack(attack, eps=0.01)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        evaluate(make(network), examples.take(slice(0, 9)), attack)
+        run_attack(make(network), examples.take(slice(0, 9)), attack)
     notes = [str(each.message) for each in caught if issubclass(each.category, Note)]
     assert len(notes) == told
     for note in notes:

@@ -10,7 +10,7 @@ from agkd_tf import AGKDBML, ClassPool, InputError, Undefended
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data import Examples
 from agkd_tf.defenses import DEFENSES
-from agkd_tf.evaluation import evaluate
+from agkd_tf.evaluation import run_attack
 
 COUNT, BATCH, CLASSES = 8, 4, 3
 LABELS = np.arange(COUNT) % CLASSES
@@ -98,7 +98,7 @@ def right(defense):
 
 
 def clean(defense, labels):
-    return evaluate(defense, Examples(IMAGES, labels), parse_attack("clean", eps=0.1)).accuracy
+    return run_attack(defense, Examples(IMAGES, labels), parse_attack("clean", eps=0.1)).accuracy
 
 
 # name -> (a call, which of the right values it gives)

@@ -20,9 +20,8 @@ from keras.src.legacy.saving import legacy_h5_format  # the writer of Keras 2's 
 from agkd_tf import InputError
 from agkd_tf.attacks import parse_attack
 from agkd_tf.errors import Note
-from agkd_tf.evaluation import evaluate, saved_model_logits
+from agkd_tf.evaluation import run_attack, saved_model_logits, subject_at
 from agkd_tf.models.storage import load_classifier
-from tools._subject import subject_at
 
 HERE = pathlib.Path(__file__).parent
 SHAPE, CLASSES = (16, 16, 1), 10
@@ -166,7 +165,7 @@ def test_an_attack_on_batches_of_fixed_size_breaks_the_images_that_it_breaks_wit
     logits, *_ = saved_model_logits(tmp_path / "saved")
     attack = parse_attack("pgd-3", eps=0.01)
     found, expected = (
-        evaluate(each, examples, attack, batch_size=9, jit_compile=jit_compile) for each in (logits, network)
+        run_attack(each, examples, attack, batch_size=9, jit_compile=jit_compile) for each in (logits, network)
     )
     assert 0 < expected.correct.sum() < 30
     np.testing.assert_array_equal(found.correct, expected.correct)
@@ -198,7 +197,7 @@ REFUSED = {
             folder, network, scores(network), spec(dtype=tf.uint8), spec(), names=("serving_default", "floats")
         ),
         {},
-        r"It takes: uint8 \(None, 16, 16, 1\); --signature=floats takes float32",
+        r"It takes: uint8 \(None, 16, 16, 1\); `signature='floats'` takes float32",
     ),
     "flat images": (
         lambda folder, network: save(
@@ -216,14 +215,14 @@ REFUSED = {
     "several signatures, none the default": (
         lambda folder, network: save(folder, network, scores(network), spec(), spec(), names=("a", "b")),
         {},
-        r"has no signature 'serving_default'. It has: a, b \(--signature=NAME\)",
+        r"has no signature 'serving_default'. It has: a, b \(`signature=NAME`\)",
     ),
     "several outputs": (
         lambda folder, network: save(
             folder, network, lambda x: {"a": network(x), "b": tf.argmax(network(x), 1)}, spec()
         ),
         {},
-        r"must be one of a float32 \(None, 10\), b int64 \(None,\) \(--output=NAME\). Received: None",
+        r"must be one of a float32 \(None, 10\), b int64 \(None,\) \(`output=NAME`\). Received: None",
     ),
     "classes, not logits": (
         lambda folder, network: save(folder, network, lambda x: {"b": tf.argmax(network(x), 1)}, spec()),
@@ -380,7 +379,7 @@ def test_a_network_of_several_outputs_is_refused_and_what_the_line_says_to_type_
     line = r"`model_file` must have one input, .*, and one output, .*\. Received: .*pictures_0 to scores_0, scores_1"
     with pytest.raises(InputError, match=line) as error:
         subject_at("model_file", tmp_path / "n.keras")
-    assert str(error.value).endswith("--logits_layer=LAYER")
+    assert str(error.value).endswith("`logits_layer=LAYER`")
     found = command(f"--model_file={tmp_path}/n.keras", f"--logits_layer={network.layers[-1].name}")
     assert found.returncode == 0, found.stderr
 
@@ -428,7 +427,7 @@ def test_probabilities_are_refused_and_what_the_line_says_to_type_evaluates_them
     found = command(f"--saved_model={tmp_path}/saved")
     assert found.returncode == 2
     assert found.stderr.count("\n") == 1
-    assert found.stderr.endswith("of a SavedModel, tools.evaluate --probabilities\n")
+    assert found.stderr.endswith("of a SavedModel, give --probabilities\n")
     found = command(f"--saved_model={tmp_path}/saved", "--probabilities")
     assert (found.returncode, found.stderr) == (0, "")
 

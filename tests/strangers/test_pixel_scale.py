@@ -14,7 +14,7 @@ import agkd_tf
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data import Examples
 from agkd_tf.errors import InputError, Note
-from agkd_tf.evaluation import evaluate
+from agkd_tf.evaluation import run_attack
 from agkd_tf.models import Classifier, build_model
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype(np.uint8)
@@ -162,12 +162,12 @@ def test_an_adapted_network_has_the_accuracy_that_keras_gives_on_its_own_pixels(
     adapted = agkd_tf.adapt(model, **arguments)
     # One pixel of rounding would show in a mean difference of 1e-3.
     np.testing.assert_allclose(adapted(IMAGES / np.float32(255), training=False), outputs, rtol=1e-3, atol=2e-3)
-    assert evaluate(adapted, Examples(IMAGES, labels), CLEAN).accuracy == 0.75
+    assert run_attack(adapted, Examples(IMAGES, labels), CLEAN).accuracy == 0.75
     weights = [id(weight) for weight in model.trainable_weights]
     assert [id(weight) for weight in adapted.trainable_weights] == weights
     # The image's gradient survives: a cast to bytes would end it.
     attack = parse_attack("pgd-5", eps=0.2, norm="linf", num_classes=3)
-    assert evaluate(adapted, Examples(IMAGES, labels), attack).accuracy < 0.7
+    assert run_attack(adapted, Examples(IMAGES, labels), attack).accuracy < 0.7
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case[3]])
@@ -177,7 +177,7 @@ def test_a_network_that_says_so_is_refused_with_what_to_type(name):
         Classifier(model)
     for door in (
         lambda: agkd_tf.AdversarialTraining(model),
-        lambda: evaluate(model, Examples(IMAGES, np.zeros(40)), CLEAN),
+        lambda: run_attack(model, Examples(IMAGES, np.zeros(40)), CLEAN),
     ):
         with pytest.raises(InputError) as again:
             door()
@@ -258,13 +258,15 @@ def test_a_network_that_is_no_better_than_chance_is_told_of_with_what_0_to_255_w
     bright = np.arange(40) % 2
     images = (IMAGES // 4 + 160 * bright[:, None, None, None]).astype(np.uint8)
     examples = Examples(images[bright == 1], np.ones(20, np.int32))
-    message = r"0 of the first 20 clean images.*among 3 classes; were their pixels in 0\.\.255, it would be 20: .*0,255"
+    message = (
+        r"0 of the first 20 clean images.*among 3 classes; were their pixels in 0\.\.255, it would be 20: .*0, 255"
+    )
     with pytest.warns(Note, match=message):
-        found = evaluate(door(model), examples, CLEAN)
+        found = run_attack(door(model), examples, CLEAN)
     assert found.accuracy == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error", Note)
-        assert evaluate(agkd_tf.adapt(model, pixel_range=(0, 255)), examples, CLEAN).accuracy == 1
+        assert run_attack(agkd_tf.adapt(model, pixel_range=(0, 255)), examples, CLEAN).accuracy == 1
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +374,7 @@ def test_a_source_of_transfer_has_pixels_of_its_own(bytes_network, tool, tmp_pat
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--model_file=PATH/bytes.keras", "--pixel_range=0,x"], "`pixel_range` must be numbers"),
+        (["--model_file=PATH/bytes.keras", "--pixel_range=0,x"], "`pixel_range` must be a number"),
         (["--model_file=PATH/bytes.keras", "--pixel_range=255,0"], "`pixel_range` must be (least, greatest)"),
         (["--model_file=PATH/bytes.keras", "--channels=first"], "the model takes (16, 1, 16)"),
         (["--saved_model=PATH/bytes", "--logits_layer=dense"], "`logits_layer` is for a file of Keras"),

@@ -9,7 +9,7 @@ from keras import layers
 from agkd_tf import ClassPool, InputError, Undefended
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data import DeviceImages, Examples
-from agkd_tf.evaluation import evaluate
+from agkd_tf.evaluation import run_attack
 
 COUNT, BATCH = 8, 4
 LABELS = np.arange(COUNT) % 3
@@ -195,11 +195,11 @@ def test_pixels_that_are_evaluated(defense, right, pixels):
     images, words = PIXELS[pixels]
     examples = Examples(images, LABELS)
     if words is None:
-        found = evaluate(defense, examples, parse_attack("clean", eps=0.1)).accuracy
+        found = run_attack(defense, examples, parse_attack("clean", eps=0.1)).accuracy
         assert found == pytest.approx(np.mean(right[0].argmax(1) == LABELS))
         return
     with pytest.raises(InputError) as raised:
-        evaluate(defense, examples, parse_attack("clean", eps=0.1))
+        run_attack(defense, examples, parse_attack("clean", eps=0.1))
     assert str(raised.value) == words
 
 

@@ -10,7 +10,7 @@ import agkd_tf
 from agkd_tf import ClassPool
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data import Examples
-from agkd_tf.evaluation import evaluate
+from agkd_tf.evaluation import run_attack
 from agkd_tf.models import Classifier
 
 SETTINGS = (
@@ -204,12 +204,12 @@ def test_networks_that_many_use_are_defended_and_evaluated(name):
     np.testing.assert_allclose(tf.nn.softmax(logits), expected, rtol=1e-3, atol=1e-5)
     examples = Examples(IMAGES, np.argmax(logits, 1).astype(np.int32))  # untrained, probabilities round to equal ones
     attacks = [parse_attack(each, eps=8 / 255, norm="linf", num_classes=3) for each in ("clean", "pgd-1")]
-    assert evaluate(adapted, examples, attacks[0]).accuracy == 1
+    assert run_attack(adapted, examples, attacks[0]).accuracy == 1
     pool = ClassPool(IMAGES, [0, 1, 2, 0], num_classes=3)
     defense = agkd_tf.AGKDBML(adapted, pool=pool, attack_steps=1, validation_attack_steps=0)
     defense.compile(keras.optimizers.SGD(1e-3))
     history = defense.fit(IMAGES, [0, 1, 2, 0], batch_size=2, verbose=0).history  # two steps
     assert np.isfinite(history["loss"]).all()
     assert history["attention"][0] > 0
-    assert 0 <= evaluate(defense, examples, attacks[1]).accuracy <= 1
+    assert 0 <= run_attack(defense, examples, attacks[1]).accuracy <= 1
     assert np.abs(model(images, training=False).numpy() - expected).max() > 0  # the user's own is trained

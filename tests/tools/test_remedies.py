@@ -12,7 +12,7 @@ def flag_values():
     values = flags.FlagValues()
     for name in ("workdir", "output", "logits_layer", "features_layer", "channels"):
         flags.DEFINE_string(name, None, "A text.", flag_values=values)
-    for name in ("pixel_range", "pixel_mean"):
+    for name in ("pixel_range", "pixel_mean", "source_pixel_range"):
         flags.DEFINE_list(name, None, "A list.", flag_values=values)
     flags.DEFINE_float("eps", None, "A number.", flag_values=values)
     flags.DEFINE_bool("download", None, "A switch.", flag_values=values)
@@ -39,6 +39,7 @@ def flag_values():
         ("`layer_names={'features': 'a/b', 'logits': 'c'}`", "--features_layer=a/b --logits_layer=c"),
         ("`agkd_tf.adapt(model, pixel_range=(0, 255), mean=127.5)`", "--pixel_range=0,255 --pixel_mean=127.5"),
         ("`adapt(model, channels='first')`", "--channels=first"),
+        ("`agkd_tf.adapt(source, pixel_range=(0, 255))`", "--source_pixel_range=0,255"),
     ],
 )
 def test_arguments_become_flags(python, command_line, flag_values):

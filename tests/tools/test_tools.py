@@ -145,7 +145,7 @@ def test_results_that_are_there_are_not_computed_again_and_settings_have_results
     assert "8/255" in large.stderr
     beyond = tool("evaluate", *common, f"--seed={2**31}")  # a seed of TensorFlow's is an int32
     assert beyond.returncode == 2
-    assert f"--seed={2**31}: {2**31} is not an integer in the range [0, " in beyond.stderr
+    assert f"--seed={2**31}: `seed` must be in [0, " in beyond.stderr
 
 
 MISTAKES = {

@@ -3,8 +3,10 @@
 import numpy as np
 from scipy.stats import binomtest, bootstrap
 
+from agkd_tf.types import Array, Interval
 
-def wilson_interval(successes, trials, *, confidence=0.95):
+
+def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
     """Returns (low, high), Wilson's score interval of a share.
 
     Args:
@@ -18,7 +20,7 @@ def wilson_interval(successes, trials, *, confidence=0.95):
     return float(interval.low), float(interval.high)
 
 
-def mean_interval(values, *, confidence=0.95, seed=0):
+def mean_interval(values: Array, *, confidence: float = 0.95, seed: int = 0) -> Interval:
     """Returns (low, high), the percentile bootstrap's interval of a mean; of a single value, that value twice.
 
     Args:

@@ -1,80 +1,43 @@
-"""Accuracy of a classifier under an attack."""
+"""The loop of an evaluation: an attack, batch by batch, on what its earlier stages left standing."""
 
-import dataclasses
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.attacks import Attack, AttackSequence, Ball
+from agkd_tf.data import Examples
 from agkd_tf.data.pixels import as_float
 from agkd_tf.distribution import by_all_replicas, num_replicas
-from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation.checks import check_answers, check_classifier
-from agkd_tf.evaluation.interval import wilson_interval
 from agkd_tf.evaluation.outcome import Outcome
+from agkd_tf.evaluation.result import AttackResult
 from agkd_tf.models import logits_of
 from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.randomness import step_seed
+from agkd_tf.types import Logits
 
 # Under XLA a shape is a compilation: fewer images than a batch are filled up to one of these shares of it.
 STATIC_SHARES = (16, 4, 1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """Accuracy under one attack.
-
-    Attributes:
-        accuracy: share of images that no stage of the attack broke, in [0, 1].
-        num_examples: images.
-        interval: (low, high), the 95 % confidence interval.
-        attack: the attack's settings, a dict a part.
-        broken_by: name of the part -> images that it broke.
-        seed: of the attack's random numbers.
-        seconds: wall time, compilation included, over all sittings.
-        correct: bool [num_examples], image by image.
-    """
-
-    accuracy: float
-    num_examples: int
-    interval: tuple[float, float]
-    attack: list
-    broken_by: dict
-    seed: int
-    seconds: float
-    correct: np.ndarray
-
-    def record(self):
-        """Returns the result for JSON, without the images' own outcomes."""
-        return {
-            "accuracy": self.accuracy,
-            "num_examples": self.num_examples,
-            "confidence_interval_95": list(self.interval),
-            "attack": self.attack,
-            "broken_by": self.broken_by,
-            "seed": self.seed,
-            "seconds": round(self.seconds, 2),
-            "images_per_second": round(self.num_examples / max(self.seconds, 1e-9), 2),
-            "environment": describe_environment(),
-        }
-
-
-def evaluate(
-    logits,
-    examples,
-    attack,
+def run_attack(
+    logits: keras.Model | Logits,
+    examples: Examples,
+    attack: AttackSequence,
     *,
-    batch_size=100,
-    seed=0,
-    jit_compile=False,
-    outcome=None,
-    adversaries=None,
-    checkpoint=None,
-    progress=None,
-):
-    """Returns the `Result` of a classifier under an attack.
+    batch_size: int = 100,
+    seed: int = 0,
+    jit_compile: bool = False,
+    outcome: Outcome | None = None,
+    adversaries: np.ndarray | None = None,
+    checkpoint: Callable[[], None] | None = None,
+    progress: Callable | None = None,
+) -> AttackResult:
+    """Returns the `AttackResult` of a classifier under an attack.
 
     Each stage of the attack sees only the images that the ones before left standing, packed into whole
     batches. An image's adversary depends on the image, its place in `examples` and the seed, not on its
@@ -110,7 +73,7 @@ def evaluate(
     seed_pair, steps = step_seed(seed, 0), {}
     check_answers(logits, examples, attack, check_classifier(logits, examples))
     for part in attack.attacks:
-        part.check_images(examples.images)
+        part.check_images(examples.images)  # type: ignore[arg-type]  # those on a disk read as an array
     for number, (part, variant) in enumerate(attack.stages):
         places = outcome.waiting(number)
         if part not in steps:
@@ -137,32 +100,19 @@ def evaluate(
                 checkpoint()
             if progress:
                 progress(part, variant, begin + len(chosen), len(places))
-    return result_of(outcome, attack, seed=seed)
+    return AttackResult.of_outcome(outcome, attack, seed=seed)
 
 
-def result_of(outcome, attack, *, seed):
-    """Returns the `Result` that a finished `Outcome` amounts to."""
-    correct = outcome.robust
-    return Result(
-        accuracy=float(correct.mean()),
-        num_examples=len(correct),
-        interval=wilson_interval(correct.sum(), len(correct)),
-        attack=attack.settings(),
-        broken_by=outcome.broken_by(attack),
-        seed=seed,
-        seconds=outcome.seconds,
-        correct=correct,
-    )
-
-
-def _compiled(part, ball, logits, examples, seed, jit_compile):
+def _compiled(
+    part: Attack, ball: Ball, logits: Logits, examples: Examples, seed: tf.Tensor, jit_compile: bool
+) -> Callable:
     # Without XLA one trace serves every batch size.
     shape = examples.images.shape[1:]
     integers = tf.TensorSpec([None], tf.int32)
     signature = [tf.TensorSpec([None, *shape], examples.images.dtype), integers, integers, tf.TensorSpec([], tf.int32)]
 
     @tf.function(jit_compile=jit_compile, autograph=False, input_signature=None if jit_compile else signature)
-    def step(images, labels, indices, variant):
+    def step(images: tf.Tensor, labels: tf.Tensor, indices: tf.Tensor, variant: tf.Tensor) -> tuple:
         adv = part.perturb(logits, as_float(images), labels, ball=ball, indices=indices, seed=seed, variant=variant)
         scores = logits(adv)
         finite = tf.reduce_all(tf.math.is_finite(scores), axis=1)
@@ -171,7 +121,7 @@ def _compiled(part, ball, logits, examples, seed, jit_compile):
     return step
 
 
-def _filled(places, batch_size, jit_compile):
+def _filled(places: np.ndarray, batch_size: int, jit_compile: bool) -> np.ndarray:
     """Returns the places, and the first of them again to fill up what replicas, and XLA, can take."""
     replicas = num_replicas()
     size = replicas * -(-len(places) // replicas)

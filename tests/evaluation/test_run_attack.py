@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from agkd_tf import InputError
 from agkd_tf.attacks import Attack, AttackSequence, Ball, parse_attack
-from agkd_tf.evaluation import Outcome, evaluate, wilson_interval, worst_case
+from agkd_tf.evaluation import Outcome, run_attack, wilson_interval
 
 BALL = Ball("linf", 1.0)
 
@@ -46,7 +46,7 @@ def dark(digits):
 
 def test_clean_accuracy_is_that_of_predict(digits, fragile):
     network, examples = fragile[0], digits.test.take(slice(0, 50))
-    result = evaluate(network, examples, parse_attack("clean", eps=0.1), batch_size=16)
+    result = run_attack(network, examples, parse_attack("clean", eps=0.1), batch_size=16)
     predicted = network.predict(examples.images / np.float32(255), verbose=0).argmax(1)
     assert 0 < result.correct.sum() < 50
     np.testing.assert_array_equal(result.correct, predicted == examples.labels)
@@ -57,7 +57,7 @@ def test_clean_accuracy_is_that_of_predict(digits, fragile):
 @pytest.mark.parametrize("name", ["pgd-3", "apgd-ce", "pgd-2x3"])
 def test_the_batch_size_does_not_change_an_outcome(fragile, name):
     attack = parse_attack(name, eps=0.01)
-    outcomes = [evaluate(*fragile, attack, batch_size=size).correct for size in (7, 30)]
+    outcomes = [run_attack(*fragile, attack, batch_size=size).correct for size in (7, 30)]
     assert 0 < outcomes[0].sum() < 30
     np.testing.assert_array_equal(*outcomes)
 
@@ -65,14 +65,14 @@ def test_the_batch_size_does_not_change_an_outcome(fragile, name):
 def test_another_seed_gives_other_adversaries(fragile):
     advs = [np.zeros((30, 16, 16, 1), np.float32) for _ in range(3)]
     for adv, seed in zip(advs, (0, 0, 1), strict=True):
-        evaluate(*fragile, parse_attack("pgd-3", eps=0.01), adversaries=adv, seed=seed)
+        run_attack(*fragile, parse_attack("pgd-3", eps=0.01), adversaries=adv, seed=seed)
     np.testing.assert_array_equal(advs[0], advs[1])
     assert np.all(np.any(advs[0] != advs[2], axis=(1, 2, 3)))
 
 
 def test_each_stage_sees_only_what_stands_packed_into_whole_batches(dark):
     first, second = Recorder("first", lambda i: i % 2 == 0), Recorder("second", lambda i: i < 6)
-    result = evaluate(brightness, dark, AttackSequence("both", (first, second), BALL), batch_size=4)
+    result = run_attack(brightness, dark, AttackSequence("both", (first, second), BALL), batch_size=4)
     assert [place for batch in first.seen for place in batch] == list(range(20))
     assert second.seen == [[1, 3, 5, 7], [9, 11, 13, 15], [17, 19]]
     assert result.accuracy == 7 / 20
@@ -87,7 +87,7 @@ def test_an_evaluation_broken_off_at_any_batch_ends_with_the_same_outcome(dark):
         )
 
     whole = Outcome.fresh(20)
-    evaluate(brightness, dark, attack(), batch_size=4, outcome=whole)
+    run_attack(brightness, dark, attack(), batch_size=4, outcome=whole)
     for limit in range(1, 9):
         outcome, batches = Outcome.fresh(20), []
 
@@ -97,9 +97,9 @@ def test_an_evaluation_broken_off_at_any_batch_ends_with_the_same_outcome(dark):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            evaluate(brightness, dark, attack(), batch_size=4, outcome=outcome, checkpoint=stop)
+            run_attack(brightness, dark, attack(), batch_size=4, outcome=outcome, checkpoint=stop)
         assert not outcome.finished(2)
-        evaluate(brightness, dark, attack(), batch_size=4, outcome=outcome)
+        run_attack(brightness, dark, attack(), batch_size=4, outcome=outcome)
         assert outcome.finished(2)
         np.testing.assert_array_equal(outcome.state, whole.state)
         np.testing.assert_array_equal(outcome.prediction, whole.prediction)
@@ -116,8 +116,8 @@ def test_smaller_batches_compile_few_times_and_give_the_same(fragile, jit_compil
 
     # Batches of 16, 16 and 3 images.
     examples, attack = some.take(np.arange(35) % 30), parse_attack("fgsm", eps=0.01)
-    result = evaluate(logits, examples, attack, batch_size=16, jit_compile=jit_compile)
-    plain = evaluate(network, examples, attack, batch_size=35)
+    result = run_attack(logits, examples, attack, batch_size=16, jit_compile=jit_compile)
+    plain = run_attack(network, examples, attack, batch_size=35)
     assert 0 < plain.correct.sum() < 35
     np.testing.assert_array_equal(result.correct, plain.correct)
     # Eagerly on the first eight images, and on all to see whether they are classified at all; then without XLA one
@@ -131,7 +131,7 @@ def test_smaller_batches_compile_few_times_and_give_the_same(fragile, jit_compil
 def test_progress_tells_the_stage_and_the_images(dark):
     told = []
     first, second = Recorder("first", lambda i: i % 2 == 0), Recorder("second", lambda i: i < 0)
-    evaluate(
+    run_attack(
         brightness,
         dark,
         AttackSequence("both", (first, second), BALL),
@@ -145,29 +145,24 @@ def test_progress_tells_the_stage_and_the_images(dark):
 def test_probabilities_nan_and_single_outputs_are_refused(dark):
     attack = parse_attack("clean", eps=0.1)
     with pytest.raises(InputError, match=r"probabilities.*remove_softmax"):
-        evaluate(lambda images: tf.nn.softmax(brightness(images)), dark, attack)
+        run_attack(lambda images: tf.nn.softmax(brightness(images)), dark, attack)
     with pytest.raises(InputError, match="8 of the first 8 images are NaN"):
-        evaluate(lambda images: brightness(images) * np.nan, dark, attack)
+        run_attack(lambda images: brightness(images) * np.nan, dark, attack)
     with pytest.raises(InputError, match=r"logits \[B, n\]"):
-        evaluate(lambda images: brightness(images)[:, :1], dark, attack)
+        run_attack(lambda images: brightness(images)[:, :1], dark, attack)
 
 
 def test_images_that_are_not_pixels_and_labels_beyond_the_logits_are_refused(dark):
     attack = parse_attack("clean", eps=0.1)
     with pytest.raises(InputError, match=r"divide by 255.*0 to 255"):
-        evaluate(
+        run_attack(
             brightness,
             type(dark)(np.linspace(0, 255, dark.images.size).reshape(dark.images.shape), dark.labels),
             attack,
         )
     dark.labels[7] = 2
     with pytest.raises(InputError, match=r"labels must be in \[0, 1\]. Received: 0 to 2"):
-        evaluate(brightness, dark, attack)
-
-
-def test_the_worst_case_is_what_no_attack_broke():
-    outcomes = {"a": np.array([1, 1, 0, 0], bool), "b": np.array([1, 0, 1, 0], bool)}
-    assert worst_case(outcomes)["accuracy"] == 0.25
+        run_attack(brightness, dark, attack)
 
 
 def test_wilson_interval_of_a_worked_case():
@@ -189,4 +184,4 @@ def test_logits_that_become_nan_later_are_refused_with_the_images_place(dark, va
         return tf.where(bad, value, brightness(images))
 
     with pytest.raises(InputError, match="logits of image 13 under clean are NaN or infinite"):
-        evaluate(poisoned, dark, parse_attack("clean", eps=0.1), batch_size=5, jit_compile=jit_compile)
+        run_attack(poisoned, dark, parse_attack("clean", eps=0.1), batch_size=5, jit_compile=jit_compile)

@@ -1,0 +1,61 @@
+"""An attack's accuracy by the size of the ball."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from agkd_tf.evaluation.result import Accuracy
+from agkd_tf.perturbation_size import format_size
+
+COLUMNS = ("eps", "accuracy", "confidence_interval_95")
+
+
+@dataclasses.dataclass(frozen=True)
+class EpsSweep:
+    """Accuracies under one attack in balls of several sizes. It prints as a line.
+
+    Attributes:
+        attack: the attack's name.
+        norm: linf or l2.
+        points: (eps, accuracy, (low, high) of its 95 % interval), by rising eps.
+        pictures: files that the curve is drawn in.
+    """
+
+    attack: str
+    norm: str
+    points: tuple[tuple[float, float, tuple[float, float]], ...]
+    pictures: tuple[pathlib.Path, ...] = ()
+
+    @classmethod
+    def recorded(cls, attack: str, norm: str, section: Mapping[str, list]) -> "EpsSweep":
+        """Returns the sweep that `record` returned; of an empty section, one without points."""
+        return cls(attack, norm, tuple(zip(*(section.get(column, ()) for column in COLUMNS), strict=True)))
+
+    def joined(self, found: Mapping[float, Accuracy]) -> "EpsSweep":
+        """Returns the sweep with more points, eps -> accuracy, which replace those of the same size."""
+        points = {point[0]: point for point in self.points}
+        points |= {size: (size, each.accuracy, each.interval) for size, each in found.items()}
+        return dataclasses.replace(self, points=tuple(points[size] for size in sorted(points)))
+
+    def record(self) -> dict[str, Any]:
+        """Returns the sweep for JSON."""
+        return {name: list(each) for name, each in zip(COLUMNS, zip(*self.points, strict=True), strict=True)}
+
+    def drawn(self, path: pathlib.Path, folder: pathlib.Path | None = None) -> "EpsSweep":
+        """Returns the sweep, drawn as PNG and PDF.
+
+        Args:
+            path: of the pictures, without a suffix.
+            folder: TensorBoard's, to write the curve to as well; None for none.
+        """
+        from agkd_tf.monitoring import write_eps_curve  # Matplotlib takes a while to load
+
+        pictures = write_eps_curve(path, list(self.points), attack=self.attack, norm=self.norm, folder=folder)
+        return dataclasses.replace(self, pictures=tuple(pictures))
+
+    def __str__(self) -> str:
+        curve = ", ".join(f"{format_size(size)}: {100 * accuracy:.1f}" for size, accuracy, _ in self.points)
+        return f"{self.attack}, accuracy in % by {self.norm} eps: {curve}"
+
+    __repr__ = __str__

@@ -1,0 +1,275 @@
+"""Results of an evaluation, which print themselves."""
+
+import dataclasses
+import html
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from agkd_tf.environment import describe_environment
+from agkd_tf.errors import InputError
+from agkd_tf.evaluation.outcome import Outcome
+from agkd_tf.intervals import wilson_interval
+from agkd_tf.types import PathLike
+
+if TYPE_CHECKING:
+    import pandas
+
+    from agkd_tf.attacks import AttackSequence
+    from agkd_tf.evaluation.record import EvaluationRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """A share of images that are classified correctly.
+
+    Attributes:
+        accuracy: the share, in [0, 1].
+        num_examples: images.
+        interval: (low, high), Wilson's 95 % confidence interval.
+    """
+
+    accuracy: float
+    num_examples: int
+    interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, correct: np.ndarray, /, **more: Any) -> Self:
+        """Returns the accuracy of bool [N], whether each image is classified correctly."""
+        count = int(np.count_nonzero(correct))
+        return cls(count / len(correct), len(correct), wilson_interval(count, len(correct)), **more)
+
+    def record(self) -> dict[str, Any]:
+        """Returns the figures for JSON."""
+        return {
+            "accuracy": self.accuracy,
+            "num_examples": self.num_examples,
+            "confidence_interval_95": list(self.interval),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackResult(Accuracy):
+    """Accuracy under one attack: the share of images that none of its stages broke.
+
+    Attributes:
+        name: the attack's.
+        settings: the attack's, a dict for each of its parts.
+        broken_by: name of the part -> images that it broke.
+        seed: of the attack's random numbers.
+        seconds: wall time, compilation included, over all sittings.
+        images_per_second: by that time.
+        correct: bool [num_examples], image by image.
+        predictions: int16 [num_examples], the class seen in each image's last adversary.
+    """
+
+    name: str
+    settings: list[dict]
+    broken_by: dict[str, int]
+    seed: int
+    seconds: float
+    images_per_second: float
+    correct: np.ndarray = dataclasses.field(repr=False)
+    predictions: np.ndarray = dataclasses.field(repr=False)
+
+    @classmethod
+    def of_outcome(cls, outcome: Outcome, attack: "AttackSequence", *, seed: int) -> "AttackResult":
+        """Returns the result that a finished `Outcome` amounts to."""
+        return cls.of(
+            outcome.robust,
+            name=attack.name,
+            settings=attack.settings(),
+            broken_by=outcome.broken_by(attack),
+            seed=seed,
+            seconds=outcome.seconds,
+            images_per_second=len(outcome.state) / max(outcome.seconds, 1e-9),
+            correct=outcome.robust,
+            predictions=outcome.prediction,
+        )
+
+    @classmethod
+    def recorded(cls, name: str, record: Mapping[str, Any], outcome: Outcome) -> "AttackResult":
+        """Returns the result that was recorded, with its stored interval.
+
+        Args:
+            name: the attack's.
+            record: what `record` returned.
+            outcome: what the attack did to each image.
+        """
+        return cls(
+            record["accuracy"],
+            record["num_examples"],
+            tuple(record["confidence_interval_95"]),
+            name=name,
+            settings=record["attack"],
+            broken_by=record["broken_by"],
+            seed=record["seed"],
+            seconds=record["seconds"],
+            images_per_second=record["images_per_second"],
+            correct=outcome.robust,
+            predictions=outcome.prediction,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Returns the result for JSON, without the images' own outcomes."""
+        return super().record() | {
+            "attack": self.settings,
+            "broken_by": self.broken_by,
+            "seed": self.seed,
+            "seconds": round(self.seconds, 2),
+            "images_per_second": round(self.images_per_second, 2),
+            "environment": describe_environment(),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class WorstCase(Accuracy):
+    """Accuracy under the worst of several attacks, image by image.
+
+    Attributes:
+        over: what the results are called in the record.
+        correct: bool [num_examples], whether no attack broke the image.
+    """
+
+    over: tuple[str, ...]
+    correct: np.ndarray = dataclasses.field(repr=False)
+
+    def record(self) -> dict[str, Any]:
+        """Returns the result for JSON, without the images' own outcomes."""
+        return super().record() | {"over": list(self.over)}
+
+
+def worst_case(outcomes: Mapping[str, np.ndarray]) -> WorstCase:
+    """Returns the accuracy over images that none of several attacks broke.
+
+    Args:
+        outcomes: name of the attack -> bool [N], whether each image stayed correct.
+
+    Raises:
+        InputError: if there is no attack.
+    """
+    if not outcomes:
+        raise InputError("a worst case needs an attack, and `attacks` is empty")
+    correct = np.logical_and.reduce(list(outcomes.values()))
+    return WorstCase.of(correct, over=tuple(sorted(outcomes)), correct=correct)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation(Mapping[str, AttackResult]):
+    """The results of a model: name of the attack -> `AttackResult`. It prints as a table.
+
+        result = agkd_tf.evaluate(model, x_test, y_test, attacks=["clean", "pgd-20"], eps=8 / 255)
+        result["pgd-20"].accuracy, result.worst_case.accuracy
+
+    Attributes:
+        title: model, images, ball and seed.
+        results: as the mapping.
+        worst_case: over these results, and where they are recorded, over all others of the same images, ball and seed.
+    """
+
+    title: str
+    results: dict[str, AttackResult] = dataclasses.field(repr=False)
+    _record: "EvaluationRecord" = dataclasses.field(repr=False)
+    _keys: dict[str, str] = dataclasses.field(repr=False)
+    _over: dict[str, np.ndarray] = dataclasses.field(repr=False)
+
+    @property
+    def worst_case(self) -> WorstCase:
+        return worst_case(self._over)
+
+    def __getitem__(self, name: str) -> AttackResult:
+        return self.results[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def _rows(self) -> dict[str, Accuracy]:
+        rows: dict[str, Accuracy] = dict(self.results)
+        if len(self._over) > 1:
+            rows[f"worst case of {len(self._over)}"] = self.worst_case
+        return rows
+
+    def __str__(self) -> str:
+        rows = self._rows()
+        widest = max([10, *map(len, rows)])
+        lines = [self.title, f"  {'attack':<{widest}} {'accuracy':>8}   95 % interval     images  seconds  images/s"]
+        for name, found in rows.items():
+            low, high = found.interval
+            seconds, rate = _speed(found)
+            lines.append(
+                f"  {name:<{widest}} {100 * found.accuracy:>7.2f}%  {100 * low:>6.2f} to {100 * high:<6.2f}  "
+                f"{found.num_examples:>7}  {seconds:>7}  {rate:>8}".rstrip()
+            )
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Returns a `pandas.DataFrame` with a row for each attack, and one for the worst case of several.
+
+        Its columns are accuracy, low, high (of the interval), num_examples, seconds and images_per_second; the worst
+        case has no time.
+        """
+        import pandas  # which takes a second that few need
+
+        rows = {}
+        for name, found in self._rows().items():
+            times = {column: getattr(found, column, None) for column in ("seconds", "images_per_second")}
+            low, high = found.interval
+            rows[name] = {
+                "accuracy": found.accuracy,
+                "low": low,
+                "high": high,
+                "num_examples": found.num_examples,
+            } | times
+        return pandas.DataFrame.from_dict(rows, orient="index")
+
+    def _repr_html_(self) -> str:
+        cells = [
+            [
+                name,
+                f"{100 * found.accuracy:.2f} %",
+                f"{100 * found.interval[0]:.2f} to {100 * found.interval[1]:.2f}",
+                str(found.num_examples),
+                *_speed(found),
+            ]
+            for name, found in self._rows().items()
+        ]
+        return html_table(self.title, ["attack", "accuracy", "95 % interval", "images", "seconds", "images/s"], cells)
+
+    def save(self, folder: PathLike) -> None:
+        """Writes the results into a folder, as `folder` of `agkd_tf.evaluate` does: a later evaluation goes on there.
+
+        Args:
+            folder: the folder; or the path of the record itself, which ends in `.json`.
+
+        Raises:
+            InputError: if the model was a callable without a `model_name`, which a record could not tell from others.
+        """
+        self._record.copy_to(folder, self._keys.values())
+
+
+def _speed(found: Accuracy) -> tuple[str, str]:
+    # The worst case is counted, not run.
+    if not isinstance(found, AttackResult):
+        return "", ""
+    return f"{round(found.seconds, 2):,.1f}", f"{round(found.images_per_second, 2):,.1f}"
+
+
+def html_table(title: str, heading: list[str], rows: list[list[str]]) -> str:
+    """Returns a table for a notebook, its first column to the left."""
+    sides = ["left"] + ["right"] * (len(heading) - 1)
+
+    def line(tag: str, cells: list[str]) -> str:
+        each = zip(sides, cells, strict=True)
+        return "".join(f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>' for side, cell in each)
+
+    body = "".join(f"<tr>{line('td', cells)}</tr>" for cells in rows)
+    return (
+        f"<table><caption>{html.escape(title)}</caption><thead><tr>{line('th', heading)}</tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+    )

@@ -1,0 +1,676 @@
+"""A model, its images and a record: what is computed once, continued, and not computed again."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, get_args
+
+import numpy as np
+
+from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
+from agkd_tf.analysis.nearest_neighbors import Metric
+from agkd_tf.attacks import APGD, AttackSequence, Ball, Norm, TransferAttack, bound, check_names, rounded
+from agkd_tf.attacks.rounding import Rounded
+from agkd_tf.compilation import resolve_jit_compile
+from agkd_tf.data import Examples
+from agkd_tf.data.class_names import same_names
+from agkd_tf.errors import InputError, Note, check_choice, check_eps
+from agkd_tf.evaluation.adversaries import create_adversaries, open_adversaries, unwritten, verify_adversaries
+from agkd_tf.evaluation.adversary_pngs import AdversaryPNGs, check_png_shape, write_pngs
+from agkd_tf.evaluation.audit import Audit, Sign, masked_gradient_signs
+from agkd_tf.evaluation.checks import check_classifier
+from agkd_tf.evaluation.eps_sweep import EpsSweep
+from agkd_tf.evaluation.examples import examples_of
+from agkd_tf.evaluation.key import Key, images_name, split_and_count
+from agkd_tf.evaluation.neighbors import NeighborAccuracies
+from agkd_tf.evaluation.outcome import Outcome
+from agkd_tf.evaluation.record import EvaluationRecord, check_known, record_path
+from agkd_tf.evaluation.result import Accuracy, AttackResult, Evaluation
+from agkd_tf.evaluation.run_attack import run_attack
+from agkd_tf.evaluation.subject import Subject, subject_at, subject_of
+from agkd_tf.models import Classifier
+from agkd_tf.models.storage import read_class_names
+from agkd_tf.perturbation_size import format_size
+from agkd_tf.processor import warn_of_slow_settings
+from agkd_tf.progress import Mode, Progress
+from agkd_tf.settings import LARGEST, Count, Radius, Range, check_settings
+from agkd_tf.types import PathLike
+
+ATTACKS = ("clean", "fgsm", "pgd-20", "cw-20")
+TRANSFER = "transfer:"
+TRANSFER_ATTACK = SWEEP_ATTACK = "pgd-20"
+AUDITED = 200
+SQUARE_SUSPICIOUS = 0.002
+BITS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationOptions:
+    """How an evaluation is done; arguments of `agkd_tf.evaluate`, `agkd_tf.audit` and `EvaluationSession`."""
+
+    eps: Annotated[Radius | None, "Radius of the ball; the run's own if not given."] = None
+    norm: Annotated[Norm, "Norm of the ball."] = "linf"
+    num_examples: Annotated[Count | None, "First so many images of the split; all if not given."] = None
+    batch_size: Annotated[Count, "Images a step."] = 100
+    seed: Annotated[int, Range(0, LARGEST), "Seed of the attacks' random numbers."] = 0
+    transfer_attack: Annotated[str, "Attack on SOURCE whose adversaries transfer:SOURCE shows the model."] = (
+        TRANSFER_ATTACK
+    )
+    adversaries: Annotated[str | None, "Folder to save the adversarial images in, a .npy file for each attack."] = None
+    png: Annotated[
+        bool,
+        "Round adversaries to 8 bits; save them in `adversaries` as PNGs, too, a folder for each attack.",
+    ] = False
+    recompute: Annotated[bool, "Compute results that are recorded already once more."] = False
+    jit_compile: Literal["auto", True, False] = "auto"
+    progress: Mode = "auto"
+
+    def __post_init__(self) -> None:
+        if self.adversaries is not None:
+            object.__setattr__(self, "adversaries", os.fspath(self.adversaries))
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name, value in check_settings(EvaluationOptions, given).items():
+            object.__setattr__(self, name, value)
+        check_choice("progress", self.progress, get_args(Mode))
+        if self.norm == "linf" and self.eps is not None:
+            check_eps("eps", self.eps)
+        if self.norm != "linf" and self.eps is None:
+            raise InputError(f"`norm` {self.norm} needs `eps=SIZE`, the radius in that norm: a run's own is of linf")
+        if self.png and not self.adversaries:
+            raise InputError("`png` needs `adversaries=FOLDER`, the folder to save the images in")
+
+
+class EvaluationSession:
+    """Evaluates one model on some images, and records what it finds.
+
+        session = EvaluationSession(model, x_test, y_test, eps=8 / 255, folder="runs/mine")
+        print(session.accuracies(["clean", "autoattack"]))
+        print(session.eps_sweep([0, 2 / 255, 4 / 255]))
+        print(session.audit())
+
+    What is recorded is not computed again, and what was broken off continues, also where the command line began it.
+
+    Args:
+        model: see `subject_of`.
+        x, y: see `examples_of`.
+        folder: folder of the record, `evaluation.json` and `.npz`; or the path of the JSON file itself. None records
+            nothing.
+        model_name: see `subject_of`.
+        data: for the record, settings of `load_dataset` that the images are of.
+        source_settings: how the networks of `transfer:PATH` are read; see `subject_at`.
+        **settings: those of `EvaluationOptions`, and of a model's path those of `subject_at`.
+
+    Raises:
+        InputError: for what is not understood, or cannot be recorded.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        x: Any,
+        y: Any = None,
+        *,
+        folder: PathLike | None = None,
+        model_name: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        source_settings: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        names = {field.name for field in dataclasses.fields(EvaluationOptions)}
+        self.options = EvaluationOptions(**{name: settings.pop(name) for name in names & settings.keys()})
+        self.progress = Progress(self.options.progress)
+        self.subject = subject_of(model, model_name=model_name, **settings)
+        self.own_eps = self.subject.own_eps
+        eps = self.own_eps if self.options.eps is None else self.options.eps
+        if eps is None:
+            raise InputError("`eps`, the radius of the ball, is needed: `eps=8 / 255`, for images in [0, 1]")
+        self.eps = eps
+        if folder is not None:
+            check_known(self.subject.described, "`folder`")
+        given = examples_of(x, y, image_shape=self.subject.image_shape, num_classes=self.subject.num_classes)
+        self._whole, count = len(given), self.options.num_examples
+        if count is not None and count > len(given):
+            raise InputError(f"`num_examples` must be at most {len(given)}. Received: {count}")
+        self.examples = given if count is None else given.take(slice(0, count))
+        if self.options.png:
+            check_png_shape(self.examples.images.shape)
+        first = check_classifier(self.subject.logits, self.examples)
+        self.num_classes = int(first.shape[1])
+        self._check_class_names()
+        self._source_settings = dict(source_settings or {})
+        self._sources: dict[str, Subject] = {}
+        self._told: set[str] = set()
+        self._computation: dict[str, Any] = {
+            "batch_size": self.options.batch_size,
+            "seed": self.options.seed,
+            "jit_compile": resolve_jit_compile(self.options.jit_compile),
+        }
+        if self.subject.classifier is not None:
+            warn_of_slow_settings(self.subject.classifier.model)
+        self._open_record(folder, data or {})
+        self._has_begun, self._has_data = False, bool(data)
+        self._unsaved: dict[str, np.ndarray] = {}
+
+    def _open_record(self, folder: PathLike | None, data: Mapping[str, Any]) -> None:
+        digest, origin = self.examples.digest().hex(), self.examples.origin
+        name = f"images {digest[:8]}" if origin is None else images_name(origin.split, origin.first)
+        described = {**self.subject.described, **{key: value for key, value in data.items() if value is not None}}
+        described |= self.subject.settings
+        path = None if folder is None else record_path(folder)
+        self.record = EvaluationRecord(path, described, {"name": name, "sha256": digest})
+        self.split, self.count = split_and_count(self.record.examples["name"])
+
+    @property
+    def title(self) -> str:
+        """Model, images, ball and seed, in a line."""
+        return f"{self.subject.path}: {self._images}, {self._ball(self.eps)}, seed {self.options.seed}"
+
+    @property
+    def _images(self) -> str:
+        origin = self.examples.origin
+        return f"{len(self.examples)} images" if origin is None else f"{origin.dataset} {origin.split}"
+
+    def _ball(self, eps: float) -> str:
+        return f"{self.options.norm} eps {format_size(eps)}"
+
+    def _check_class_names(self) -> None:
+        origin, names = self.examples.origin, self.subject.class_names
+        if origin is not None and names is None and len(origin.class_names) != self.num_classes:
+            warnings.warn(
+                f"{self.subject.path} has {self.num_classes} classes without names, the data "
+                f"{len(origin.class_names)}: they are taken for its first ones, in this order: "
+                f"{', '.join(origin.class_names)}",
+                Note,
+                stacklevel=3,
+            )
+        if origin is not None and names is not None and not same_names(names, origin.class_names):
+            raise InputError(
+                f"{self.subject.path} has other class names than {origin.dataset}, or another order: give "
+                f"`load_dataset(..., class_names={list(names)!r})`"
+            )
+
+    # What is attacked with.
+
+    def prepare(self, attacks: Iterable[Any], eps: float | None = None) -> dict[str, AttackSequence]:
+        """Returns name -> attack, bound to a ball, each checked before anything is computed.
+
+        Args:
+            attacks: names, `agkd_tf.attacks.Attack`s or `AttackSequence`s.
+            eps: radius of the ball; None for the session's own.
+
+        Raises:
+            InputError: for what is no attack, does not fit the model or the images, or two attacks of one name.
+        """
+        found: dict[str, AttackSequence] = {}
+        for each in attacks:
+            attack = self._bound(each, self.eps if eps is None else eps)
+            check_names("`attacks`", [attack, *found.values()])
+            found[attack.name] = attack
+        self._tell_of_margins(found.values())
+        return found
+
+    def _bound(self, attack: Any, eps: float) -> AttackSequence:
+        if isinstance(attack, str) and attack.startswith(TRANSFER):
+            attack = self._transferred(attack, Ball(self.options.norm, eps))
+        found = bound(attack, Ball(self.options.norm, eps), self.num_classes)
+        parts = tuple(self._known(part) if isinstance(part, TransferAttack) else part for part in found.attacks)
+        found = dataclasses.replace(found, attacks=parts)
+        return rounded(found) if self.options.png else found
+
+    def _known(self, attack: TransferAttack) -> TransferAttack:
+        """Returns a transfer whose source is checked, and known to a record."""
+        try:
+            check_classifier(attack.source, self.examples)
+        except InputError as error:
+            raise InputError(f"`attacks`: {attack.name}: {error}") from error
+        if attack.source_digest:
+            return attack
+        digest = subject_of(attack.source).digest
+        if not digest and self.record.path is not None:
+            raise InputError(
+                f"`attacks`: the source of {attack.name} is a callable, which a record cannot tell from others: give "
+                "it a `source_digest`"
+            )
+        return dataclasses.replace(attack, source_digest=digest)
+
+    def _transferred(self, name: str, ball: Ball) -> TransferAttack:
+        path = name.removeprefix(TRANSFER)
+        if path not in self._sources:
+            self._sources[path] = self._source(name, path)
+        source, by = self._sources[path], self.options.transfer_attack
+        try:
+            crafted = bound(by, ball, source.num_classes)
+        except InputError as error:
+            raise InputError(f"`transfer_attack`: {error}") from error
+        if len(crafted.attacks) > 1:
+            raise InputError(f"`transfer_attack` must be one attack, not several. Received: {by}")
+        name += "" if by == TRANSFER_ATTACK else f" by {by}"
+        return TransferAttack(source.logits, crafted.attacks[0], source.digest, named=name)
+
+    def _source(self, name: str, path: str) -> Subject:
+        try:
+            source = subject_at("attacks", path, **self._source_settings)
+        except InputError as error:  # which names what would be done with the network that is evaluated
+            message = str(error).replace("agkd_tf.adapt(model, ", "agkd_tf.adapt(source, ")
+            raise InputError(re.sub(r"`(pixel_|mean|std|channels)", r"`source_\1", message)) from error
+        origin, own = self.examples.origin, self.subject.class_names
+        if source.num_classes == self.num_classes:
+            source = source.numbered_by("attacks", own)
+        taken = [(each or self.examples.images.shape[1:]) for each in (source.image_shape, self.subject.image_shape)]
+        taken = list(zip(taken, (source.num_classes, self.num_classes), strict=True))
+        if taken[0] != taken[1]:
+            raise InputError(f"`attacks`: {name} takes images and has classes {taken[0]}, the model {taken[1]}")
+        if own is None and origin is not None:
+            names = read_class_names("attacks", path)
+            if names is not None and not same_names(names, origin.class_names):
+                raise InputError(
+                    f"`attacks`: {name} has other class names, or another order, than the data, whose order the model "
+                    "without names is taken to have"
+                )
+        return source
+
+    def _tell_of_margins(self, attacks: Iterable[AttackSequence]) -> None:
+        """Says which attacks ascend the margin, since the model has too few classes for AutoAttack's ratio."""
+        parts = [part for attack in attacks for part in attack.attacks]
+        parts = [part.attack if isinstance(part, Rounded) else part for part in parts]
+        found = dict.fromkeys(part.name for part in parts if isinstance(part, APGD) and part.objective == "margin")
+        names = [name for name in found if name not in self._told]
+        if names:
+            self._told.update(names)
+            few = f"{self.num_classes} classes are too few for AutoAttack's ratio"
+            self.progress.say(f"note: {few}; {', '.join(names)} ascends the margin instead")
+
+    # What is recorded, and where.
+
+    def key(self, attack: str, eps: float | None = None, *, bits: bool = True) -> Key:
+        """Returns what a result is called in the record, if it is not there already under another name.
+
+        Args:
+            attack: the attack's name.
+            eps: radius of the ball; None for the session's own.
+            bits: whether adversaries that are rounded make a difference.
+        """
+        size = self.eps if eps is None else eps
+        is_own = self.options.norm == "linf" and size == self.own_eps
+        return Key(
+            attack,
+            norm=None if is_own else self.options.norm,
+            eps=None if is_own else size,
+            split=self.split,
+            count=self.count,
+            seed=self.options.seed,
+            bits=BITS if self.options.png and bits else None,
+        )
+
+    def key_of(self, attack: Any) -> str:
+        """Returns what the result of an attack is, or will be, called in the record."""
+        ((_, bound),) = self.prepare([attack]).items()
+        return self._find(bound)
+
+    def _find(self, attack: AttackSequence, eps: float | None = None) -> str:
+        return self.record.find(str(self.key(attack.name, eps)), attack, seed=self.options.seed)
+
+    def _begin(self) -> None:
+        """Says where an older record goes, and removes what kills left half-written; `verify` changes nothing."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        if self.record.moves_to is not None:
+            other = "is of another model or other images, or does not say of which"
+            self.progress.say(f"note: {self.record.path} {other}; it is kept as {self.record.moves_to.name}")
+        self.record.remove_leftovers()
+        for old, new in self.record.renamed.items():
+            for suffix in (".npy", ".json", ""):
+                path = self._adversaries_path(old, suffix)
+                if path.exists() and not self._adversaries_path(new, suffix).exists():
+                    path.rename(self._adversaries_path(new, suffix))
+        origin = self.examples.origin
+        if origin is not None and self.record.sections.get("class_names") != list(origin.class_names):
+            self.record.add_section("class_names", list(origin.class_names))
+
+    def _adversaries_path(self, key: str, suffix: str = ".npy") -> pathlib.Path:
+        beside = pathlib.Path("adversaries") if self.record.path is None else self.record.path.with_name("adversaries")
+        return pathlib.Path(self.options.adversaries or beside) / f"{key.replace('/', '_')}{suffix}"
+
+    @property
+    def _has_place(self) -> bool:
+        return self.options.adversaries is not None or self.record.path is not None
+
+    # What is computed.
+
+    def accuracy(self, attack: Any, eps: float | None = None) -> AttackResult:
+        """Returns the result of one attack; see `accuracies`."""
+        ((name, bound),) = self.prepare([attack], eps).items()
+        self._begin()
+        key = self._find(bound, eps)
+        self._forget([key])
+        self._compute(key, bound)
+        return self.record.result(key, name)
+
+    def accuracies(self, attacks: Iterable[Any] = ATTACKS, *, keep_adversaries: bool = False) -> Evaluation:
+        """Returns the results of some attacks, computed as far as they are not recorded.
+
+        Args:
+            attacks: names such as `pgd-20` and `transfer:PATH`, `agkd_tf.attacks.Attack`s or `AttackSequence`s.
+            keep_adversaries: keep the adversaries that `nearest_neighbors` classifies, beside the record where there is
+                one; those of `adversaries` are kept anyhow.
+
+        Raises:
+            InputError: see `prepare` and `run_attack`.
+        """
+        bound = self.prepare(attacks)
+        self._begin()
+        keys = {name: self._find(attack) for name, attack in bound.items()}
+        self._forget(keys.values())
+        for name, attack in bound.items():
+            self._compute(keys[name], attack, keep=keep_adversaries)
+        over = self._alike(keys.values())
+        if len(over) > 1:
+            self.record.add_section(f"worst_case{self.key('').suffix}", self.record.worst_case(over).record())
+        results = {name: self.record.result(key, name) for name, key in keys.items()}
+        robust = {key: self.record.robust(key) for key in over}
+        return Evaluation(self.title, results, self.record, keys, robust)
+
+    def _alike(self, keys: Iterable[str]) -> list[str]:
+        """Returns the keys of all recorded results of these images, ball and seed, those of `keys` among them."""
+        keys = set(keys)
+        here = self.key("")
+        return [
+            key
+            for key in self.record.results
+            if self.record.has_outcome(key)
+            and self.record.is_of_these_images(key)
+            and (key in keys or (keys and Key.read(key).of_all() == here))
+        ]
+
+    def _forget(self, keys: Iterable[str]) -> None:
+        if self.options.recompute:
+            for key in set(keys):
+                self.record.forget(key)
+
+    def _compute(self, key: str, attack: AttackSequence, *, keep: bool = False) -> None:
+        outcome = self.record.begin(key, attack, self.examples.labels, seed=self.options.seed)
+        adversaries = None
+        if self.options.adversaries or keep:
+            adversaries = self._adversaries(key)
+            lost = unwritten(adversaries) & (outcome.state != 0)
+            if lost.any():
+                self.progress.say(
+                    f"note: the adversaries of {lost.sum()} images were not saved; {key} is done once more on them"
+                )
+                outcome.restart(lost)
+        if outcome.finished(len(attack.stages)) and key in self.record.results:
+            self._write_pngs(key, adversaries, missing_only=True)
+            return
+        run_attack(
+            self.subject.logits,
+            self.examples,
+            attack,
+            **self._computation,
+            outcome=outcome,
+            adversaries=adversaries,
+            checkpoint=self.record.save_outcomes,
+            progress=self.progress.of_attack(attack.name),
+        )
+        if isinstance(adversaries, np.memmap):
+            adversaries.flush()
+        self._write_pngs(key, adversaries)
+        result = self.record.add(key, attack, seed=self.options.seed)
+        self.progress.say(f"{key}: {result.accuracy:.2%} in {result.seconds:.0f} s")
+        by_square = result.broken_by.get("square", 0) / result.num_examples
+        if len(attack.attacks) > 2 and by_square > SQUARE_SUSPICIOUS:
+            self.progress.say(
+                f"note: Square broke {by_square:.1%} that the gradient attacks left: gradients may be masked; see "
+                "an audit"
+            )
+
+    def _adversaries(self, key: str) -> np.ndarray:
+        shape = self.examples.images.shape
+        if self._has_place:
+            return create_adversaries(self._adversaries_path(key), shape, self.record.described(key))
+        return self._unsaved.setdefault(key, np.full(shape, np.nan, np.float32))
+
+    def _write_pngs(self, key: str, adversaries: np.ndarray | None, *, missing_only: bool = False) -> None:
+        predictions = self.record.predictions(key)
+        if self.options.png and adversaries is not None and predictions is not None:
+            folder, described = self._adversaries_path(key, ""), self.record.described(key)
+            write_pngs(folder, adversaries, self.examples.labels, predictions, described, missing_only=missing_only)
+
+    def verify(self, attack: Any) -> float:
+        """Returns an accuracy that was recorded, recomputed from the saved adversaries alone.
+
+        Args:
+            attack: the attack, as of `accuracies`.
+
+        Raises:
+            VerificationError: if they do not bear it out; says how.
+            InputError: if it is not recorded, or its adversaries are not there.
+        """
+        if self.options.adversaries is None:
+            raise InputError("`verify` needs `adversaries=FOLDER`, the folder of the saved images")
+        ((_, bound),) = self.prepare([attack]).items()
+        key = self._find(bound)
+        if key not in self.record.results:
+            raise InputError(f"`verify`: {key} is not recorded; evaluate it first, with the same settings")
+        predictions = self.record.predictions(key)
+        described, labels = self.record.described(key), self.examples.labels
+        adversaries: np.ndarray | AdversaryPNGs
+        if self.options.png:
+            place = (self._adversaries_path(key, ""), described, labels, self.examples.images.shape[1:])
+            adversaries = AdversaryPNGs(*place, predictions=predictions)
+        else:
+            adversaries = open_adversaries(self._adversaries_path(key), described)
+        return verify_adversaries(
+            self.subject.logits,
+            self.examples,
+            adversaries,
+            eps=self.eps,
+            norm=self.options.norm,
+            accuracy=self.record.results[key]["accuracy"],
+            predictions=predictions,
+            batch_size=self.options.batch_size,
+        )
+
+    def check_embedding(self) -> Classifier:
+        """Returns the `Classifier`, which shows the embedding that nearest neighbors are found by.
+
+        Raises:
+            InputError: if it does not.
+        """
+        if self.subject.classifier is None:
+            raise InputError(
+                f"`knn` needs the embedding, which {self.subject.path} does not show: a run or a .keras file does"
+            )
+        self.subject.classifier.check_embedding()
+        return self.subject.classifier
+
+    def nearest_neighbors(
+        self,
+        training: Examples,
+        attacks: Iterable[Any] = ATTACKS,
+        *,
+        neighbors: Annotated[Count, "Nearest training images that vote."] = NEIGHBORS,
+        metric: Annotated[Metric, "What makes neighbors of two embeddings."] = "cosine",
+    ) -> NeighborAccuracies:
+        """Returns the accuracies of classification by the nearest training images, under attack.
+
+        The adversaries are those of the network's own outputs; they are kept, in `adversaries` or beside the record.
+
+        Args:
+            training: `Examples` without augmentation whose embeddings are searched.
+            attacks: as of `accuracies`, which are computed first where they are not recorded.
+            neighbors, metric: see `nearest_neighbor_classes`.
+
+        Raises:
+            InputError: if the model does not show its embedding.
+        """
+        classifier, size = self.check_embedding(), self.options.batch_size
+        bound, reference, found = self.prepare(attacks), None, {}
+        self._begin()
+        digest = training.digest().hex()
+        name = f"knn-{neighbors}" + ("" if metric == "cosine" else f"-{metric}")
+        for attack in bound.values():
+            key = self._find(attack)
+            known = self.record.results.get(key, {}).get(name)
+            # An earlier version's is of the training images of the data that the record names.
+            trusted = digest if self._has_data else None
+            if known is None or known.get("reference_sha256", trusted) != digest:
+                self._compute(key, attack, keep=True)
+                if reference is None:
+                    self.progress.say(f"Embedding {len(training)} training images ...")
+                    reference = embed(classifier, training.images, batch_size=size)
+                adversaries = self._adversaries(key)
+                embeddings = embed(classifier, adversaries, batch_size=size)
+                classes = nearest_neighbor_classes(
+                    reference, training.labels, embeddings, neighbors=neighbors, metric=metric
+                )
+                detail = Accuracy.of(classes == self.examples.labels).record()
+                detail |= {"reference_examples": len(training), "reference_sha256": digest}
+                self.record.add_detail(key, name, detail)
+            found[key] = (self.record.results[key], self.record.results[key][name])
+        return NeighborAccuracies.of(neighbors, found)
+
+    def eps_sweep(
+        self,
+        sizes: Annotated[tuple[Radius, ...], "Sizes of the ball to draw a curve over, such as 0,2/255,4/255."],
+        attack: Annotated[str, "Attack of the curve."] = SWEEP_ATTACK,
+    ) -> EpsSweep:
+        """Returns an attack's accuracies by the size of the ball, those of recorded sweeps among them.
+
+        Args:
+            sizes: radii, in units of images in [0, 1].
+            attack: the attack's name.
+        """
+        bound = {size: next(iter(self.prepare([attack], size).values())) for size in sorted(set(sizes))}
+        self._begin()
+        keys = {size: self._find(each, size) for size, each in bound.items()}
+        self._forget(keys.values())
+        for size, each in bound.items():
+            self._compute(keys[size], each)
+        suffix = dataclasses.replace(self.key(attack), norm=None, eps=None).suffix
+        name = f"eps_sweep {attack} {self.options.norm}{suffix}"
+        # Sizes that an earlier sweep looked at stay in the curve.
+        sweep = EpsSweep.recorded(attack, self.options.norm, self.record.sections.get(name, {}))
+        sweep = sweep.joined({size: self.record.result(key, attack) for size, key in keys.items()})
+        self.record.add_section(name, sweep.record())
+        if self.record.path is None:
+            return sweep
+        place = re.sub("[^a-zA-Z0-9.-]+", "_", name).strip("_")
+        run = self.subject.workdir
+        return sweep.drawn(
+            self.record.path.with_name(f"{self.record.path.stem}_{place}"),
+            folder=None if run is None else run.tensorboard / "evaluation",
+        )
+
+    def audit(
+        self,
+        examples: Annotated[int, Range(20), "First N images of the split to audit on."] = AUDITED,
+        attacks: Iterable[Any] = (),
+    ) -> Audit:
+        """Returns the signs of masked gradients, raised or not.
+
+        Args:
+            examples: first so many images to look at.
+            attacks: of which the first that is a transfer gives its source; without one, that sign is left out.
+        """
+        count = min(examples, len(self.examples))
+        bound = self.prepare(attacks).values()
+        self._begin()
+        parts = [part.attack if isinstance(part, Rounded) else part for attack in bound for part in attack.attacks[:1]]
+        source = next((part for part in parts if isinstance(part, TransferAttack)), None)
+        suffix = self.key("", bits=False).suffix
+        name = f"audit{suffix} on {count}" + (f", {source.name}" if source else "")
+        content: dict[str, Any] = {
+            "num_examples": count,
+            "eps": self.eps,
+            "norm": self.options.norm,
+            "seed": self.options.seed,
+            "examples": self.record.examples,
+        }
+        if source:
+            content["source_sha256"] = source.source_digest
+        known = self.record.sections.get(name, {})
+        if self.options.recompute or any(known.get(key) != value for key, value in content.items()):
+            found = self._signs(name, self.examples.take(slice(0, count)), source)
+            self.record.add_section(name, {**content, "signs": [dataclasses.asdict(sign) for sign in found]})
+        signs = tuple(Sign(**sign) for sign in self.record.sections[name]["signs"])
+        autoattack = any(
+            Key.read(key) == self.key("autoattack", bits=False) and self.record.is_of_these_images(key)
+            for key in self.record.results
+        )
+        return Audit(signs, count, autoattack)
+
+    def _signs(self, name: str, examples: Examples, source: TransferAttack | None) -> list[Sign]:
+        def begin(attack: AttackSequence, labels: np.ndarray) -> Outcome:
+            key = f"{name}: {attack.name}"
+            if self.options.recompute:
+                self.record.forget(key)
+            return self.record.begin(key, attack, labels, seed=self.options.seed)
+
+        @functools.cache
+        def shown(title: str) -> Callable | None:
+            return self.progress.of_attack(f"audit: {title}")
+
+        def progress(title: str, *news: Any) -> None:
+            show = shown(title)
+            if show is not None:
+                show(*news)
+
+        return masked_gradient_signs(
+            self.subject.logits,
+            examples,
+            eps=self.eps,
+            norm=self.options.norm,
+            source=source.source if source else None,
+            source_digest=source.source_digest if source else "",
+            begin=begin,
+            checkpoint=self.record.save_outcomes,
+            progress=progress,
+            **self._computation,
+        )
+
+
+def evaluate(model: Any, x: Any, y: Any = None, *, attacks: Iterable[Any] = ATTACKS, **settings: Any) -> Evaluation:
+    """Returns the accuracies of a model under attacks; it prints as a table, as the command line's does.
+
+        result = agkd_tf.evaluate(model, x_test, y_test, attacks=["clean", "pgd-20", AutoAttack()], eps=8 / 255)
+        print(result)
+        result["autoattack"].accuracy, result["autoattack"].interval, result.worst_case.correct
+
+    Args:
+        model: a `keras.Model` or a defense; the path of a run's folder, a `.keras` or `.h5` file, or a SavedModel; or
+            a callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n]. A model of other pixels is
+            adapted first (`agkd_tf.adapt`); a path may take `pixel_range`, `mean`, `std` and `channels` instead.
+        x: images [N, H, W, C], uint8 or float in [0, 1], as an array, a tensor or a list; a `tf.data.Dataset` of images
+            and labels; or a split, such as `load_dataset("digits").test`.
+        y: their labels: integers, whole floats or one-hot rows; None where `x` has them.
+        attacks: names such as `pgd-20`, `autoattack` and `transfer:PATH`, or `agkd_tf.attacks.Attack`s.
+        **settings: those of `EvaluationSession`, among them `eps`, `norm`, `num_examples`, `batch_size`, `seed`, and
+            `folder`, in which results are recorded as they come, and found again.
+
+    Raises:
+        InputError: for what is not understood, in one line.
+    """
+    return EvaluationSession(model, x, y, **settings).accuracies(attacks)
+
+
+def audit(
+    model: Any, x: Any, y: Any = None, *, examples: int = AUDITED, attacks: Iterable[Any] = (), **settings: Any
+) -> Audit:
+    """Returns the signs of masked gradients of a model: reasons to distrust an accuracy. It prints as a list.
+
+        print(agkd_tf.audit(model, x_test, y_test, eps=8 / 255))
+
+    Args:
+        model, x, y, **settings: as `evaluate`.
+        examples: first so many images to look at; a few hundred are enough.
+        attacks: a transfer, whose source is another network, for the sign that needs one.
+
+    Raises:
+        InputError: for what is not understood, in one line.
+    """
+    return EvaluationSession(model, x, y, **settings).audit(examples, attacks)

@@ -1,0 +1,256 @@
+"""What is evaluated: a network in memory, a run, a file of Keras, a SavedModel, or a callable."""
+
+import dataclasses
+import os
+import pathlib
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from agkd_tf.data.class_names import places, same_names
+from agkd_tf.errors import InputError, Note
+from agkd_tf.evaluation.adapters import logits_of_pixels, logits_of_probabilities, saved_model_logits
+from agkd_tf.evaluation.digests import file_digest, network_digest, saved_model_digest
+from agkd_tf.evaluation.identity import FILE, NAME, NETWORK
+from agkd_tf.models import Classifier, adapt
+from agkd_tf.models.storage import (
+    classifier_path,
+    is_file_of_keras,
+    is_saved_model,
+    load_classifier,
+    read_class_names,
+)
+from agkd_tf.training.recipe_file import read_recipe
+from agkd_tf.types import Logits, PathLike
+from agkd_tf.workdir import Workdir
+
+PIXELS = ("pixel_range", "mean", "std", "channels")  # arguments of `adapt`
+PARTS = ("features", "embedding", "logits")  # of `Classifier`
+SAVED_MODEL = ("signature", "output", "probabilities")  # of `saved_model_logits` and `logits_of_probabilities`
+SETTINGS = (*PIXELS, *(f"{part}_layer" for part in PARTS), *SAVED_MODEL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A classifier, and what tells it from others.
+
+    Attributes:
+        path: where it is, as the user gave it; the name of one in memory.
+        logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
+        num_classes: number of logits; None where it is not known before they are computed.
+        image_shape: (H, W, C), or None where it is not known.
+        described: for a record, what tells it from others (see `same_subject`); empty for a callable without a name.
+        settings: for a record, how it is read: the `SETTINGS` that were given.
+        classifier: its `Classifier`, or None for a SavedModel and a callable.
+        class_names: a name for each class, or None where they are not known.
+        workdir: the run that it is of, or None.
+    """
+
+    path: str
+    logits: Logits
+    num_classes: int | None
+    image_shape: tuple[int, int, int] | None
+    described: Mapping[str, str]
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    classifier: Classifier | None = None
+    class_names: tuple[str, ...] | None = None
+    workdir: Workdir | None = None
+
+    @property
+    def digest(self) -> str:
+        """What identifies it as the source of a transfer: the SHA-256 of its files, or of its network."""
+        own = next((self.described[name] for name in (FILE, NETWORK, NAME) if name in self.described), "")
+        # Of other pixels it is another network, to a record.
+        return " ".join([own, *(f"{name}={self.settings[name]}" for name in PIXELS if name in self.settings)])
+
+    @property
+    def own_eps(self) -> float | None:
+        """The radius of the l_inf ball that a run was trained in; None for anything else."""
+        if self.workdir is None or not self.workdir.flags.is_file():
+            return None
+        return read_recipe(self.workdir.path).hyperparameters["eps"]
+
+    def numbered_by(self, argument: str, class_names: tuple[str, ...] | None) -> "Subject":
+        """Returns the `Subject` whose logits are those of `class_names`, in that order, found by name.
+
+        Where either's names are not known, it is the same one.
+
+        Args:
+            argument: how messages call it.
+            class_names: the names, or None.
+
+        Warns:
+            Note: if the order is another.
+
+        Raises:
+            InputError: if the two do not have the same names.
+        """
+        if self.class_names is None or class_names is None or same_names(self.class_names, class_names):
+            return self
+        order = places(class_names, self.class_names, whose=f"`{argument}`: what {self.path} is compared with")
+        if len(order) != len(self.class_names):
+            raise InputError(f"`{argument}`: {self.path} has {len(self.class_names)} classes, not {len(order)}")
+        warnings.warn(
+            f"{self.path} numbers its classes otherwise: its logits are put in order by name", Note, stacklevel=2
+        )
+        return dataclasses.replace(
+            self, logits=lambda images: tf.gather(self.logits(images), order, axis=1), class_names=class_names
+        )
+
+
+def subject_of(model: Any, *, model_name: str | None = None, **settings: Any) -> Subject:
+    """Returns the `Subject` of whatever a user calls a model.
+
+    Args:
+        model: a `keras.Model`, a defense or a `Classifier`; the path of a run's folder, a `.keras` or `.h5` file or a
+            SavedModel's folder; a callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n]; or a
+            `Subject`, which is returned as it is.
+        model_name: what a record calls a callable, which nothing else tells from others.
+        **settings: how a path is read, some of `SETTINGS`; see `subject_at`.
+
+    Raises:
+        InputError: for anything else, a model whose logits are not found, or settings of what is no path.
+    """
+    is_path = isinstance(model, str | os.PathLike)
+    if settings and not is_path:
+        name, value = next(iter(settings.items()))
+        remedy = f": `agkd_tf.adapt(model, {name}={value!r})`" if name in PIXELS else ""
+        raise InputError(f"`{name}` is for a model from a file; one in memory is adapted before{remedy}")
+    named = isinstance(model, Subject | keras.Model | Classifier) or is_path
+    if named and model_name is not None and not _lacks_digest(model):
+        raise InputError("`model_name` is for a callable; any other model is known by its weights: leave it out")
+    if isinstance(model, Subject):
+        return model
+    if is_path:
+        return subject_at("model", model, **settings)
+    if isinstance(model, keras.Model | Classifier):
+        own = model if isinstance(model, Classifier) else getattr(model, "classifier", None)
+        classifier = own if isinstance(own, Classifier) else Classifier(model)
+        digest = network_digest(classifier.model, classifier.layer_names)
+        described = _named(model_name) if digest is None else {NETWORK: digest}
+        return Subject(
+            classifier.model.name,
+            classifier.logits,
+            classifier.num_classes,
+            _known(classifier.image_shape),
+            described,
+            classifier=classifier,
+        )
+    if not callable(model):
+        raise InputError(
+            f"`model` must be a keras.Model, a path, or a callable from images to logits. Received: {model!r}"
+        )
+    title = model_name or getattr(model, "__name__", type(model).__name__)
+    return Subject(str(title), model, None, None, _named(model_name))
+
+
+def _lacks_digest(model: Any) -> bool:
+    return isinstance(model, keras.Model) and network_digest(model) is None
+
+
+def _named(name: str | None) -> dict[str, str]:
+    return {} if name is None else {NAME: name}
+
+
+def _known(shape: tuple) -> tuple[int, int, int] | None:
+    return None if None in shape else shape
+
+
+def subject_at(argument: str, path: PathLike, **settings: Any) -> Subject:
+    """Returns the `Subject` at a path: a SavedModel, a run's folder or a file of Keras.
+
+    Args:
+        argument: how messages call the path.
+        path: the path.
+        **settings: those of `SETTINGS` that were given. Of a network from a file: `pixel_range`, `mean`, `std` and
+            `channels` as `adapt`, `features_layer`, `embedding_layer` and `logits_layer` as `Classifier`. Of a
+            SavedModel: `signature` and `output` as `saved_model_logits`, and whether the output are `probabilities`.
+
+    Raises:
+        InputError: if there is none, it cannot be read, or it is given settings of something else.
+    """
+    given = {name: value for name, value in settings.items() if value not in (None, False)}
+    unknown = set(settings) - set(SETTINGS)
+    if unknown:
+        raise InputError(f"a model from a file has the settings {', '.join(SETTINGS)}. Received: {min(unknown)}")
+    path = str(path)
+    is_keras_file = is_file_of_keras(path) and pathlib.Path(path).is_file()
+    if is_saved_model(path) or (argument == "saved_model" and not is_keras_file):
+        return _saved_model(argument, path, given)
+    for name in SAVED_MODEL:
+        if name in given:
+            raise InputError(f"`{name}` is for a `saved_model`. Received: `{argument}={path!r}`")
+    return _of_keras(argument, path, given)
+
+
+def _parts(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns (`adapt`'s arguments, `Classifier`'s)."""
+    pixels = {name: given[name] for name in PIXELS if name in given}
+    return pixels, {part: given[f"{part}_layer"] for part in PARTS if f"{part}_layer" in given}
+
+
+def _saved_model(argument: str, path: str, given: Mapping[str, Any]) -> Subject:
+    conventions, layers = _parts(given)
+    for part, layer in layers.items():
+        raise InputError(
+            f"`{part}_layer` is for a file of Keras: of a SavedModel choose an output, `output=NAME`. Received: {layer}"
+        )
+    logits, classes, shape = saved_model_logits(path, signature=given.get("signature"), output=given.get("output"))
+    if conventions.pop("channels", None) == "first" and shape is not None and shape[2] not in (1, 3, 4):
+        raise InputError(f"`channels` of first: {path} takes images {shape}, which are channels last")
+    if conventions:
+        channels = 3 if shape is None else shape[2]
+        logits = logits_of_pixels(logits, channels=channels, **conventions)
+    if given.get("probabilities"):
+        logits = logits_of_probabilities(logits)
+    names = read_class_names(argument, path, classes)
+    settings = {name: given[name] for name in (*SAVED_MODEL, *PIXELS) if name in given}
+    return Subject(path, logits, classes, shape, {FILE: saved_model_digest(path)}, settings, class_names=names)
+
+
+def _of_keras(argument: str, path: str, given: Mapping[str, Any]) -> Subject:
+    conventions, layers = _parts(given)
+    model, described = load_classifier(argument, path), {FILE: file_digest(classifier_path(argument, path))}
+    workdir = None
+    try:
+        if is_file_of_keras(path):
+            _check_one_to_one(argument, path, model, layers.get("logits"))
+            if conventions:
+                model = adapt(model, logits=layers.get("logits"), **conventions)
+        else:
+            if given:
+                raise InputError("a run knows its pixels and layers: leave out `pixel_...`, `channels` and `..._layer`")
+            workdir = Workdir(path)
+            layers = _layers_of_run(workdir)
+        classifier = Classifier(model, **layers)
+    except InputError as error:
+        raise InputError(f"`{argument}` {path}: {error}") from error
+    digest = network_digest(model, classifier.layer_names)
+    described |= {} if digest is None else {NETWORK: digest}
+    classes, shape = classifier.num_classes, _known(classifier.image_shape)
+    names = read_class_names(argument, path, classes)
+    return Subject(path, classifier.logits, classes, shape, described, given, classifier, names, workdir)
+
+
+def _layers_of_run(workdir: Workdir) -> dict[str, str]:
+    if not workdir.flags.is_file():
+        return {}
+    recipe = read_recipe(workdir.path)
+    names = {part: getattr(recipe, f"{part}_layer") for part in PARTS}
+    return {part: name for part, name in names.items() if name}
+
+
+def _check_one_to_one(argument: str, path: str, model: keras.Model, logits: str | None = None) -> None:
+    """Checks that a network has one input and one output, as far as it shows them."""
+    tensors = {name: getattr(model, name, None) or () for name in ("inputs", "outputs")}
+    counts = [len(each) for each in tensors.values()]
+    if max(counts) > 1 and not (counts[0] == 1 and logits):
+        names = [", ".join(str(each.name) for each in tensors["inputs"]), ", ".join(map(str, model.output_names))]
+        remedy = "; choose one by its layer: `logits_layer=LAYER`"
+        raise InputError(
+            f"`{argument}` must have one input, the images, and one output, the logits. Received: {path} "
+            f"from {names[0]} to {names[1]}{remedy if counts[0] == 1 else ''}"
+        )
