@@ -28,7 +28,7 @@ def shortened(code):
 def prepared():
     """Saves the networks that the blocks load in the working directory, and returns what else they use by name.
 
-    Images are digits, uint8 [N, 16, 16, 1]. Of those for tests, the network `model` classifies one as they are labelled:
+    Images are digits, uint8 [N, 16, 16, 1]. Of those for tests, the network `model` classifies one as it is labelled:
     AutoAttack looks at that one alone.
     """
     build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10).save("my_classifier.keras")
