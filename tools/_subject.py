@@ -68,10 +68,7 @@ def run_data_and_eps(path: str) -> tuple[dict[str, Any], float]:
     Raises:
         InputError: if there is no run.
     """
-    file = Workdir(path).flags
-    if not file.is_file():
-        raise InputError(f"`workdir` has no {file.name}: it is not a run's folder. Received: {path!r}")
-    recipe = read_recipe(file)
+    recipe = read_recipe(Workdir(path).flags)
     data = {name: getattr(recipe, name) for name in _flags.DATA}
     data |= {name: FLAGS[name].value for name in _flags.DATA if FLAGS[name].present}
     return data, recipe.hyperparameters["eps"]

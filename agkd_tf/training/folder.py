@@ -23,10 +23,6 @@ def check_recipe(workdir: Workdir, recipe: Recipe) -> None:
     """
     if not has_begun(workdir.checkpoints):
         return  # nothing of another recipe could be mixed with this run
-    if not workdir.flags.exists():
-        raise InputError(
-            f"`workdir` has no {workdir.flags.name}: it is not a run's folder. Received: {str(workdir.path)!r}"
-        )
     recorded = read_recipe(workdir.flags)
     differing = differences(recorded, recipe)
     if differing:

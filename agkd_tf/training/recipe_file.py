@@ -47,6 +47,8 @@ def read_recipe(path: pathlib.Path | str, overrides: Iterable[str] = ()) -> Reci
     """
     path = pathlib.Path(path)
     file = Workdir(path).flags if path.is_dir() else path
+    if not file.is_file() and file.name == Workdir(path).flags.name:
+        raise InputError(f"`workdir` has no {file.name}: it is not a run's folder. Received: {str(file.parent)!r}")
     if not file.is_file():
         raise InputError(f"a recipe's flagfile or a run's folder is needed. Received: {str(path)!r}")
     try:
@@ -61,7 +63,7 @@ def differences(recorded: Recipe, given: Recipe) -> list[str]:
     lines = [recipe_lines(recipe) for recipe in (recorded, given)]
     names = sorted(set().union(*lines) - {"epochs"})
     return [
-        f"--{name}: recorded {_value(lines[0].get(name))}, received {_value(lines[1].get(name))}"
+        f"`{name}`: recorded {_value(lines[0].get(name))}, received {_value(lines[1].get(name))}"
         for name in names
         if lines[0].get(name) != lines[1].get(name)
     ]

@@ -32,8 +32,8 @@ def test_train_evaluate_export_in_one_folder(tmp_path, tool, small):
     assert again.returncode == 0, again.stderr
     changed = tool("train", f"--flagfile={run}/flags.txt", "--margin=0.5", "--seed=4")
     assert changed.returncode == 2
-    assert "--margin: recorded 0.03, received 0.5" in changed.stderr
-    assert "--seed: recorded 0, received 4" in changed.stderr
+    assert "`margin`: recorded 0.03, received 0.5" in changed.stderr
+    assert "`seed`: recorded 0, received 4" in changed.stderr
     evaluated = tool("evaluate", f"--workdir={run}", "--attacks=clean,pgd-2", "--num_examples=20")
     assert evaluated.returncode == 0, evaluated.stderr
     record = json.loads((run / "evaluation.json").read_text())["attacks"]["pgd-2 [first 20]"]
