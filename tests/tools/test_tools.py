@@ -150,7 +150,7 @@ def test_results_that_are_there_are_not_computed_again_and_settings_have_results
 
 MISTAKES = {
     "unknown flag": (["--workdr=x"], "workdir"),
-    "unknown defense": (["--defense=x"], "agkd|agkd_bml|alp|at|bilateral"),
+    "unknown defense": (["--defense=x"], "`defense` must be one of undefended, at, alp, sml, bilateral"),
     "eps in pixels": (["--eps=8"], "8/255"),
     "not UTF-8": (
         ["--workdir=FOLDER/\udcff", "--model=wrn-10-1"],
