@@ -30,7 +30,7 @@ from agkd_tf.attacks import (
 )
 from agkd_tf.attacks.rounding import Rounded
 from agkd_tf.data import Examples
-from agkd_tf.evaluation import evaluate
+from agkd_tf.evaluation import run_attack
 
 EPS = {"linf": 0.03, "l2": 0.4}
 FAST = {
@@ -63,7 +63,7 @@ def test_called_on_an_array_it_gives_the_adversaries_of_an_evaluation(network, t
     attack, ball = FAST[name], Ball(norm, EPS[norm])
     adv = attack(network, twelve.images, twelve.labels, eps=ball.eps, norm=norm, seed=3, batch_size=5)
     expected = np.empty(adv.shape, np.float32)
-    evaluate(network, twelve, bound(attack, ball, 10), adversaries=expected, seed=3, batch_size=5)
+    run_attack(network, twelve, bound(attack, ball, 10), adversaries=expected, seed=3, batch_size=5)
     assert isinstance(adv, np.ndarray)
     assert adv.dtype == np.float32
     np.testing.assert_array_equal(adv, expected)
