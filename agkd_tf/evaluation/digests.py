@@ -32,7 +32,8 @@ def saved_model_digest(folder: PathLike) -> str:
 def network_digest(model: keras.Model, layers: Mapping[str, str | None] | None = None) -> str | None:
     """Returns the SHA-256 of a network: of its configuration and weights, as a `.keras` file holds them.
 
-    Names of layers do not count, which Keras numbers through a session: a network that is built again is the same.
+    Names of layers do not count, which Keras numbers through a session: a network that is built again is the same. Nor
+    does what of it is trainable.
 
     Args:
         model: the network.

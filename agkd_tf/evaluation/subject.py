@@ -69,9 +69,7 @@ class Subject:
     @property
     def own_eps(self) -> float | None:
         """The radius of the l_inf ball that a run was trained in; None for anything else."""
-        if self.workdir is None or not self.workdir.flags.is_file():
-            return None
-        return read_recipe(self.workdir.path).hyperparameters["eps"]
+        return None if self.workdir is None else own_eps_of(self.workdir)
 
     def numbered_by(self, argument: str, class_names: tuple[str, ...] | None) -> "Subject":
         """Returns the `Subject` whose logits are those of `class_names`, in that order, found by name.
@@ -99,6 +97,11 @@ class Subject:
         return dataclasses.replace(
             self, logits=lambda images: tf.gather(self.logits(images), order, axis=1), class_names=class_names
         )
+
+
+def own_eps_of(workdir: Workdir) -> float | None:
+    """Returns the radius of the l_inf ball that a run was trained in; None for a folder that is none."""
+    return read_recipe(workdir.path).hyperparameters["eps"] if workdir.flags.is_file() else None
 
 
 def subject_of(model: Any, *, model_name: str | None = None, **settings: Any) -> Subject:
