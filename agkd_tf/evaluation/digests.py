@@ -67,7 +67,11 @@ def _without_names(config: Any) -> Any:
             kind = str(value.get("class_name", kind))
             # A policy's name, such as float32, says what is computed.
             named = isinstance(value.get("name"), str) and not kind.endswith("Policy")
-            return {key: number(each) if key == "name" and named else walk(each, kind) for key, each in value.items()}
+            return {
+                key: number(each) if key == "name" and named else walk(each, kind)
+                for key, each in value.items()
+                if key != "trainable"
+            }
         if isinstance(value, list | tuple):
             if len(value) == 3 and isinstance(value[0], str) and all(type(each) is int for each in value[1:]):
                 return [number(value[0]), *value[1:]]  # a tensor: (layer, node, place)
