@@ -59,7 +59,7 @@ class EvaluationOptions:
 
     eps: Annotated[Radius | None, "Radius of the ball; the run's own if not given."] = None
     norm: Annotated[Norm, "Norm of the ball."] = "linf"
-    num_examples: Annotated[Count | None, "First so many images of the split; all if not given."] = None
+    num_examples: Annotated[Count | None, "First N images of the split; all if not given."] = None
     batch_size: Annotated[Count, "Images a step."] = 100
     seed: Annotated[int, Range(0, LARGEST), "Seed of the attacks' random numbers."] = 0
     transfer_attack: Annotated[str, "Attack on SOURCE whose adversaries transfer:SOURCE shows the model."] = (
@@ -166,6 +166,7 @@ class EvaluationSession:
         self._open_record(folder, data or {})
         self._has_begun, self._has_data = False, bool(data)
         self._unsaved: dict[str, np.ndarray] = {}
+        self._forgotten: set[str] = set()
 
     def _open_record(self, folder: PathLike | None, data: Mapping[str, Any]) -> None:
         digest, origin = self.examples.digest().hex(), self.examples.origin
@@ -379,7 +380,7 @@ class EvaluationSession:
         """Returns the results of some attacks, computed as far as they are not recorded.
 
         Args:
-            attacks: names such as `pgd-20` and `transfer:PATH`, `agkd_tf.attacks.Attack`s or `AttackSequence`s.
+            attacks: names such as `pgd-20` and `transfer:PATH`, `agkd_tf.attacks.Attack`s or `AttackSequence`s; or one.
             keep_adversaries: keep the adversaries that `nearest_neighbors` classifies, beside the record where there is
                 one; those of `adversaries` are kept anyhow.
 
@@ -412,8 +413,10 @@ class EvaluationSession:
         ]
 
     def _forget(self, keys: Iterable[str]) -> None:
+        """Drops, once each, what is to be computed once more."""
         if self.options.recompute:
-            for key in set(keys):
+            for key in set(keys) - self._forgotten:
+                self._forgotten.add(key)
                 self.record.forget(key)
 
     def _compute(self, key: str, attack: AttackSequence, *, keep: bool = False) -> None:
@@ -631,8 +634,7 @@ class EvaluationSession:
     def _signs(self, name: str, examples: Examples, source: TransferAttack | None) -> list[Sign]:
         def begin(attack: AttackSequence, labels: np.ndarray) -> Outcome:
             key = f"{name}: {attack.name}"
-            if self.options.recompute:
-                self.record.forget(key)
+            self._forget([key])
             return self.record.begin(key, attack, labels, seed=self.options.seed)
 
         @functools.cache

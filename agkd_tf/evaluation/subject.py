@@ -5,7 +5,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -23,9 +23,11 @@ from agkd_tf.models.storage import (
     load_classifier,
     read_class_names,
 )
-from agkd_tf.training.recipe_file import read_recipe
 from agkd_tf.types import Logits, PathLike
 from agkd_tf.workdir import Workdir
+
+if TYPE_CHECKING:
+    from agkd_tf.training import Recipe
 
 PIXELS = ("pixel_range", "mean", "std", "channels")  # arguments of `adapt`
 PARTS = ("features", "embedding", "logits")  # of `Classifier`
@@ -101,7 +103,7 @@ class Subject:
 
 def own_eps_of(workdir: Workdir) -> float | None:
     """Returns the radius of the l_inf ball that a run was trained in; None for a folder that is none."""
-    return read_recipe(workdir.path).hyperparameters["eps"] if workdir.flags.is_file() else None
+    return _recipe(workdir).hyperparameters["eps"] if workdir.flags.is_file() else None
 
 
 def subject_of(model: Any, *, model_name: str | None = None, **settings: Any) -> Subject:
@@ -238,10 +240,16 @@ def _of_keras(argument: str, path: str, given: Mapping[str, Any]) -> Subject:
     return Subject(path, classifier.logits, classes, shape, described, given, classifier, names, workdir)
 
 
+def _recipe(workdir: Workdir) -> "Recipe":
+    from agkd_tf.training.recipe_file import read_recipe  # loads TensorBoard, which takes a second
+
+    return read_recipe(workdir.path)
+
+
 def _layers_of_run(workdir: Workdir) -> dict[str, str]:
     if not workdir.flags.is_file():
         return {}
-    recipe = read_recipe(workdir.path)
+    recipe = _recipe(workdir)
     names = {part: getattr(recipe, f"{part}_layer") for part in PARTS}
     return {part: name for part, name in names.items() if name}
 
