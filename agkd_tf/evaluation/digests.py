@@ -32,7 +32,8 @@ def saved_model_digest(folder: PathLike) -> str:
 def network_digest(model: keras.Model, layers: Mapping[str, str | None] | None = None) -> str | None:
     """Returns the SHA-256 of a network: of its configuration and weights, as a `.keras` file holds them.
 
-    Names of layers do not count, which Keras numbers through a session: a network that is built again is the same.
+    Names of layers do not count, which Keras numbers through a session: a network that is built again is the same. Nor
+    does what of it is trainable.
 
     Args:
         model: the network.
@@ -66,7 +67,11 @@ def _without_names(config: Any) -> Any:
             kind = str(value.get("class_name", kind))
             # A policy's name, such as float32, says what is computed.
             named = isinstance(value.get("name"), str) and not kind.endswith("Policy")
-            return {key: number(each) if key == "name" and named else walk(each, kind) for key, each in value.items()}
+            return {
+                key: number(each) if key == "name" and named else walk(each, kind)
+                for key, each in value.items()
+                if key != "trainable"
+            }
         if isinstance(value, list | tuple):
             if len(value) == 3 and isinstance(value[0], str) and all(type(each) is int for each in value[1:]):
                 return [number(value[0]), *value[1:]]  # a tensor: (layer, node, place)

@@ -49,7 +49,7 @@ class Accuracy:
         }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class AttackResult(Accuracy):
     """Accuracy under one attack: the share of images that none of its stages broke.
 
@@ -123,7 +123,7 @@ class AttackResult(Accuracy):
         }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class WorstCase(Accuracy):
     """Accuracy under the worst of several attacks, image by image.
 
@@ -155,7 +155,7 @@ def worst_case(outcomes: Mapping[str, np.ndarray]) -> WorstCase:
     return WorstCase.of(correct, over=tuple(sorted(outcomes)), correct=correct)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Evaluation(Mapping[str, AttackResult]):
     """The results of a model: name of the attack -> `AttackResult`. It prints as a table.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
 from agkd_tf.analysis.nearest_neighbors import Metric
-from agkd_tf.attacks import APGD, AttackSequence, Ball, Norm, TransferAttack, bound, check_names, rounded
+from agkd_tf.attacks import APGD, Attack, AttackSequence, Ball, Norm, TransferAttack, bound, check_names, rounded
 from agkd_tf.attacks.rounding import Rounded
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import Examples
@@ -23,15 +23,17 @@ from agkd_tf.evaluation.adversaries import create_adversaries, open_adversaries,
 from agkd_tf.evaluation.adversary_pngs import AdversaryPNGs, check_png_shape, write_pngs
 from agkd_tf.evaluation.audit import Audit, Sign, masked_gradient_signs
 from agkd_tf.evaluation.checks import check_classifier
+from agkd_tf.evaluation.digests import network_digest
 from agkd_tf.evaluation.eps_sweep import EpsSweep
 from agkd_tf.evaluation.examples import examples_of
+from agkd_tf.evaluation.identity import FILE, NETWORK
 from agkd_tf.evaluation.key import Key, images_name, split_and_count
 from agkd_tf.evaluation.neighbors import NeighborAccuracies
 from agkd_tf.evaluation.outcome import Outcome
 from agkd_tf.evaluation.record import EvaluationRecord, check_known, record_path
 from agkd_tf.evaluation.result import Accuracy, AttackResult, Evaluation
 from agkd_tf.evaluation.run_attack import run_attack
-from agkd_tf.evaluation.subject import Subject, subject_at, subject_of
+from agkd_tf.evaluation.subject import SETTINGS, Subject, own_eps_of, subject_at, subject_of
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import read_class_names
 from agkd_tf.perturbation_size import format_size
@@ -39,6 +41,9 @@ from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.progress import Mode, Progress
 from agkd_tf.settings import LARGEST, Count, Radius, Range, check_settings
 from agkd_tf.types import PathLike
+from agkd_tf.workdir import Workdir
+
+Attacks = str | Attack | AttackSequence | Iterable[str | Attack | AttackSequence]
 
 ATTACKS = ("clean", "fgsm", "pgd-20", "cw-20")
 TRANSFER = "transfer:"
@@ -54,7 +59,7 @@ class EvaluationOptions:
 
     eps: Annotated[Radius | None, "Radius of the ball; the run's own if not given."] = None
     norm: Annotated[Norm, "Norm of the ball."] = "linf"
-    num_examples: Annotated[Count | None, "First so many images of the split; all if not given."] = None
+    num_examples: Annotated[Count | None, "First N images of the split; all if not given."] = None
     batch_size: Annotated[Count, "Images a step."] = 100
     seed: Annotated[int, Range(0, LARGEST), "Seed of the attacks' random numbers."] = 0
     transfer_attack: Annotated[str, "Attack on SOURCE whose adversaries transfer:SOURCE shows the model."] = (
@@ -121,10 +126,17 @@ class EvaluationSession:
         **settings: Any,
     ) -> None:
         names = {field.name for field in dataclasses.fields(EvaluationOptions)}
+        unknown = settings.keys() - names - set(SETTINGS)
+        if unknown:
+            allowed = ", ".join([*sorted(names), *SETTINGS])
+            raise InputError(f"an evaluation has no setting `{min(unknown)}`. It has: {allowed}")
         self.options = EvaluationOptions(**{name: settings.pop(name) for name in names & settings.keys()})
         self.progress = Progress(self.options.progress)
         self.subject = subject_of(model, model_name=model_name, **settings)
         self.own_eps = self.subject.own_eps
+        if FILE not in self.subject.described and folder is not None:
+            # A network in memory whose results are in a run's folder is the run's.
+            self.own_eps = own_eps_of(Workdir(record_path(folder).parent))
         eps = self.own_eps if self.options.eps is None else self.options.eps
         if eps is None:
             raise InputError("`eps`, the radius of the ball, is needed: `eps=8 / 255`, for images in [0, 1]")
@@ -132,7 +144,7 @@ class EvaluationSession:
         if folder is not None:
             check_known(self.subject.described, "`folder`")
         given = examples_of(x, y, image_shape=self.subject.image_shape, num_classes=self.subject.num_classes)
-        self._whole, count = len(given), self.options.num_examples
+        count = self.options.num_examples
         if count is not None and count > len(given):
             raise InputError(f"`num_examples` must be at most {len(given)}. Received: {count}")
         self.examples = given if count is None else given.take(slice(0, count))
@@ -154,6 +166,7 @@ class EvaluationSession:
         self._open_record(folder, data or {})
         self._has_begun, self._has_data = False, bool(data)
         self._unsaved: dict[str, np.ndarray] = {}
+        self._forgotten: set[str] = set()
 
     def _open_record(self, folder: PathLike | None, data: Mapping[str, Any]) -> None:
         digest, origin = self.examples.digest().hex(), self.examples.origin
@@ -195,23 +208,35 @@ class EvaluationSession:
 
     # What is attacked with.
 
-    def prepare(self, attacks: Iterable[Any], eps: float | None = None) -> dict[str, AttackSequence]:
+    def prepare(self, attacks: Attacks, eps: float | None = None) -> dict[str, AttackSequence]:
         """Returns name -> attack, bound to a ball, each checked before anything is computed.
 
         Args:
-            attacks: names, `agkd_tf.attacks.Attack`s or `AttackSequence`s.
+            attacks: names, `agkd_tf.attacks.Attack`s or `AttackSequence`s; or one of them.
             eps: radius of the ball; None for the session's own.
 
         Raises:
-            InputError: for what is no attack, does not fit the model or the images, or two attacks of one name.
+            InputError: for what is no attack, does not fit the model or the images, or two attacks of one name; if the
+                model is another by now.
         """
+        self._check_unchanged()
         found: dict[str, AttackSequence] = {}
-        for each in attacks:
+        for each in [attacks] if isinstance(attacks, str | Attack | AttackSequence) else attacks:
             attack = self._bound(each, self.eps if eps is None else eps)
             check_names("`attacks`", [attack, *found.values()])
             found[attack.name] = attack
         self._tell_of_margins(found.values())
         return found
+
+    def _check_unchanged(self) -> None:
+        classifier, known = self.subject.classifier, self.subject.described.get(NETWORK)
+        if classifier is None or known is None:
+            return
+        if network_digest(classifier.model, classifier.layer_names) != known:
+            raise InputError(
+                f"{self.subject.path} has changed since this session began, whose results are of the network as it "
+                "was: begin another session"
+            )
 
     def _bound(self, attack: Any, eps: float) -> AttackSequence:
         if isinstance(attack, str) and attack.startswith(TRANSFER):
@@ -308,8 +333,8 @@ class EvaluationSession:
 
     def key_of(self, attack: Any) -> str:
         """Returns what the result of an attack is, or will be, called in the record."""
-        ((_, bound),) = self.prepare([attack]).items()
-        return self._find(bound)
+        (own,) = self.prepare(attack).values()
+        return self._find(own)
 
     def _find(self, attack: AttackSequence, eps: float | None = None) -> str:
         return self.record.find(str(self.key(attack.name, eps)), attack, seed=self.options.seed)
@@ -344,18 +369,18 @@ class EvaluationSession:
 
     def accuracy(self, attack: Any, eps: float | None = None) -> AttackResult:
         """Returns the result of one attack; see `accuracies`."""
-        ((name, bound),) = self.prepare([attack], eps).items()
+        ((name, bound),) = self.prepare(attack, eps).items()
         self._begin()
         key = self._find(bound, eps)
         self._forget([key])
         self._compute(key, bound)
         return self.record.result(key, name)
 
-    def accuracies(self, attacks: Iterable[Any] = ATTACKS, *, keep_adversaries: bool = False) -> Evaluation:
+    def accuracies(self, attacks: Attacks = ATTACKS, *, keep_adversaries: bool = False) -> Evaluation:
         """Returns the results of some attacks, computed as far as they are not recorded.
 
         Args:
-            attacks: names such as `pgd-20` and `transfer:PATH`, `agkd_tf.attacks.Attack`s or `AttackSequence`s.
+            attacks: names such as `pgd-20` and `transfer:PATH`, `agkd_tf.attacks.Attack`s or `AttackSequence`s; or one.
             keep_adversaries: keep the adversaries that `nearest_neighbors` classifies, beside the record where there is
                 one; those of `adversaries` are kept anyhow.
 
@@ -388,8 +413,10 @@ class EvaluationSession:
         ]
 
     def _forget(self, keys: Iterable[str]) -> None:
+        """Drops, once each, what is to be computed once more."""
         if self.options.recompute:
-            for key in set(keys):
+            for key in set(keys) - self._forgotten:
+                self._forgotten.add(key)
                 self.record.forget(key)
 
     def _compute(self, key: str, attack: AttackSequence, *, keep: bool = False) -> None:
@@ -452,7 +479,7 @@ class EvaluationSession:
         """
         if self.options.adversaries is None:
             raise InputError("`verify` needs `adversaries=FOLDER`, the folder of the saved images")
-        ((_, bound),) = self.prepare([attack]).items()
+        ((_, bound),) = self.prepare(attack).items()
         key = self._find(bound)
         if key not in self.record.results:
             raise InputError(f"`verify`: {key} is not recorded; evaluate it first, with the same settings")
@@ -491,7 +518,7 @@ class EvaluationSession:
     def nearest_neighbors(
         self,
         training: Examples,
-        attacks: Iterable[Any] = ATTACKS,
+        attacks: Attacks = ATTACKS,
         *,
         neighbors: Annotated[Count, "Nearest training images that vote."] = NEIGHBORS,
         metric: Annotated[Metric, "What makes neighbors of two embeddings."] = "cosine",
@@ -569,7 +596,7 @@ class EvaluationSession:
     def audit(
         self,
         examples: Annotated[int, Range(20), "First N images of the split to audit on."] = AUDITED,
-        attacks: Iterable[Any] = (),
+        attacks: Attacks = (),
     ) -> Audit:
         """Returns the signs of masked gradients, raised or not.
 
@@ -607,8 +634,7 @@ class EvaluationSession:
     def _signs(self, name: str, examples: Examples, source: TransferAttack | None) -> list[Sign]:
         def begin(attack: AttackSequence, labels: np.ndarray) -> Outcome:
             key = f"{name}: {attack.name}"
-            if self.options.recompute:
-                self.record.forget(key)
+            self._forget([key])
             return self.record.begin(key, attack, labels, seed=self.options.seed)
 
         @functools.cache
@@ -634,7 +660,7 @@ class EvaluationSession:
         )
 
 
-def evaluate(model: Any, x: Any, y: Any = None, *, attacks: Iterable[Any] = ATTACKS, **settings: Any) -> Evaluation:
+def evaluate(model: Any, x: Any, y: Any = None, *, attacks: Attacks = ATTACKS, **settings: Any) -> Evaluation:
     """Returns the accuracies of a model under attacks; it prints as a table, as the command line's does.
 
         result = agkd_tf.evaluate(model, x_test, y_test, attacks=["clean", "pgd-20", AutoAttack()], eps=8 / 255)
@@ -659,7 +685,7 @@ def evaluate(model: Any, x: Any, y: Any = None, *, attacks: Iterable[Any] = ATTA
 
 
 def audit(
-    model: Any, x: Any, y: Any = None, *, examples: int = AUDITED, attacks: Iterable[Any] = (), **settings: Any
+    model: Any, x: Any, y: Any = None, *, examples: int = AUDITED, attacks: Attacks = (), **settings: Any
 ) -> Audit:
     """Returns the signs of masked gradients of a model: reasons to distrust an accuracy. It prints as a list.
 

@@ -5,7 +5,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -23,9 +23,11 @@ from agkd_tf.models.storage import (
     load_classifier,
     read_class_names,
 )
-from agkd_tf.training.recipe_file import read_recipe
 from agkd_tf.types import Logits, PathLike
 from agkd_tf.workdir import Workdir
+
+if TYPE_CHECKING:
+    from agkd_tf.training import Recipe
 
 PIXELS = ("pixel_range", "mean", "std", "channels")  # arguments of `adapt`
 PARTS = ("features", "embedding", "logits")  # of `Classifier`
@@ -69,9 +71,7 @@ class Subject:
     @property
     def own_eps(self) -> float | None:
         """The radius of the l_inf ball that a run was trained in; None for anything else."""
-        if self.workdir is None or not self.workdir.flags.is_file():
-            return None
-        return read_recipe(self.workdir.path).hyperparameters["eps"]
+        return None if self.workdir is None else own_eps_of(self.workdir)
 
     def numbered_by(self, argument: str, class_names: tuple[str, ...] | None) -> "Subject":
         """Returns the `Subject` whose logits are those of `class_names`, in that order, found by name.
@@ -99,6 +99,11 @@ class Subject:
         return dataclasses.replace(
             self, logits=lambda images: tf.gather(self.logits(images), order, axis=1), class_names=class_names
         )
+
+
+def own_eps_of(workdir: Workdir) -> float | None:
+    """Returns the radius of the l_inf ball that a run was trained in; None for a folder that is none."""
+    return _recipe(workdir).hyperparameters["eps"] if workdir.flags.is_file() else None
 
 
 def subject_of(model: Any, *, model_name: str | None = None, **settings: Any) -> Subject:
@@ -235,10 +240,16 @@ def _of_keras(argument: str, path: str, given: Mapping[str, Any]) -> Subject:
     return Subject(path, classifier.logits, classes, shape, described, given, classifier, names, workdir)
 
 
+def _recipe(workdir: Workdir) -> "Recipe":
+    from agkd_tf.training.recipe_file import read_recipe  # loads TensorBoard, which takes a second
+
+    return read_recipe(workdir.path)
+
+
 def _layers_of_run(workdir: Workdir) -> dict[str, str]:
     if not workdir.flags.is_file():
         return {}
-    recipe = read_recipe(workdir.path)
+    recipe = _recipe(workdir)
     names = {part: getattr(recipe, f"{part}_layer") for part in PARTS}
     return {part: name for part, name in names.items() if name}
 

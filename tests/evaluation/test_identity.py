@@ -77,7 +77,9 @@ def test_a_network_has_the_digest_of_its_configuration_and_weights_and_not_of_it
     found = network_digest(own)
     own.save(tmp_path / "own.keras")
     assert network_digest(keras.saving.load_model(tmp_path / "own.keras")) == found
-    assert network_digest(network(prefix="tanh_")) == found
+    frozen = network(prefix="tanh_")
+    frozen.trainable = False
+    assert network_digest(frozen) == found
     others = [network("relu"), network(seed=1), network(dtype="mixed_bfloat16"), network("relu", prefix="tanh_")]
     own.layers[-1].bias.assign([0, 0, 1e-3])
     digests = [found, *map(network_digest, [*others, own]), network_digest(network(), {"logits": "d"})]

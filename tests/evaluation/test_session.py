@@ -17,6 +17,8 @@ from agkd_tf.data import Examples
 from agkd_tf.errors import Note
 from agkd_tf.evaluation import EvaluationSession, Key, Subject, VerificationError, session, subject_of
 from agkd_tf.models import Classifier
+from agkd_tf.training import Recipe
+from agkd_tf.training.recipe_file import write_recipe
 
 GOLDEN = (
     pathlib.Path(__file__).parents[1] / "golden" / "evaluation_1"
@@ -92,6 +94,25 @@ def test_the_table_is_the_command_lines_and_each_goes_on_with_the_others_record(
     assert {name.rpartition("/")[0] for name in arrays} == set(keys[:2])
     assert agkd_tf.evaluate(model, *some, **settings)["pgd-2"].seconds == round(first["pgd-2"].seconds, 2)
     assert computed == ["clean", "pgd-2", "fgsm"]
+
+
+def test_a_network_that_changes_is_not_taken_for_what_it_was(some, tmp_path):
+    own = keras.saving.load_model(FILE, compile=False)
+    begun = EvaluationSession(own, *some, folder=tmp_path, **QUIET)
+    begun.accuracy("clean")
+    own.layers[-1].bias.assign_add(100 * np.eye(10)[0])
+    with pytest.raises(InputError, match="has changed since this session began"):
+        begun.accuracy("clean")
+    assert EvaluationSession(own, *some, folder=tmp_path, **QUIET).accuracies("clean")["clean"].accuracy < 20 / 24
+
+
+def test_a_network_in_memory_goes_by_the_names_of_the_run_whose_folder_it_is_recorded_in(some, tmp_path, model):
+    write_recipe(tmp_path / "flags.txt", Recipe(hyperparameters={"eps": 0.125}))
+    own = EvaluationSession(model, *some, folder=tmp_path, progress="off")
+    assert own.eps == 0.125
+    assert str(own.key("pgd-2")).startswith("pgd-2 [images ")
+    assert "linf" not in str(own.key("pgd-2"))
+    assert "linf 0.25" in str(own.key("pgd-2", 0.25))
 
 
 @pytest.fixture
@@ -279,7 +300,7 @@ SETTINGS = [
     ({"attacks": [PGD(2), PGD(2, step_size=0.05, named="pgd-2")]}, "two different ones are called 'pgd-2'"),
     ({"attacks": ["transfer:nowhere"]}, "`attacks` must be a run's folder or an existing .keras"),
     ({"model_name": "mine"}, "`model_name` is for a callable"),
-    ({"stepsize": 1}, "`stepsize`"),
+    ({"stepsize": 1}, "an evaluation has no setting `stepsize`. It has: adversaries, "),
 ]
 
 
@@ -378,12 +399,21 @@ def test_transfers_by_path_and_by_object_are_the_same_attack(model, some, tmp_pa
         agkd_tf.evaluate(model, *some, attacks=[TransferAttack(lambda images: model(images))], folder=tmp_path, **QUIET)
 
 
-def test_an_audit_in_python_prints_as_the_command_lines(recorded, model, some):
-    found = agkd_tf.audit(model, *some, examples=20, folder=recorded / "x", **QUIET)
+def test_an_audit_in_python_prints_as_the_command_lines(recorded, digits, computed):
+    settings = QUIET | {"num_examples": COUNT, "folder": recorded, "examples": 20}
+    found = agkd_tf.audit(recorded / "model.keras", digits.test, **settings)
     assert str(found).startswith("Signs of masked gradients, on 20 images:\n  ok      one step beats many: FGSM")
     assert len(found.signs) == 7
-    expected = content(recorded)["audit [linf 0.1, first 24] on 20"]["signs"]
-    assert [sign.evidence for sign in found.signs] == [sign["evidence"] for sign in expected]
+    assert not found.autoattack
+
+
+def test_what_is_computed_once_more_is_computed_once(model, some, tmp_path, computed):
+    settings = QUIET | {"folder": tmp_path}
+    agkd_tf.evaluate(model, *some, attacks="fgsm", **settings)
+    again = EvaluationSession(model, *some, recompute=True, **settings)
+    again.accuracies(["fgsm"])
+    again.eps_sweep([0.1, 0.2], "fgsm")
+    assert computed == 3 * ["fgsm"]  # 0.1 twice, and 0.2
 
 
 @pytest.mark.parametrize(("mode", "lines"), [("off", 0), ("lines", 1)])

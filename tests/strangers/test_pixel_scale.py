@@ -258,9 +258,7 @@ def test_a_network_that_is_no_better_than_chance_is_told_of_with_what_0_to_255_w
     bright = np.arange(40) % 2
     images = (IMAGES // 4 + 160 * bright[:, None, None, None]).astype(np.uint8)
     examples = Examples(images[bright == 1], np.ones(20, np.int32))
-    message = (
-        r"0 of the first 20 clean images.*among 3 classes; were their pixels in 0\.\.255, it would be 20: .*0, 255"
-    )
+    message = r"0 of the first 20 clean images.*among 3 classes; were their pixels in 0\.\.255, it would be 20: .*0, 2"
     with pytest.warns(Note, match=message):
         found = run_attack(door(model), examples, CLEAN)
     assert found.accuracy == 0
