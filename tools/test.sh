@@ -13,6 +13,9 @@ for argument in "$@"; do
 done
 # shellcheck source=tools/_setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/_setup.sh"
-"$PYTHON" -m ruff check . && "$PYTHON" -m ruff format --check . && "$PYTHON" -m mypy || exit
+"$PYTHON" -m ruff check . && "$PYTHON" -m ruff format --check . || exit
+if [ -z "$versions" ]; then  # older libraries say other types of themselves
+  "$PYTHON" -m mypy || exit
+fi
 # A file's tests share what they train, so that one worker has them all.
 exec "$PYTHON" -m pytest -n auto --maxprocesses=8 --dist loadfile ${arguments[@]+"${arguments[@]}"}
