@@ -208,7 +208,7 @@ def test_edges_that_keras_has_words_or_a_way_for_stay_keras():
         np.testing.assert_array_equal(old, new)
     with pytest.raises(ValueError, match="`validation_split` is only supported for tensors or NumPy arrays"):
         defense.fit(tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(4), validation_split=0.5)
-    with pytest.raises((ValueError, IndexError), match="must yield at least one batch|list index"):  # Keras 3.15, 3.14
+    with pytest.raises((ValueError, IndexError), match=r"must yield at least one batch|list index"):  # Keras 3.15, 3.14
         defense.fit(each for each in ())
 
 
