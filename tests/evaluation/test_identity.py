@@ -87,6 +87,14 @@ def test_a_network_has_the_digest_of_its_configuration_and_weights_and_not_of_it
     assert digests[1] == digests[4]
 
 
+def test_a_layer_that_is_called_as_its_precision_does_not_hide_it():
+    digests = set()
+    for policy in ("mixed_float16", "mixed_bfloat16"):
+        dense = layers.Dense(3, kernel_initializer="zeros", name=policy, dtype=policy)
+        digests.add(network_digest(keras.Sequential([keras.Input((4,)), dense])))
+    assert len(digests) == 2
+
+
 def test_a_network_that_has_no_configuration_has_no_digest():
     class Own(keras.Model):
         def __init__(self, depth):
