@@ -4,6 +4,8 @@ import functools
 import re
 import sys
 import warnings
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TextIO
 
 import tensorflow as tf
 from absl import app, flags, logging
@@ -13,7 +15,7 @@ from tools._help import help_text
 from tools._remedies import with_flags
 
 
-def run(main, commands=(), words=False):
+def run(main: Callable[[list[str]], None], commands: Sequence[str] = (), words: bool = False) -> None:
     """Runs `main(argv)` under absl; bad flags and `InputError` end in one line and exit code 2.
 
     Args:
@@ -26,12 +28,20 @@ def run(main, commands=(), words=False):
     app.run(lambda argv: call(main, argv), flags_parser=lambda argv: _parse(argv, commands, words))
 
 
-def note(message):
+def note(message: Warning | str) -> None:
     """Prints one line on standard error that begins with `note: `."""
     print(f"note: {' '.join(with_flags(str(message)).split())}", file=sys.stderr, flush=True)
 
 
-def _show_warning(shown, message, category, filename, lineno, file=None, line=None):
+def _show_warning(
+    shown: set[str],
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """As `warnings.showwarning`; the library's own warnings are notes, each `shown` once: what each attack warns of."""
     if issubclass(category, Note):
         if str(message) not in shown:
@@ -41,13 +51,13 @@ def _show_warning(shown, message, category, filename, lineno, file=None, line=No
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
-def fail(message):
+def fail(message: Exception | str) -> NoReturn:
     """Ends the program with one line on standard error and exit code 2."""
     print(f"error: {' '.join(with_flags(str(message)).split())}", file=sys.stderr)
     sys.exit(2)
 
 
-def _parse(argv, commands, words):
+def _parse(argv: list[str], commands: Sequence[str], words: bool) -> list[str]:
     for each in argv:
         if not each.isprintable():  # bytes of another encoding among them, which no file that is written could hold
             fail(f"arguments must be printable text in UTF-8. Received: {each!r}")
@@ -70,10 +80,10 @@ def _parse(argv, commands, words):
     return rest
 
 
-def call(main, argv):
+def call(main: Callable[[list[str]], None], argv: list[str]) -> None:
     """Calls `main(argv)`; `InputError`, and what a disk or a file refuses, end in one line and exit code 2."""
     try:
-        return main(argv)
+        main(argv)
     except InputError as error:
         fail(error)
     except KeyboardInterrupt:

@@ -3,12 +3,7 @@
 import shlex
 
 from agkd_tf.perturbation_size import format_size
-from agkd_tf.report import Evaluate, MeasureCost, Missing, Train, Work
-
-
-def line(missing: Missing) -> str:
-    """Returns a line: what is missing, and the command that fills it."""
-    return f"{missing.row}: {command(missing.work)}"
+from agkd_tf.report import Evaluate, MeasureCost, Train, Work
 
 
 def command(work: Work) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from absl import flags
 
 from agkd_tf.attacks.registry import GRAMMAR
+from agkd_tf.compilation import JitCompile
 from agkd_tf.data import load_dataset
 from agkd_tf.defenses import DEFENSES, Defense
 from agkd_tf.distribution import DISTRIBUTIONS
@@ -17,7 +18,7 @@ from agkd_tf.training.recipe import recipe_settings
 
 FLAGS = flags.FLAGS
 COMPUTATION = "computation"
-SWITCH = {"auto": "auto", "on": True, "off": False}
+SWITCH: dict[str, JitCompile] = {"auto": "auto", "on": True, "off": False}
 DATA = ("dataset", "image_size", "train_examples", "validation_examples")
 PIXELS = ("pixel_range", "pixel_mean", "pixel_std", "channels")
 LAYERS = ("features_layer", "embedding_layer", "logits_layer")
@@ -47,7 +48,9 @@ class SettingSerializer(flags.ArgumentSerializer):
         return self._setting.format(value)
 
 
-def define(group: str, settings: Iterable[Setting], *, prefix: str = "", defaults: Mapping[str, Any] | None = None):
+def define(
+    group: str, settings: Iterable[Setting], *, prefix: str = "", defaults: Mapping[str, Any] | None = None
+) -> None:
     """Defines a flag for each setting, under a heading of `--help` and `--helpfull`.
 
     Args:
@@ -139,7 +142,7 @@ def pixels_of_network(*, prefix: str = "") -> dict[str, Any]:
 
 def layers_of_network() -> dict[str, str]:
     """Returns `Classifier`'s arguments, those that were given."""
-    return {name.removesuffix("_layer"): FLAGS[name].value for name in LAYERS if FLAGS[name].value is not None}
+    return {name.removesuffix("_layer"): str(FLAGS[name].value) for name in LAYERS if FLAGS[name].value is not None}
 
 
 def recipe_from_flags() -> Recipe:
@@ -176,9 +179,9 @@ def define_resident(flag_values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_enum("resident", "auto", list(SWITCH), text, flag_values, COMPUTATION)
 
 
-def switch(name: str, flag_values: flags.FlagValues = FLAGS) -> bool | str:
+def switch(name: str, flag_values: flags.FlagValues = FLAGS) -> JitCompile:
     """Returns what `--jit_compile` or `--resident` asks for, as the library takes it."""
-    return SWITCH[flag_values[name].value]
+    return SWITCH[str(flag_values[name].value)]
 
 
 def define_distribution(*, allowed: Iterable[str] = DISTRIBUTIONS) -> None:

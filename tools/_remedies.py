@@ -1,10 +1,14 @@
 """The library's remedies, which name arguments of Python, as the flags of a command line."""
 
 import ast
+import contextlib
 import re
 import shlex
+from collections.abc import Iterator
 
 from absl import flags
+
+from agkd_tf.errors import InputError
 
 # Arguments of `agkd_tf.adapt` and the flags that give them; `output` is no flag, and a flag of that name is another.
 ADAPT = {"pixel_range": "pixel_range", "mean": "pixel_mean", "std": "pixel_std", "channels": "channels"}
@@ -23,6 +27,20 @@ def with_flags(message: str, flag_values: flags.FlagValues = flags.FLAGS) -> str
         flag_values: the program's flags.
     """
     return re.sub(r"`([^`]+)`", lambda found: _as_flags(found[1], flag_values) or found[0], message)
+
+
+@contextlib.contextmanager
+def named_by_flags(**names: str) -> Iterator[None]:
+    """In the block, an `InputError` that names an argument names the flag that gives it.
+
+    Args:
+        **names: argument -> flag, where they have different names.
+    """
+    try:
+        yield
+    except InputError as error:
+        pattern = f"`({'|'.join(names)})(?=[`=])"
+        raise InputError(re.sub(pattern, lambda found: f"`{names[found[1]]}", str(error))) from error
 
 
 def _as_flags(code: str, flag_values: flags.FlagValues) -> str | None:

@@ -35,7 +35,7 @@ def subject_from_flags() -> Subject:
     Raises:
         InputError: for none or several, or one that cannot be read; for flags of a network from a file without one.
     """
-    named = {kind: FLAGS[kind].value for kind in KINDS if FLAGS[kind].value}
+    named = {kind: str(FLAGS[kind].value) for kind in KINDS if FLAGS[kind].value}
     if len(named) != 1:
         raise InputError("one of `workdir`, `model_file` and `saved_model` is needed: --workdir=runs/NAME")
     ((kind, path),) = named.items()

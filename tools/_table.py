@@ -1,22 +1,13 @@
 """What only tools measure, as readable tables."""
 
-from agkd_tf.benchmark import ratio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agkd_tf.benchmark import Timing, ratio
 from agkd_tf.text_table import aligned
 
 
-def separation_table(separations, *, neighbors, attack):
-    """Returns a plain-text table of `agkd_tf.analysis.ClassSeparation`s, a model a line."""
-    width = max(len("model"), *map(len, separations))
-    heading = f"of the {neighbors} nearest, true class % ({attack})"
-    lines = [f"{'model':<{width}}  {heading}  silhouette of clean classes"]
-    for title, found in separations.items():
-        purity = f"{100 * found.purity:.1f} ({100 * found.purity_interval[0]:.1f}-{100 * found.purity_interval[1]:.1f})"
-        low, high = found.silhouette_interval
-        lines.append(f"{title:<{width}}  {purity:>{len(heading)}}  {found.silhouette:>8.3f} ({low:.3f} to {high:.3f})")
-    return "\n".join(lines)
-
-
-def timing_table(timings, records):
+def timing_table(timings: Mapping[str, Timing], records: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns a plain-text table of benchmarks, one a line, and how many times the first one's speed each has.
 
     Args:
@@ -43,7 +34,7 @@ def timing_table(timings, records):
     return _filled_table(rows)
 
 
-def peers_table(timings, peers):
+def peers_table(timings: Mapping[str, Timing], peers: Mapping[str, Timing]) -> str:
     """Returns a plain-text table of how many times each peer's images a second recipes have.
 
     A cell is the median of the rounds, with the least and the greatest.
@@ -59,7 +50,7 @@ def peers_table(timings, peers):
     return _filled_table(rows)
 
 
-def _spread(found):
+def _spread(found: tuple[float, float, float]) -> str:
     middle, low, high = found
     return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
@@ -77,7 +68,7 @@ _FACTS = {
 }
 
 
-def breakdown_table(parts):
+def breakdown_table(parts: Mapping[str, Mapping[str, float]]) -> str:
     """Returns a plain-text table of where a step's time goes.
 
     Args:
@@ -91,7 +82,7 @@ def breakdown_table(parts):
     return _filled_table(rows)
 
 
-def _filled_table(rows):
+def _filled_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Returns a plain-text table of dicts of heading -> text; cells that a row lacks are empty."""
     headings = list(dict.fromkeys(heading for row in rows for heading in row))
     return aligned([headings, *([row.get(heading, "") for heading in headings] for row in rows)])

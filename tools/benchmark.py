@@ -22,6 +22,8 @@ import json
 import os
 import pathlib
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from absl import flags
 
@@ -29,17 +31,18 @@ from agkd_tf.benchmark import (
     Cost,
     CrashedWorkerError,
     InferenceBenchmark,
+    Timing,
     Worker,
     ratio,
     take_turns,
 )
-from agkd_tf.compilation import resolve_jit_compile
+from agkd_tf.compilation import JitCompile, resolve_jit_compile
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import subject_at
 from agkd_tf.files import write_text
 from agkd_tf.processor import ONEDNN_SWITCH
-from agkd_tf.training import NonFiniteLossError
+from agkd_tf.training import NonFiniteLossError, Recipe
 from agkd_tf.training.recipe_file import read_recipe, write_recipe
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
@@ -55,6 +58,10 @@ from tools.laboratory import (
 )
 
 FLAGS = flags.FLAGS
+Paths = Sequence[pathlib.Path]
+Place = Mapping[str, Any]  # arguments of `load_dataset`
+Switches = dict[str, JitCompile]  # `jit_compile` and `resident`
+T = TypeVar("T")
 
 flags.DEFINE_integer("rounds", 5, "Turns that each takes.", 1)
 flags.DEFINE_integer("steps", 3, "Steps in a turn.", 1)
@@ -83,7 +90,7 @@ _flags.define_resident()
 _flags.define_progress()
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Measures what the first word names."""
     paths = [pathlib.Path(path) for path in argv[2:]]
     if not paths:
@@ -95,7 +102,7 @@ def main(argv):
         sys.exit(1)
 
 
-def _machine():
+def _machine() -> str:
     """Returns the line that says what is measured on."""
     machine = describe_environment()
     sets = " ".join(machine["instruction_sets"]) or "instruction sets not known"
@@ -103,7 +110,7 @@ def _machine():
     return f"{devices}; oneDNN {'on' if machine['onednn'] else 'off'}, {ONEDNN_SWITCH}={os.environ.get(ONEDNN_SWITCH)}"
 
 
-def _training(paths):
+def _training(paths: Paths) -> None:
     if FLAGS.dump_stablehlo:
         _dump(paths)
         return
@@ -152,9 +159,11 @@ def _training(paths):
         _write(records, recipes)
 
 
-def _versions(paths):
+def _versions(paths: Paths) -> tuple[dict[str, Recipe], dict[str, Switches]]:
     """Returns title -> `Recipe`, and title -> keyword arguments of its `BreakdownBenchmark`, of all versions."""
-    overrides, recipes, switches = _flags.given_recipe_flags(), {}, {}
+    overrides = _flags.given_recipe_flags()
+    recipes: dict[str, Recipe] = {}
+    switches: dict[str, Switches] = {}
     for path in paths:
         for more in ("",) if FLAGS.compare is None else ("", FLAGS.compare):
             title = _title(path, more)
@@ -165,7 +174,7 @@ def _versions(paths):
     return recipes, switches
 
 
-def _switches(more):
+def _switches(more: str) -> tuple[Switches, list[str]]:
     """Returns (keyword arguments of a version's `BreakdownBenchmark`, which of its flags are its recipe's)."""
     values = flags.FlagValues()
     _flags.define_jit_compile(values)
@@ -178,19 +187,19 @@ def _switches(more):
     return {name: _flags.switch(name, chosen[name]) for name in chosen}, left
 
 
-def _flops(title, recipe):
+def _flops(title: str, recipe: Recipe) -> tuple[int, int | None]:
     """Returns (counted, least) floating-point operations of a step; None where the least is not known."""
     # In a process that ends before the timing: its memory is not a step's.
     with _prepared(f"operations of {title}", Worker, _step_program, recipe, _flags.data_place()) as worker:
         return worker.ask("flops"), worker.ask("minimum_flops")
 
 
-def _profile(title, recipe):
+def _profile(title: str, recipe: Recipe) -> dict[str, float]:
     with _prepared(f"profile of {title}", Worker, _step_profile, recipe, _flags.data_place()) as worker:
-        return worker.run(FLAGS.rounds * FLAGS.steps)
+        return worker.ask("run", FLAGS.rounds * FLAGS.steps)
 
 
-def _rate(step, product):
+def _rate(step: Timing, product: Timing) -> dict[str, Any]:
     """Returns the rate of the operations that a step needs, for JSON; `Timing`s of them and of a matrix product's."""
     return {
         "gigaflops_per_second": step.items_per_second / 1e9,
@@ -198,7 +207,12 @@ def _rate(step, product):
     }
 
 
-def _tables(ours, theirs, records, names):
+def _tables(
+    ours: dict[str, Timing],
+    theirs: dict[str, Timing],
+    records: Mapping[str, Mapping[str, Any]],
+    names: Mapping[str, str],
+) -> str:
     """Returns the recipes' and peers' times as text, and below each recipe against each peer."""
     numbers = {command: f"peer {number}" for number, command in enumerate(theirs, 1)}
     shown = ours | {f"{number}: {names[command]}": theirs[command] for command, number in numbers.items()}
@@ -208,7 +222,7 @@ def _tables(ours, theirs, records, names):
     return f"{table}\n\n{peers_table(ours, {number: theirs[command] for command, number in numbers.items()})}"
 
 
-def _write(records, recipes):
+def _write(records: Mapping[str, Mapping[str, Any]], recipes: Mapping[str, Recipe]) -> None:
     for title, record in records.items():
         workdir = Workdir(pathlib.Path(FLAGS.output) / title)
         write_recipe(workdir.flags, recipes[title])
@@ -216,7 +230,7 @@ def _write(records, recipes):
     say(f"\nRecorded in {FLAGS.output}: python -m tools.report {FLAGS.output}/* --tables=4")
 
 
-def _recipe(path, overrides, more):
+def _recipe(path: pathlib.Path, overrides: list[str], more: list[str]) -> Recipe:
     recipe = read_recipe(path, overrides)
     if not more:
         return recipe
@@ -226,7 +240,7 @@ def _recipe(path, overrides, more):
         raise InputError(f"`compare` {' '.join(more)}: {error}") from error
 
 
-def _dump(paths):
+def _dump(paths: Paths) -> None:
     others = [name for name in (*TRAINING_FLAGS, *TIMING_FLAGS) if FLAGS[name].present and name != "dump_stablehlo"]
     if others:
         raise InputError(f"`dump_stablehlo` writes a step and times none. Received: --{others[0]}")
@@ -238,7 +252,7 @@ def _dump(paths):
     say(f"{FLAGS.dump_stablehlo}: {len(program) / 2**20:.1f} MiB")
 
 
-def _inference(paths):
+def _inference(paths: Paths) -> None:
     given = [name for name in TRAINING_FLAGS if FLAGS[name].present]
     given += [line.partition("=")[0].lstrip("-") for line in _flags.given_recipe_flags()]
     others = [name for name in given if name != "batch_size"]
@@ -259,41 +273,43 @@ def _inference(paths):
     say(f"\n{_machine()}\n\n{timing_table(timings, records)}")
 
 
-def _workers(builds, stack):
+def _workers(builds: Mapping[str, tuple], stack: contextlib.ExitStack) -> dict[str, Worker]:
     """Returns title -> `Worker`, each in a process of its own that ends with the stack."""
     return {title: stack.enter_context(_prepared(title, Worker, *build)) for title, build in builds.items()}
 
 
-def _prepared(title, make, *arguments):
+def _prepared(title: str, make: Callable[..., T], *arguments: Any) -> T:
     say(f"Preparing {title} ...")
     return make(*arguments)
 
 
-def _timed(contestants, items):
+def _timed(contestants: Mapping[str, Worker | Peer], items: Mapping[str, int]) -> dict[str, Timing]:
     runs = {title: contestant.run for title, contestant in contestants.items()}
     show = progress().counting("Measuring", "turn")
     return take_turns(runs, rounds=FLAGS.rounds, steps=FLAGS.steps, items=items, progress=show)
 
 
-def _training_benchmark(recipe, place, switches):
+def _training_benchmark(recipe: Recipe, place: Place, switches: Switches) -> BreakdownBenchmark:
     return BreakdownBenchmark(recipe, recipe.load_dataset(**place), **switches)
 
 
-def _step_program(recipe, place):
+def _step_program(recipe: Recipe, place: Place) -> StepProgram:
     return StepProgram(recipe, recipe.load_dataset(**place))
 
 
-def _step_profile(recipe, place):
+def _step_profile(recipe: Recipe, place: Place) -> StepProfile:
     run_one_operation_at_a_time()
     return StepProfile(recipe, recipe.load_dataset(**place))
 
 
-def _inference_benchmark(path, batch_size, jit_compile):
+def _inference_benchmark(path: str, batch_size: int, jit_compile: bool) -> InferenceBenchmark:
     subject = subject_at("inference", path)
+    if subject.image_shape is None:
+        raise InputError(f"`inference`: {path} takes images of any size, so that it cannot be said which to time")
     return InferenceBenchmark(subject.logits, subject.image_shape, batch_size=batch_size, jit_compile=jit_compile)
 
 
-def _title(path, more):
+def _title(path: pathlib.Path, more: str) -> str:
     name = path.name if path.is_dir() else path.stem
     return name + "".join(f",{flag.lstrip('-').replace('/', '_')}" for flag in more.split())
 

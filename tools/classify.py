@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if platform.machine().lower() in ("x86_64", "amd64"):  # as tools/__init__.py, which is not at hand everywhere
@@ -15,7 +16,7 @@ if platform.machine().lower() in ("x86_64", "amd64"):  # as tools/__init__.py, w
 import tensorflow as tf
 
 
-def main(folder, *paths):
+def main(folder: str, *paths: str) -> None:
     """Prints the most probable class of each image; a mistake ends in one line and exit code 2."""
     try:
         serve = tf.saved_model.load(folder).signatures["serving_uint8"]
@@ -36,7 +37,7 @@ def main(folder, *paths):
         print(f"  {path}: class {number}{name} ({100 * probabilities.max():.0f} %)")
 
 
-def class_names(folder):
+def class_names(folder: str) -> list[str] | None:
     """Returns the names of the classes, or None where the SavedModel has none."""
     path = os.path.join(folder, "assets.extra", "agkd_tf.json")
     if not os.path.exists(path):
@@ -48,7 +49,7 @@ def class_names(folder):
         fail(f"the class names in {path} cannot be read: {error}")
 
 
-def fail(message):
+def fail(message: str) -> NoReturn:
     """Ends the program with one line on standard error and exit code 2."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)

@@ -13,7 +13,7 @@ import sys
 
 from absl import flags
 
-from agkd_tf.data import load_dataset
+from agkd_tf.data import ImageDataset, load_dataset
 from agkd_tf.distribution import ONE_MACHINE, make_strategy
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import EvaluationOptions, EvaluationSession, VerificationError
@@ -28,9 +28,8 @@ from tools._subject import data_and_eps, define_model, subject_from_flags
 FLAGS = flags.FLAGS
 COMPUTING = ("audit", "eps_sweep", "knn", "recompute")  # what a verification does none of
 OPTIONS = settings_of(EvaluationOptions)
-NEIGHBORS, SWEEP, AUDIT = map(
-    settings_of, (EvaluationSession.nearest_neighbors, EvaluationSession.eps_sweep, EvaluationSession.audit)
-)
+NEIGHBORS = settings_of(EvaluationSession.nearest_neighbors)
+SWEEP, AUDIT = settings_of(EvaluationSession.eps_sweep), settings_of(EvaluationSession.audit)
 RENAMED = {  # flags whose arguments have shorter names
     "neighbors_metric": NEIGHBORS["metric"],
     "audit_examples": AUDIT["examples"],
@@ -67,9 +66,9 @@ def main(argv: list[str]) -> None:
             _evaluate(session, dataset)
 
 
-def _session():
+def _session() -> tuple[EvaluationSession, ImageDataset]:
     """Returns the session that the flags describe, with all that it will do checked, and the data set."""
-    options = {name: FLAGS[name].value for name in OPTIONS}
+    options = {name: getattr(FLAGS, name) for name in OPTIONS}
     EvaluationOptions(**options)  # what is wrong with them shows first
     if FLAGS.verify and not FLAGS.adversaries:
         raise InputError("`verify` needs --adversaries, the folder of the saved images")
@@ -102,7 +101,7 @@ def _session():
     return session, dataset
 
 
-def _evaluate(session, dataset):
+def _evaluate(session: EvaluationSession, dataset: ImageDataset) -> None:
     if FLAGS.attacks:
         say(f"\n{session.accuracies(FLAGS.attacks, keep_adversaries=FLAGS.knn)}")
     if FLAGS.knn:
@@ -117,7 +116,7 @@ def _evaluate(session, dataset):
     say(f"\nRecorded in {session.record.path}")
 
 
-def _verify(session):
+def _verify(session: EvaluationSession) -> None:
     for name in dict.fromkeys(FLAGS.attacks):
         key = session.key_of(name)
         try:

@@ -14,6 +14,7 @@ from agkd_tf.export import export_saved_model
 from agkd_tf.models.storage import classifier_path
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
+from tools._remedies import named_by_flags
 from tools._subject import network_settings
 
 FLAGS = flags.FLAGS
@@ -24,7 +25,7 @@ flags.DEFINE_string("output", None, "Folder to write; the run's saved_model if n
 _flags.define_network()
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Writes the SavedModel and says how to use it."""
     del argv
     if bool(FLAGS.workdir) == bool(FLAGS.model_file):
@@ -33,11 +34,10 @@ def main(argv):
         raise InputError("with `model_file`, `output` is needed: --output=FOLDER")
     source = ("workdir", FLAGS.workdir) if FLAGS.workdir else ("model_file", FLAGS.model_file)
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else Workdir(FLAGS.workdir).saved_model
-    if folder.exists() and not (folder / "saved_model.pb").is_file():
-        raise InputError(f"`output` exists and is not a SavedModel; it would be replaced. Received: {str(folder)!r}")
     classifier_path(*source)  # a SavedModel is refused by name
     subject = subject_at(*source, **network_settings())
-    export_saved_model(subject.classifier, folder, class_names=subject.class_names)
+    with named_by_flags(folder="output"):
+        export_saved_model(subject.classifier, folder, class_names=subject.class_names)
     print(f"SavedModel: {folder}")
     print("  import tensorflow as tf")
     print(f"  model = tf.saved_model.load({str(folder)!r})")

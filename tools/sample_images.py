@@ -5,6 +5,7 @@ python -m tools.sample_images --dataset=digits --output=images --count=5
 
 import pathlib
 
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
@@ -20,7 +21,7 @@ flags.DEFINE_string("output", None, "Folder to write.")
 flags.DEFINE_integer("count", 10, "First so many images of the test split.", 1)
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Writes the images."""
     del argv
     if not FLAGS.output:
@@ -29,7 +30,7 @@ def main(argv):
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
     examples = dataset.test.take(slice(0, FLAGS.count))
-    for number, (image, label) in enumerate(zip(examples.images, examples.labels, strict=True)):
+    for number, (image, label) in enumerate(zip(np.asarray(examples.images), examples.labels, strict=True)):
         name = f"test_{number}_of_class_{dataset.class_names[label]}.png"
         tf.io.write_file(str(folder / name), tf.io.encode_png(image))
     print(f"{len(examples)} images in {folder}")

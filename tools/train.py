@@ -48,7 +48,7 @@ flags.DEFINE_bool("hints", True, "Name the next commands at the end.")
 flags.DEFINE_bool("dry_run", False, "Print what would be trained, and its size, then exit.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Trains the recipe of the flags."""
     del argv
     if FLAGS.deterministic:
@@ -61,7 +61,7 @@ def main(argv):
         jit_compile=_flags.switch("jit_compile"),
         resident=_flags.switch("resident"),
         verbose=verbose,
-        **{name: FLAGS[name].value for name in OPTIONS},
+        **{name: getattr(FLAGS, name) for name in OPTIONS},
     )
     workdir = Workdir(FLAGS.workdir or "")
     workdir.check()
@@ -96,7 +96,7 @@ def main(argv):
 class Listener(TrainingListener):
     """Says what is trained, from where, and how it is compiled."""
 
-    def begins(self, run):
+    def begins(self, run: TrainingRun) -> None:
         if not run.options.verbose:
             return
         recipe, finished, begun = run.recipe, run.finished_epochs, run.begun_steps
@@ -111,7 +111,7 @@ class Listener(TrainingListener):
         )
 
 
-def _switch(is_on):
+def _switch(is_on: bool) -> str:
     return "on" if is_on else "off"
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from agkd_tf.attention import class_irrelevant_map
 from agkd_tf.data.pixels import as_float
+from agkd_tf.errors import InputError
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import write_class_names
 from agkd_tf.types import PathLike
@@ -26,13 +27,16 @@ def export_saved_model(
 
     Args:
         model: built `keras.Model` from images in [0, 1] to logits; or a `Classifier`; of a `Defense`, its student.
-        folder: path to write; an existing SavedModel there is replaced once the new one is whole.
-        class_names: a name a class, written to `assets.extra/agkd_tf.json`; None if they are not known.
+        folder: folder to write; an existing SavedModel there is replaced once the new one is whole.
+        class_names: a name for each class, written to `assets.extra/agkd_tf.json`; None if they are not known.
 
     Raises:
+        InputError: if the folder exists and is no SavedModel, which would be replaced.
         OSError: if the folder cannot be written.
     """
     folder = pathlib.Path(folder)
+    if folder.exists() and not (folder / "saved_model.pb").is_file():
+        raise InputError(f"`folder` exists and is not a SavedModel; it would be replaced. Received: {str(folder)!r}")
     classifier = getattr(model, "classifier", model)  # a defense's own knows its layers' names
     if not isinstance(classifier, Classifier):
         classifier = Classifier(model)

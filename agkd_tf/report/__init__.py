@@ -3,7 +3,7 @@
 from agkd_tf.report.missing import Evaluate, MeasureCost, Missing, Train, Work
 from agkd_tf.report.page import html_page
 from agkd_tf.report.published import TABLES, PublishedRow, PublishedTable
-from agkd_tf.report.runs import Measurement, Run, grouped, measurement
+from agkd_tf.report.runs import Measurement, Run, grouped, measurement, read_run
 from agkd_tf.report.tables import FilledTable, comparison, filled_table
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "grouped",
     "html_page",
     "measurement",
+    "read_run",
 ]

@@ -9,7 +9,11 @@ from typing import Any
 
 from scipy.stats import t
 
-from agkd_tf.evaluation import Key
+from agkd_tf.evaluation import Key, read_evaluation
+from agkd_tf.files import read_json
+from agkd_tf.training.recipe_file import read_recipe
+from agkd_tf.types import PathLike
+from agkd_tf.workdir import Workdir
 
 # Settings that say where something is; what a run is, is only whether they are given.
 PLACES = ("teacher", "init_from")
@@ -34,6 +38,21 @@ class Run:
     environment: Mapping[str, Any] | None = None
     cost: Mapping[str, Any] | None = None
     trained: bool = False
+
+
+def read_run(path: PathLike) -> Run:
+    """Returns the `Run` in a folder, that of a training or that of a benchmark.
+
+    Raises:
+        InputError: if there is none, or a file of it is damaged.
+    """
+    workdir = Workdir(path)
+    settings = read_recipe(workdir.flags).settings()
+    attacks = read_evaluation(workdir.evaluation)["attacks"] if workdir.evaluation.is_file() else {}
+    sittings = read_json(workdir.environment, list) if workdir.environment.is_file() else []
+    cost = read_json(workdir.cost, dict) if workdir.cost.is_file() else None
+    environment = sittings[0] if sittings else (cost or {}).get("environment")
+    return Run(str(path), settings, attacks, environment, cost, trained=workdir.student.is_file())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas
@@ -32,6 +32,29 @@ class FilledTable:
     frame: pandas.DataFrame
     missing: list[Missing]
     notes: list[str]
+
+    def markdown(self, describe: Callable[[Work], str] = str) -> str:
+        """Returns it as Markdown, with its notes.
+
+        Args:
+            describe: what it says of work that fills empty cells, such as the command that does it.
+        """
+        frame = self.frame.reset_index(names=["", " "][: self.frame.index.nlevels])
+        lines = [f"## {self.heading}", "", frame.to_markdown(index=False, disable_numparse=True)]
+        if self.notes:
+            lines += ["", *(f"- {note}" for note in self.notes)]
+        if self.missing:
+            lines += ["", "To fill what is empty:", ""]
+            lines += [f"    {missing.row}: {describe(missing.work)}" for missing in self.missing]
+        return "\n".join(lines)
+
+    def latex(self) -> str:
+        """Returns it as LaTeX, with its notes as comments."""
+        # LaTeX puts "Table" and a number of its own before the caption.
+        number, _, title = self.heading.partition(": ")
+        text = self.frame.to_latex(escape=True, caption=title or number)
+        notes = "".join(f"% {note}\n" for note in self.notes)
+        return f"% {self.heading}\n% needs \\usepackage{{booktabs,multirow}}\n{notes}{text}"
 
 
 def filled_table(table: PublishedTable, groups: Sequence[Group]) -> FilledTable:

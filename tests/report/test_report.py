@@ -44,7 +44,7 @@ def result(accuracy, count=400, **details):
 
 def commands(filled):
     """Returns the commands that fill a table."""
-    return [_commands.line(missing) for missing in filled.missing]
+    return [f"{missing.row}: {_commands.command(missing.work)}" for missing in filled.missing]
 
 
 def run(name="at", attacks=None, dataset="cifar10", defense="at", **fields):

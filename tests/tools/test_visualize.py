@@ -60,7 +60,7 @@ def test_figures_of_a_run_and_its_teacher(tmp_path, tool, small):
             workdirs,
             f"--output={figures}",
             "--seed=2147483648",
-        ): "--seed=2147483648: 2147483648 is not an integer in",
+        ): "`seed` must be in [0, 2147483647]. Received: 2147483648",
         ("curves",): "must be one of attention, tsne. Received: curves",
         (): "Received: nothing",
     }

@@ -1,6 +1,6 @@
-"""The other side of `tools.parity`: the same attacks by torchattacks, in an environment of its own.
+"""The other side of `tools.laboratory.parity`: the same attacks by torchattacks, in an environment of its own.
 
-Needs torch, torchattacks and numpy, nothing of this project; `tools.parity` calls it.
+Needs torch, torchattacks and numpy, nothing of this project; `tools.laboratory.parity` calls it.
 """
 
 import json

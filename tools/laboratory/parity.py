@@ -1,7 +1,7 @@
 """Compares AutoAttack's parts with torchattacks' on the same network, images and machine.
 
   python3 -m venv peer && peer/bin/pip install torch torchattacks numpy
-  python -m tools.parity --workdir=runs/cifar10_small/at --peer_python=peer/bin/python --output=runs/parity
+  python -m tools.laboratory.parity --workdir=runs/cifar10_small/at --peer_python=peer/bin/python --output=runs/parity
 
 torch is not a requirement of this project: the other side runs in its own environment. Both attack all images
 with each part alone, in turn; what is compared is robust accuracy, image by image agreement, and seconds
@@ -13,8 +13,10 @@ import pathlib
 import re
 import subprocess
 import sys
-import typing
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
@@ -45,7 +47,7 @@ flags.DEFINE_integer("threads", 2, "CPU threads of both sides.", 1)
 _flags.define_data_place()
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Attacks on both sides and prints the comparison."""
     del argv
     for name in ("workdir", "peer_python", "output"):
@@ -69,7 +71,7 @@ def main(argv):
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
     classifier = Classifier(model)
-    images = examples.images / np.float32(255)
+    images = np.asarray(examples.images) / np.float32(255)
     np.savez(
         folder / "problem.npz",
         images=images,
@@ -98,7 +100,7 @@ def main(argv):
     print(f"\n{table}\nRecorded in {folder / 'parity.md'}")
 
 
-class Row(typing.NamedTuple):
+class Row(NamedTuple):
     """One attack on both sides: seed, bool [N] still classified correctly, seconds."""
 
     name: str
@@ -109,18 +111,18 @@ class Row(typing.NamedTuple):
     their_seconds: float
 
 
-def _peer(folder, name, seed):
+def _peer(folder: pathlib.Path, name: str, seed: int) -> dict[str, Any]:
     """Returns what the other side writes: `robust`, `seconds`, `versions`."""
-    peer = pathlib.Path(__file__).parent / "laboratory" / "peers" / "auto_attack.py"
+    peer = pathlib.Path(__file__).parent / "peers" / "auto_attack.py"
     if subprocess.run([FLAGS.peer_python, str(peer), str(folder), name, str(seed)], check=False).returncode:
         sys.exit(1)
     return json.loads((folder / "peer.json").read_text())
 
 
-def _arrays(model):
+def _arrays(model: keras.Model) -> dict[str, Any]:
     """Returns the network's weights by kind, numbered in the order in which its layers were built."""
 
-    def numbered(prefix):
+    def numbered(prefix: str) -> list[keras.layers.Layer]:
         layers = [layer for layer in model.layers if re.fullmatch(rf"{prefix}(_\d+)?", layer.name)]
         return sorted(layers, key=lambda layer: int(layer.name.removeprefix(prefix).lstrip("_") or 0))
 
@@ -129,7 +131,7 @@ def _arrays(model):
     return arrays | {f"dense_{k}": weight for k, weight in enumerate(model.get_layer("logits").get_weights())}
 
 
-def _table(rows):
+def _table(rows: Sequence[Row]) -> str:
     lines = [
         "| attack | seed | agkd_tf % | torchattacks % | agreement % | agkd_tf s | torchattacks s |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -37,7 +37,7 @@ def parity(tool, tmp_path):
 
     def call(*arguments):
         common = (*places, "--num_examples=4", "--attacks=apgd-ce")
-        return tool("parity", *common, *arguments)
+        return tool("laboratory.parity", *common, *arguments)
 
     return call
 

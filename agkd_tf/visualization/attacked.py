@@ -1,0 +1,145 @@
+"""What a figure shows: a model's images under an attack."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from agkd_tf.attacks import Attack, AttackSequence, Ball, bound
+from agkd_tf.compilation import JitCompile, resolve_jit_compile
+from agkd_tf.data import Examples
+from agkd_tf.errors import InputError, check_eps
+from agkd_tf.evaluation import Outcome, Subject, run_attack
+from agkd_tf.models import Classifier
+from agkd_tf.perturbation_size import format_size
+from agkd_tf.progress import Mode, Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Crafting:
+    """How the adversaries of a figure are crafted.
+
+    Attributes:
+        attack: a name, an attack or a sequence; see `agkd_tf.attacks.bound`.
+        eps: radius of the l_inf ball.
+        batch_size: images a step.
+        seed: of the attack.
+        jit_compile: compile with XLA.
+        progress: how it is shown.
+    """
+
+    attack: str | Attack | AttackSequence
+    eps: float
+    batch_size: int
+    seed: int
+    jit_compile: JitCompile
+    progress: Mode
+
+    def __post_init__(self) -> None:
+        check_eps("eps", self.eps)
+
+    @property
+    def name(self) -> str:
+        """The attack's name."""
+        return self.attack if isinstance(self.attack, str) else self.attack.name
+
+    @property
+    def file_name(self) -> str:
+        """The attack's name as a file may have it."""
+        return file_name(self.name)
+
+    @property
+    def ball(self) -> str:
+        """The ball as text."""
+        return f"l_inf eps {format_size(self.eps)}"
+
+    def adversaries(
+        self, subject: Subject, examples: Examples, *, attack: str | Attack | AttackSequence | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (adversaries float32 [N, H, W, C] in [0, 1], int32 [N], the classes that the model sees in them).
+
+        Args:
+            subject: the model.
+            examples: its images.
+            attack: another attack than the one that is drawn, or None.
+        """
+        sequence = bound(attack or self.attack, Ball("linf", self.eps), subject.num_classes)
+        outcome, adversaries = Outcome.fresh(len(examples)), np.empty(examples.images.shape, np.float32)
+        run_attack(
+            subject.logits,
+            examples,
+            sequence,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            jit_compile=resolve_jit_compile(self.jit_compile),
+            outcome=outcome,
+            adversaries=adversaries,
+            progress=Progress(self.progress).of_attack(sequence.name),
+        )
+        return adversaries, outcome.prediction
+
+    def described(self, examples: Examples, count: int) -> dict[str, Any]:
+        """Returns for JSON what numbers are measured on.
+
+        Args:
+            examples: images that those that were looked at are chosen of.
+            count: of the images that were looked at.
+        """
+        attack = {"attack": self.name, "eps": self.eps, "seed": self.seed}
+        dataset, split = (None, None) if examples.origin is None else examples.origin[:2]
+        return attack | {"dataset": dataset, "split": split, "num_examples": count}
+
+
+def file_name(text: str) -> str:
+    """Returns a text as a file's name: an attack's may hold the size of its steps, such as 1/255."""
+    return text.replace("/", "_")
+
+
+def classifier_of(argument: str, subject: Subject) -> Classifier:
+    """Returns the `Classifier` of a model, which shows more than logits.
+
+    Raises:
+        InputError: if it has none.
+    """
+    if subject.classifier is None:
+        raise InputError(
+            f"`{argument}` must be a network of Keras, which shows feature map and embedding. Received: {subject.path}"
+        )
+    return subject.classifier
+
+
+def shared_eps(argument: str, eps: float | None, subjects: Sequence[Subject]) -> float:
+    """Returns the radius that is given, or the own of the models, which are runs.
+
+    Raises:
+        InputError: if it is not given, and a model has none or another one.
+    """
+    if eps is not None:
+        return eps
+    first = subjects[0]
+    for each in subjects:
+        if each.own_eps is None:
+            raise InputError("`eps`, the radius of the ball, is needed: `eps=8 / 255`, for images in [0, 1]")
+        if each.own_eps != first.own_eps:
+            raise InputError(
+                f"`{argument}`: {each.path} has eps {each.own_eps:g}, {first.path} {first.own_eps:g}: give one with "
+                "`eps=SIZE`"
+            )
+    return float(first.own_eps)  # type: ignore[arg-type]  # the loop has looked
+
+
+def names_of_classes(given: Sequence[str] | None, examples: Examples, subject: Subject) -> tuple[str, ...]:
+    """Returns a name for each class: those given, the data set's, the model's, or numbers.
+
+    Raises:
+        InputError: if those given are not as many as the model's classes.
+    """
+    count = subject.num_classes or 0
+    if given is not None:
+        if len(given) < count:
+            raise InputError(f"`class_names` must be {count}, the model's classes. Received: {len(given)}")
+        return tuple(map(str, given))
+    if examples.origin is not None:
+        return examples.origin.class_names
+    return subject.class_names or tuple(map(str, range(count)))
