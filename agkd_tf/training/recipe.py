@@ -200,7 +200,9 @@ class Recipe:
                 )
             return
         if self.reinitialize:
-            raise InputError(f"`reinitialize` is for a `model` of FILE.keras. Received: {self.model!r}")
+            raise InputError(
+                f"`reinitialize` is for a network from a file, `model=FILE`, which ends in .keras. Received: {self.model!r}"
+            )
         for name, value in (self._conventions | {"channels": self.channels}).items():
             if value is not None and not is_file_of_keras(self.teacher):
                 flag = name if name in ("pixel_range", "channels") else f"pixel_{name}"
@@ -338,7 +340,7 @@ class Recipe:
             )
         fits = zip(classifier.image_shape, dataset.image_shape, strict=True)
         if any(own not in (None, other) for own, other in fits):
-            size = ": `image_size` scales them" if classifier.image_shape[2] == dataset.image_shape[2] else ""
+            size = ": `image_size=SIZE` scales them" if classifier.image_shape[2] == dataset.image_shape[2] else ""
             raise InputError(
                 f"`{argument}` {self.model} takes images {classifier.image_shape}, `dataset` {dataset.name} has "
                 f"{dataset.image_shape}{size}"
@@ -379,7 +381,7 @@ class Recipe:
         """
         if self.synchronized_bn:
             if jit_compile is True:
-                raise InputError('`synchronized_bn` and XLA exclude each other: leave out `jit_compile`, or say "auto"')
+                raise InputError("`synchronized_bn` and XLA exclude each other: give `jit_compile=False`")
             jit_compile = False
         needs, given = DEFENSES[self.defense].needs, {}
         if "teacher" in needs:

@@ -78,10 +78,10 @@ def crafted(distribution, jit_compile):
     dataset = recipe.load_dataset()
     with strategy.scope():
         defense = built(recipe, dataset, jit_compile=jit_compile)
-        prepare = tf.function(defense.prepare, autograph=False, jit_compile=jit_compile)
+        craft = tf.function(defense.training_step.craft, autograph=False, jit_compile=jit_compile)
 
         def step(batch):
-            return prepare(batch["image"], batch["label"], step_seed(0, 3), {})
+            return craft(batch["image"], batch["label"], step_seed(0, 3), {})
 
         batches = distributed(functools.partial(training_batches, dataset.train, batch_size=32, seed=0))
         found = tf.function(lambda batch: strategy.run(step, (batch,)), autograph=False)(next(iter(batches)))
@@ -401,7 +401,7 @@ def test_what_comes_of_a_lost_worker_is_told_only_where_there_are_several(error,
 
 def test_synchronised_bn_excludes_xla(digits):
     recipe = recipe_of("undefended", synchronized_bn=True)
-    with pytest.raises(InputError, match="--jit_compile=off"):
+    with pytest.raises(InputError, match="`jit_compile=False`"):
         recipe.build_defense(digits, jit_compile=True)
     assert not recipe.build_defense(digits, jit_compile="auto").use_xla
 
@@ -410,6 +410,6 @@ def test_a_student_that_cannot_be_compiled_is_refused_before_its_teacher_is_trai
     digits, tmp_path
 ):
     recipe = recipe_of("agkd_bml", synchronized_bn=True)
-    with pytest.raises(InputError, match="--jit_compile=off"):
+    with pytest.raises(InputError, match="`jit_compile=False`"):
         train(recipe, Workdir(tmp_path / "run"), digits, jit_compile=True)
     assert not (tmp_path / "run").exists()

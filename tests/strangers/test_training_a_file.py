@@ -143,7 +143,7 @@ REFUSED = {
     "fresh weights of a built network": (
         network,
         ["--model=tiny", "--reinitialize"],
-        "`reinitialize` is for --model=FILE.keras",
+        "`reinitialize` is for a network from a file, --model=FILE",
     ),
 }
 

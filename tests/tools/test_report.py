@@ -13,7 +13,7 @@ def run(tmp_path):
     """Folder of an evaluated run."""
     folder = tmp_path / "run"
     write_recipe(folder / "flags.txt", Recipe(dataset="cifar10", defense="at"))
-    attacks = {"clean": {"accuracy": 0.5, "num_examples": 100}}
+    attacks = {"clean": {"accuracy": 0.5, "num_examples": 100, "confidence_interval_95": [0.404, 0.596]}}
     (folder / "evaluation.json").write_text(
         json.dumps({"subject": {}, "attacks": attacks, "begun": {}}), encoding="utf-8"
     )
