@@ -201,7 +201,8 @@ class Recipe:
             return
         if self.reinitialize:
             raise InputError(
-                f"`reinitialize` is for a network from a file, `model=FILE`, which ends in .keras. Received: {self.model!r}"
+                "`reinitialize` is for a network from a file, `model=FILE`, which ends in .keras. "
+                f"Received: {self.model!r}"
             )
         for name, value in (self._conventions | {"channels": self.channels}).items():
             if value is not None and not is_file_of_keras(self.teacher):
