@@ -48,27 +48,26 @@ def network_settings() -> dict[str, Any]:
     return _flags.pixels_of_network() | layers
 
 
-def data_and_eps() -> tuple[dict[str, Any], float | None]:
-    """Returns (data set's settings, the run's own eps or None): the flags' own where given, else the run's.
+def data_settings() -> dict[str, Any]:
+    """Returns the data set's settings: the flags' own where given, else the run's.
 
     Raises:
         InputError: without a run, if flags are missing that it would answer.
     """
     if FLAGS.workdir:
-        return run_data_and_eps(FLAGS.workdir)
+        return data_of_run(FLAGS.workdir)
     missing = [name for name in ("eps", "record") if FLAGS[name].value is None]
     if missing or not FLAGS["dataset"].present:
         raise InputError("without `workdir`, these flags are needed too: --dataset, --eps, --record")
-    return _flags.data_settings(), None
+    return _flags.data_settings()
 
 
-def run_data_and_eps(path: str) -> tuple[dict[str, Any], float]:
-    """Returns (data set's settings, eps) of a run; a data flag that was given comes first.
+def data_of_run(path: str) -> dict[str, Any]:
+    """Returns the data set's settings of a run; a data flag that was given comes first.
 
     Raises:
         InputError: if there is no run.
     """
     recipe = read_recipe(Workdir(path).flags)
     data = {name: getattr(recipe, name) for name in _flags.DATA}
-    data |= {name: FLAGS[name].value for name in _flags.DATA if FLAGS[name].present}
-    return data, recipe.hyperparameters["eps"]
+    return data | {name: FLAGS[name].value for name in _flags.DATA if FLAGS[name].present}

@@ -23,7 +23,7 @@ from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import say
 from tools._remedies import with_flags
-from tools._subject import data_and_eps, define_model, subject_from_flags
+from tools._subject import data_settings, define_model, subject_from_flags
 
 FLAGS = flags.FLAGS
 COMPUTING = ("audit", "eps_sweep", "knn", "recompute")  # what a verification does none of
@@ -75,7 +75,7 @@ def _session() -> tuple[EvaluationSession, ImageDataset]:
     for name in COMPUTING if FLAGS.verify else ():
         if FLAGS[name].value:
             raise InputError(f"`{name}` computes anew, which `verify` does not: leave one of them out")
-    data, _ = data_and_eps()
+    data = data_settings()
     subject = subject_from_flags()
     training = FLAGS.knn or FLAGS.split == "train"
     dataset = load_dataset(**data, **_flags.data_place(), training=training, class_names=subject.class_names)

@@ -25,7 +25,7 @@ from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import say
 from tools._remedies import named_by_flags
-from tools._subject import run_data_and_eps
+from tools._subject import data_of_run
 
 FLAGS = flags.FLAGS
 TSNE_FOLDER = "runs/tsne"
@@ -115,7 +115,7 @@ def _examples(paths: Sequence[str], class_names: tuple[str, ...] | None) -> Exam
     Raises:
         InputError: if the runs are not of the same data, and no flag settles it.
     """
-    first, *others = (run_data_and_eps(path)[0] for path in paths)
+    first, *others = map(data_of_run, paths)
     for path, data in zip(paths[1:], others, strict=True):
         for name, value in data.items():
             if value != first[name]:

@@ -33,7 +33,7 @@ from agkd_tf.evaluation.outcome import Outcome
 from agkd_tf.evaluation.record import EvaluationRecord, check_known, record_path
 from agkd_tf.evaluation.result import Accuracy, AttackResult, Evaluation
 from agkd_tf.evaluation.run_attack import run_attack
-from agkd_tf.evaluation.subject import SETTINGS, Subject, own_eps_of, subject_at, subject_of
+from agkd_tf.evaluation.subject import SETTINGS, Subject, own_ball_of, subject_at, subject_of
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import read_class_names
 from agkd_tf.perturbation_size import format_size
@@ -58,7 +58,7 @@ class EvaluationOptions:
     """How an evaluation is done; arguments of `agkd_tf.evaluate`, `agkd_tf.audit` and `EvaluationSession`."""
 
     eps: Annotated[Radius | None, "Radius of the ball; the run's own if not given."] = None
-    norm: Annotated[Norm, "Norm of the ball."] = "linf"
+    norm: Annotated[Norm | None, "Norm of the ball; the run's own, or linf, if not given."] = None
     num_examples: Annotated[Count | None, "First N images of the split; all if not given."] = None
     batch_size: Annotated[Count, "Images a step."] = 100
     seed: Annotated[int, Range(0, LARGEST), "Seed of the attacks' random numbers."] = 0
@@ -83,8 +83,6 @@ class EvaluationOptions:
         check_choice("progress", self.progress, get_args(Mode))
         if self.norm == "linf" and self.eps is not None:
             check_eps("eps", self.eps)
-        if self.norm != "linf" and self.eps is None:
-            raise InputError(f"`norm` {self.norm} needs `eps=SIZE`, the radius in that norm: a run's own is of linf")
         if self.png and not self.adversaries:
             raise InputError("`png` needs `adversaries=FOLDER`, the folder to save the images in")
 
@@ -133,14 +131,11 @@ class EvaluationSession:
         self.options = EvaluationOptions(**{name: settings.pop(name) for name in names & settings.keys()})
         self.progress = Progress(self.options.progress)
         self.subject = subject_of(model, model_name=model_name, **settings)
-        self.own_eps = self.subject.own_eps
+        self.own_ball = self.subject.own_ball
         if FILE not in self.subject.described and folder is not None:
             # A network in memory whose results are in a run's folder is the run's.
-            self.own_eps = own_eps_of(Workdir(record_path(folder).parent))
-        eps = self.own_eps if self.options.eps is None else self.options.eps
-        if eps is None:
-            raise InputError("`eps`, the radius of the ball, is needed: `eps=8 / 255`, for images in [0, 1]")
-        self.eps = eps
+            self.own_ball = own_ball_of(Workdir(record_path(folder).parent))
+        self.ball = self._chosen_ball()
         if folder is not None:
             check_known(self.subject.described, "`folder`")
         given = examples_of(x, y, image_shape=self.subject.image_shape, num_classes=self.subject.num_classes)
@@ -168,6 +163,17 @@ class EvaluationSession:
         self._unsaved: dict[str, np.ndarray] = {}
         self._forgotten: set[str] = set()
 
+    def _chosen_ball(self) -> Ball:
+        """Returns the ball that is asked for, where something is left open the run's own."""
+        own, eps, norm = self.own_ball, self.options.eps, self.options.norm
+        if eps is not None:
+            return Ball(norm or (own.norm if own else "linf"), eps)
+        if own is None:
+            raise InputError("`eps`, the radius of the ball, is needed: `eps=8 / 255`, for images in [0, 1]")
+        if norm not in (None, own.norm):
+            raise InputError(f"`norm` {norm} needs `eps=SIZE`, the radius in that norm: the run's own is of {own.norm}")
+        return own
+
     def _open_record(self, folder: PathLike | None, data: Mapping[str, Any]) -> None:
         digest, origin = self.examples.digest().hex(), self.examples.origin
         name = f"images {digest[:8]}" if origin is None else images_name(origin.split, origin.first)
@@ -180,7 +186,7 @@ class EvaluationSession:
     @property
     def title(self) -> str:
         """Model, images, ball and seed, in a line."""
-        return f"{self.subject.path}: {self._images}, {self._ball(self.eps)}, seed {self.options.seed}"
+        return f"{self.subject.path}: {self._images}, {self._ball(self.ball.eps)}, seed {self.options.seed}"
 
     @property
     def _images(self) -> str:
@@ -188,7 +194,7 @@ class EvaluationSession:
         return f"{len(self.examples)} images" if origin is None else f"{origin.dataset} {origin.split}"
 
     def _ball(self, eps: float) -> str:
-        return f"{self.options.norm} eps {format_size(eps)}"
+        return f"{self.ball.norm} eps {format_size(eps)}"
 
     def _check_class_names(self) -> None:
         origin, names = self.examples.origin, self.subject.class_names
@@ -222,7 +228,7 @@ class EvaluationSession:
         self._check_unchanged()
         found: dict[str, AttackSequence] = {}
         for each in [attacks] if isinstance(attacks, str | Attack | AttackSequence) else attacks:
-            attack = self._bound(each, self.eps if eps is None else eps)
+            attack = self._bound(each, self.ball.eps if eps is None else eps)
             check_names("`attacks`", [attack, *found.values()])
             found[attack.name] = attack
         self._tell_of_margins(found.values())
@@ -240,8 +246,8 @@ class EvaluationSession:
 
     def _bound(self, attack: Any, eps: float) -> AttackSequence:
         if isinstance(attack, str) and attack.startswith(TRANSFER):
-            attack = self._transferred(attack, Ball(self.options.norm, eps))
-        found = bound(attack, Ball(self.options.norm, eps), self.num_classes)
+            attack = self._transferred(attack, Ball(self.ball.norm, eps))
+        found = bound(attack, Ball(self.ball.norm, eps), self.num_classes)
         parts = tuple(self._known(part) if isinstance(part, TransferAttack) else part for part in found.attacks)
         found = dataclasses.replace(found, attacks=parts)
         return rounded(found) if self.options.png else found
@@ -319,11 +325,11 @@ class EvaluationSession:
             eps: radius of the ball; None for the session's own.
             bits: whether adversaries that are rounded make a difference.
         """
-        size = self.eps if eps is None else eps
-        is_own = self.options.norm == "linf" and size == self.own_eps
+        size = self.ball.eps if eps is None else eps
+        is_own = Ball(self.ball.norm, size) == self.own_ball
         return Key(
             attack,
-            norm=None if is_own else self.options.norm,
+            norm=None if is_own else self.ball.norm,
             eps=None if is_own else size,
             split=self.split,
             count=self.count,
@@ -495,8 +501,8 @@ class EvaluationSession:
             self.subject.logits,
             self.examples,
             adversaries,
-            eps=self.eps,
-            norm=self.options.norm,
+            eps=self.ball.eps,
+            norm=self.ball.norm,
             accuracy=self.record.results[key]["accuracy"],
             predictions=predictions,
             batch_size=self.options.batch_size,
@@ -579,9 +585,9 @@ class EvaluationSession:
         for size, each in bound.items():
             self._compute(keys[size], each)
         suffix = dataclasses.replace(self.key(attack), norm=None, eps=None).suffix
-        name = f"eps_sweep {attack} {self.options.norm}{suffix}"
+        name = f"eps_sweep {attack} {self.ball.norm}{suffix}"
         # Sizes that an earlier sweep looked at stay in the curve.
-        sweep = EpsSweep.recorded(attack, self.options.norm, self.record.sections.get(name, {}))
+        sweep = EpsSweep.recorded(attack, self.ball.norm, self.record.sections.get(name, {}))
         sweep = sweep.joined({size: self.record.result(key, attack) for size, key in keys.items()})
         self.record.add_section(name, sweep.record())
         if self.record.path is None:
@@ -613,8 +619,8 @@ class EvaluationSession:
         name = f"audit{suffix} on {count}" + (f", {source.name}" if source else "")
         content: dict[str, Any] = {
             "num_examples": count,
-            "eps": self.eps,
-            "norm": self.options.norm,
+            "eps": self.ball.eps,
+            "norm": self.ball.norm,
             "seed": self.options.seed,
             "examples": self.record.examples,
         }
@@ -649,8 +655,8 @@ class EvaluationSession:
         return masked_gradient_signs(
             self.subject.logits,
             examples,
-            eps=self.eps,
-            norm=self.options.norm,
+            eps=self.ball.eps,
+            norm=self.ball.norm,
             source=source.source if source else None,
             source_digest=source.source_digest if source else "",
             begin=begin,

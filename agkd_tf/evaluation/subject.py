@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from agkd_tf.attacks import Ball
 from agkd_tf.data.class_names import places, same_names
 from agkd_tf.errors import InputError, Note
 from agkd_tf.evaluation.adapters import logits_of_pixels, logits_of_probabilities, saved_model_logits
@@ -69,9 +70,9 @@ class Subject:
         return " ".join([own, *(f"{name}={self.settings[name]}" for name in PIXELS if name in self.settings)])
 
     @property
-    def own_eps(self) -> float | None:
-        """The radius of the l_inf ball that a run was trained in; None for anything else."""
-        return None if self.workdir is None else own_eps_of(self.workdir)
+    def own_ball(self) -> Ball | None:
+        """The ball that a run was trained in; None for anything else."""
+        return None if self.workdir is None else own_ball_of(self.workdir)
 
     def numbered_by(self, argument: str, class_names: tuple[str, ...] | None) -> "Subject":
         """Returns the `Subject` whose logits are those of `class_names`, in that order, found by name.
@@ -101,9 +102,12 @@ class Subject:
         )
 
 
-def own_eps_of(workdir: Workdir) -> float | None:
-    """Returns the radius of the l_inf ball that a run was trained in; None for a folder that is none."""
-    return _recipe(workdir).hyperparameters["eps"] if workdir.flags.is_file() else None
+def own_ball_of(workdir: Workdir) -> Ball | None:
+    """Returns the ball that a run was trained in; None for a folder that is none."""
+    if not workdir.flags.is_file():
+        return None
+    settings = _recipe(workdir).hyperparameters
+    return Ball(settings["norm"], settings["eps"])
 
 
 def subject_of(model: Any, *, model_name: str | None = None, **settings: Any) -> Subject:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from agkd_tf.attacks import PGD, Ball
+from agkd_tf.attacks import PGD
 from agkd_tf.attention import compared_maps
 from agkd_tf.data.image_dataset import Examples
 from agkd_tf.data.pixels import as_float
@@ -54,7 +54,7 @@ class AttentionPanels(keras.callbacks.Callback):
             images, labels = as_float(tf.constant(self._examples.images)), tf.constant(self._examples.labels)
             attack = PGD(PANEL_ATTACK_STEPS)
             seed = step_seed(defense.seed, 0)
-            places, ball = tf.range(len(labels)), Ball("linf", defense.eps)
+            places, ball = tf.range(len(labels)), defense.ball
             adversaries = attack.perturb(
                 defense.classifier.logits, images, labels, ball=ball, indices=places, seed=seed
             )
@@ -64,7 +64,7 @@ class AttentionPanels(keras.callbacks.Callback):
                 adversaries,
                 teacher=getattr(defense, "guide", None),
                 attention=getattr(defense, "attention", "agkd"),
-                eps=defense.eps,
+                eps=ball.eps if ball.norm == "linf" else None,
                 class_names=self._class_names,
             )
         with tf.summary.create_file_writer(self._folder + "/panels").as_default():
@@ -76,7 +76,7 @@ def attention_figure(
     examples: Examples,
     adversaries: np.ndarray | tf.Tensor,
     *,
-    eps: float,
+    eps: float | None,
     class_names: Sequence[str],
     teacher: Classifier | None = None,
     attention: str = "agkd",
@@ -89,7 +89,7 @@ def attention_figure(
         student: `agkd_tf.models.Classifier`.
         examples: `Examples`.
         adversaries: float32 [N, H, W, C] in [0, 1].
-        eps: of the l_inf ball, for the perturbation's scale.
+        eps: of the l_inf ball, for the perturbation's scale; None for the largest change of a pixel.
         class_names: name of each class.
         teacher: `Classifier` whose map of the clean image is shown, or None.
         attention: a name of `ATTENTION_MAPS`.
@@ -97,6 +97,8 @@ def attention_figure(
     clean, labels = as_float(tf.constant(examples.images)), tf.constant(examples.labels)
     adversaries = tf.constant(adversaries)
     maps, logits = compared_maps(attention, student, clean, adversaries, labels, teacher=teacher)
+    if eps is None:
+        eps = float(tf.reduce_max(tf.abs(adversaries - clean)))
     # Half grey is no change; the ball's edges are black and white.
     pictures = {
         "clean": clean,

@@ -174,7 +174,7 @@ def _of_recipe(name: str, value: Any) -> Any:
 def _key(text: str, run: Run) -> Key:
     """Returns the `Key` of a result; the run's own ball is None, however it is written."""
     key = Key.read(text)
-    is_own = key.norm == "linf" and key.eps == run.settings.get("eps")
+    is_own = (key.norm, key.eps) == (run.settings.get("norm", "linf"), run.settings.get("eps"))
     return dataclasses.replace(key, norm=None, eps=None) if is_own else key
 
 
@@ -188,7 +188,8 @@ def _record(run: Run, column: str, eps: float | None) -> tuple[bool, Mapping[str
     attack, _, detail = column.partition(" ")
     if attack != "transfer" and not detail.startswith("knn-"):  # the name of a transferred attack has spaces
         attack, detail = column, ""
-    ball = (None, None) if eps in (None, run.settings["eps"]) else ("linf", eps)
+    is_own = eps is None or ("linf", eps) == (run.settings.get("norm", "linf"), run.settings["eps"])
+    ball = (None, None) if is_own else ("linf", eps)
     # Without a perturbation the ball does not matter.
     allowed = ((None, None), ball) if attack == "clean" else (ball,)
     candidates = []

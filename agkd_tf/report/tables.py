@@ -158,7 +158,8 @@ def _titles(groups: Sequence[Group]) -> list[str]:
 
 
 def _matches(settings: Mapping[str, Any], match: Mapping[str, Any]) -> bool:
-    return all(settings.get(name) == value for name, value in match.items())
+    # All that was published is of l_inf; what an earlier version recorded says no norm.
+    return all(settings.get(name) == value for name, value in match.items()) and settings.get("norm", "linf") == "linf"
 
 
 def _is_also(table: PublishedTable, group: Group) -> bool:

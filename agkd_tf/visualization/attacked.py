@@ -117,16 +117,22 @@ def shared_eps(argument: str, eps: float | None, subjects: Sequence[Subject]) ->
     """
     if eps is not None:
         return eps
-    first = subjects[0]
+    found: list[float] = []
     for each in subjects:
-        if each.own_eps is None:
+        own = each.own_ball
+        if own is None:
             raise InputError("`eps`, the radius of the ball, is needed: `eps=8 / 255`, for images in [0, 1]")
-        if each.own_eps != first.own_eps:
+        if own.norm != "linf":
             raise InputError(
-                f"`{argument}`: {each.path} has eps {each.own_eps:g}, {first.path} {first.own_eps:g}: give one with "
+                f"`{argument}`: {each.path} was trained in {own.norm}, attacks here are of linf: `eps=SIZE`"
+            )
+        found.append(own.eps)
+        if own.eps != found[0]:
+            raise InputError(
+                f"`{argument}`: {each.path} has eps {own.eps:g}, {subjects[0].path} {found[0]:g}: give one with "
                 "`eps=SIZE`"
             )
-    return float(first.own_eps)  # type: ignore[arg-type]  # the loop has looked
+    return found[0]
 
 
 def names_of_classes(given: Sequence[str] | None, examples: Examples, subject: Subject) -> tuple[str, ...]:

@@ -57,8 +57,6 @@ def main(argv: list[str]) -> None:
         raise InputError(f"`attacks` must be of {', '.join(PARTS)}, autoattack. Received: {','.join(FLAGS.attacks)!r}")
     if not FLAGS.seeds or not all(re.fullmatch("[0-9]+", seed) for seed in FLAGS.seeds):
         raise InputError(f"`seeds` must be whole numbers from 0 on. Received: {','.join(FLAGS.seeds)!r}")
-    if FLAGS.norm != "linf" and FLAGS.eps is None:
-        raise InputError(f"`norm` {FLAGS.norm} needs --eps, the radius in that norm: a run's own is of linf")
     tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
     recipe = read_recipe(Workdir(FLAGS.workdir).flags)
     network = re.fullmatch(r"wrn-(\d+)-(\d+)", recipe.model)
@@ -66,7 +64,10 @@ def main(argv: list[str]) -> None:
         raise InputError(f"`workdir` must be the run of a wide residual network. Received: {recipe.model}")
     model = load_classifier("workdir", FLAGS.workdir)
     examples = recipe.load_dataset(**_flags.data_place()).test.take(slice(0, FLAGS.num_examples))
-    eps = recipe.hyperparameters["eps"] if FLAGS.eps is None else FLAGS.eps
+    own, eps = recipe.hyperparameters, FLAGS.eps
+    if eps is None and own["norm"] != FLAGS.norm:
+        raise InputError(f"`norm` {FLAGS.norm} needs --eps, the radius in that norm: the run's own is of {own['norm']}")
+    eps = own["eps"] if eps is None else eps
     seeds = [int(seed) for seed in FLAGS.seeds]
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
