@@ -158,12 +158,6 @@ class Setting:
             return ",".join(f"{each:.12g}" if isinstance(each, numbers.Number) else str(each) for each in value)
         return format_size(value) if self.size is not None else str(value)
 
-    def line(self, value: Any) -> str:
-        """Returns the line of a flagfile that gives a value, which is not None."""
-        if self.kind is bool:
-            return f"--{self.name}" if value else f"--no{self.name}"
-        return f"--{self.name}={self.format(value)}"
-
 
 _WORDS = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}
 _PLURALS = {bool: "True or False", int: "integers", float: "numbers", str: "texts"}

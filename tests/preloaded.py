@@ -19,6 +19,7 @@ import agkd_tf.export
 import agkd_tf.monitoring
 import agkd_tf.report
 import agkd_tf.training
+import agkd_tf.visualization
 import tests.networks
 import tools._progress
 import tools._subject

@@ -63,8 +63,7 @@ def define(
         default = setting.default if defaults is None else defaults.get(setting.name)
         default = None if default is inspect.Parameter.empty else default
         name, text = prefix + setting.name, setting.help
-        if setting.choices is not None:
-            text += f" One of {', '.join(setting.choices)}."
+        text += "" if setting.choices is None else f" One of {', '.join(setting.choices)}."
         if setting.size is not None:
             text += " A fraction such as 8/255 or a decimal such as 0.031, for images in [0, 1]."
         if setting.kind is bool:
@@ -75,8 +74,8 @@ def define(
 
 def define_eps(group: str) -> None:
     """Defines `--eps`, which has no default."""
-    eps = dataclasses.replace(settings_of(Defense)["eps"], help="Radius of the ball; the run's own if not given.")
-    define(group, [eps], defaults={})
+    text = "Radius of the ball; the run's own if not given."
+    define(group, [dataclasses.replace(settings_of(Defense)["eps"], help=text)], defaults={})
 
 
 def define_data() -> None:

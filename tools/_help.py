@@ -1,7 +1,10 @@
 """What `--help` prints: a tool's flags by what they belong to, or what one defense takes."""
 
 import inspect
+import re
+import shutil
 import sys
+import textwrap
 
 from absl import flags
 
@@ -10,6 +13,8 @@ from agkd_tf.settings import describe, settings_of
 from agkd_tf.training import default_hyperparameters
 
 ASKS = ("--help", "-help", "--helpshort", "-helpshort", "-?", "--?")
+OWN = "this tool"  # heading of the flags that no group has
+WIDEST = 120
 
 
 def help_text(argv: list[str], flag_values: flags.FlagValues = flags.FLAGS) -> str | None:
@@ -24,13 +29,43 @@ def help_text(argv: list[str], flag_values: flags.FlagValues = flags.FLAGS) -> s
     chosen = [each.partition("=")[2] for each in argv if each.startswith("--defense=")]
     if "defense" in flag_values and chosen and chosen[-1] in DEFENSES:
         return _of_defense(chosen[-1])
-    tool = sys.argv[0]
-    # What is called like a module is of absl or TensorFlow.
-    groups = [group for group in flag_values.flags_by_module_dict() if group not in {*sys.modules, tool}]
-    texts = [flag_values.module_help(group).strip() for group in [tool, *groups]]
-    texts[0] = texts[0].replace(f"{tool}:", "this tool:", 1)
+    groups: dict[str, list[flags.Flag]] = {OWN: []}
+    for module, members in flag_values.flags_by_module_dict().items():
+        # What is called like a module is of absl or TensorFlow.
+        if module == sys.argv[0] or module not in sys.modules:
+            groups.setdefault(OWN if module == sys.argv[0] else module, []).extend(members)
+    texts = []
+    for group, members in groups.items():
+        entries = [_described(each, flag_values) for each in sorted(members, key=lambda flag: flag.name)]
+        texts += ["\n".join([_filled(f"{group}:", ""), *entries])] if entries else []
     document = sys.modules["__main__"].__doc__ or ""
     return "\n\n".join([document.strip(), *texts, "Try --helpfull for the flags of absl and TensorFlow, too."])
+
+
+def _described(flag: flags.Flag, flag_values: flags.FlagValues) -> str:
+    """Returns a flag's name, help, what is allowed, and default, as lines that fit the terminal."""
+    # absl begins the help of a choice with <one|or|another>.
+    text = re.sub(r"^<[^>]*>:", "", flag.help or "").strip().rstrip(".") + "."
+    # Help that is a setting's names arguments.
+    text = re.sub(r"`(\w+)`", lambda found: f"--{found[1]}" if found[1] in flag_values else found[0], text)
+    if isinstance(flag, flags.EnumFlag):
+        text += f" One of {', '.join(flag.parser.enum_values)}."
+    if flag.default not in (None, "", [], ()):
+        text += f" Default: {str(flag.default_as_str).strip("'")}."
+    name = f"[no]{flag.name}" if flag.boolean else flag.name
+    return _filled(f"--{name}: {text}", "  ")
+
+
+def _filled(text: str, indent: str) -> str:
+    """Returns a text as lines that fit the terminal, those after the first indented further."""
+    return textwrap.fill(
+        text,
+        min(shutil.get_terminal_size().columns, WIDEST),
+        initial_indent=indent,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _of_defense(name: str) -> str:

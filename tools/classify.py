@@ -13,6 +13,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if platform.machine().lower() in ("x86_64", "amd64"):  # as tools/__init__.py, which is not at hand everywhere
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+if __name__ == "__main__" and {"--help", "-h"} & set(sys.argv):
+    print(__doc__.strip())
+    sys.exit()
+
 import tensorflow as tf
 
 

@@ -16,7 +16,14 @@ NOT_GIVEN = "not given"
 def recipe_lines(recipe: Recipe) -> dict[str, str]:
     """Returns name -> line of each setting of a recipe that has a value, in the order of their names."""
     settings, values = recipe_settings(), recipe.settings()
-    return {name: settings[name].line(values[name]) for name in sorted(values) if values[name] is not None}
+    return {name: setting_line(settings[name], values[name]) for name in sorted(values) if values[name] is not None}
+
+
+def setting_line(setting: Setting, value: Any) -> str:
+    """Returns the line that gives a setting a value, which is not None."""
+    if setting.kind is bool:
+        return f"--{setting.name}" if value else f"--no{setting.name}"
+    return f"--{setting.name}={setting.format(value)}"
 
 
 def write_recipe(path: pathlib.Path, recipe: Recipe, *, workdir: Workdir | None = None) -> None:

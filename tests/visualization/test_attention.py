@@ -1,0 +1,106 @@
+"""The attention figure of any model, with its numbers, from Python."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import agkd_tf
+from agkd_tf.analysis import attention_shift
+from agkd_tf.attacks import PGD
+from agkd_tf.errors import InputError
+from agkd_tf.models import Classifier, build_model
+from agkd_tf.visualization import draw_attention
+
+EPS = 0.3
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_model("tiny", image_shape=(16, 16, 1), num_classes=10)
+
+
+@pytest.fixture(scope="module")
+def images(network, digits):
+    """Digits labelled as the network sees them: all correct."""
+    found = digits.test.images[:24]
+    return found, network.predict(found / np.float32(255), verbose=0).argmax(1)
+
+
+@pytest.fixture(scope="module")
+def drawing(network, images):
+    teacher = build_model("tiny", image_shape=(16, 16, 1), num_classes=10, seed=1)
+    return draw_attention(network, *images, attack=PGD(2), eps=EPS, teacher=teacher, rows=1, progress="off")
+
+
+def test_it_draws_an_image_that_fell_of_the_most_attacked_class(drawing, network, images):
+    (place,) = drawing.places
+    x, y = images
+    ylabel = drawing.figure.axes[0].get_ylabel()
+    true, seen = ylabel.split("\n→ ")
+    assert int(true) == y[place] != int(seen)
+    shown = {axis.get_title(): axis.images[0].get_array() for axis in drawing.figure.axes if axis.images}
+    np.testing.assert_allclose(shown["clean"], x[place, ..., 0] / np.float32(255))
+    assert "teacher,\nclean" in shown
+    adversary = tf.constant(shown["adversary"])[None, ..., None]
+    assert network(adversary, training=False).numpy().argmax() == int(seen)
+
+
+def test_its_numbers_are_the_shift_of_the_maps_of_all_images(drawing, network, images):
+    x, y = images
+    assert drawing.described["num_examples"] == len(y)
+    assert list(drawing.distances) == ["teacher, clean", "student, clean"]
+    mean, (low, high) = drawing.distances["student, clean"]
+    assert 0 < low < mean < high
+    adversaries = PGD(2)(network, x, y, eps=EPS)
+    expected = attention_shift(Classifier(network), agkd_tf.data.Examples(x, y), adversaries)
+    assert mean == pytest.approx(expected["student, clean"][0], rel=1e-4)
+    assert f"student, clean: {mean:.4f}" in str(drawing)
+    assert str(drawing).startswith(f"Images {drawing.places[0]} of the 24 given, l_inf eps 0.3\n")
+
+
+def test_it_is_saved_as_pictures_and_numbers(drawing, tmp_path):
+    pictures = drawing.save(tmp_path, tensorboard=tmp_path / "tensorboard")
+    assert [path.name for path in pictures] == ["attention_agkd_pgd-2.png", "attention_agkd_pgd-2.pdf"]
+    content = json.loads((tmp_path / "attention_agkd_pgd-2.json").read_text())
+    assert (content["eps"], content["attention"], content["dataset"]) == (EPS, "agkd", None)
+    assert content["distance_to"]["student, clean"]["mean"] == drawing.distances["student, clean"][0]
+    assert list((tmp_path / "tensorboard").glob("*tfevents*"))
+
+
+def test_chosen_images_are_drawn_and_without_a_teacher_there_is_none(network, digits):
+    found = draw_attention(network, digits.test, attack="clean", eps=0.1, images=[3, 1], progress="off")
+    assert found.places == (3, 1)
+    assert found.distances["student, clean"][0] == pytest.approx(0, abs=1e-6)
+    assert (found.described["num_examples"], found.described["split"]) == (2, "test")
+    assert "teacher, clean" not in found.distances
+    assert str(found).startswith("Images 3, 1 of digits test, l_inf eps 0.1\n")
+
+
+def test_the_teacher_of_a_defense_is_its_own(network, images):
+    teacher = build_model("tiny", image_shape=(16, 16, 1), num_classes=10, seed=1)
+    defense = agkd_tf.AGKD(network, teacher=teacher)
+    found = draw_attention(defense, *images, attack="clean", eps=0.1, images=[0], progress="off")
+    assert "teacher, clean" in found.distances
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "`eps`, the radius of the ball, is needed"),
+        ({"eps": 8}, "did you mean 8/255"),
+        ({"eps": 0.1, "images": [24]}, r"`images` must be integers in \[0, 23\]. Received: 24"),
+        ({"eps": 0.1, "attention": "eyes"}, "`attention` must be one of agkd"),
+        ({"eps": 0.1, "attack": "clean"}, r"`attack` clean breaks none of 24 images: choose some, `images=\(0, 1\)`"),
+        ({"eps": 0.1, "class_names": ["a"]}, "`class_names` must be 10"),
+    ],
+)
+def test_what_is_not_understood_is_refused(settings, message, network, images):
+    with pytest.raises(InputError, match=message):
+        draw_attention(network, *images, progress="off", **settings)
+
+
+def test_a_callable_has_no_maps(images):
+    with pytest.raises(InputError, match="`model` must be a network of Keras"):
+        draw_attention(lambda batch: batch[:, 0, :10, 0], *images, eps=0.1)
