@@ -51,7 +51,8 @@ def _described(flag: flags.Flag, flag_values: flags.FlagValues) -> str:
     if isinstance(flag, flags.EnumFlag):
         text += f" One of {', '.join(flag.parser.enum_values)}."
     if flag.default not in (None, "", [], ()):
-        text += f" Default: {str(flag.default_as_str).strip("'")}."
+        default = str(flag.default_as_str).strip("'")
+        text += f" Default: {default}."
     name = f"[no]{flag.name}" if flag.boolean else flag.name
     return _filled(f"--{name}: {text}", "  ")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas
 
+from agkd_tf.perturbation_size import format_size
 from agkd_tf.report.missing import Evaluate, MeasureCost, Missing, Train, Work
 from agkd_tf.report.published import PublishedRow, PublishedTable
 from agkd_tf.report.runs import Duration, Measurement, Run, attack_names, cost, images_seen, measurement
@@ -131,16 +132,18 @@ def _lacking(run: Run, columns: Sequence[str]) -> list[Missing]:
 
 
 def measured_on(group: Group) -> str:
-    """Returns a line: network, data, images, epochs, batch size, seeds, machines."""
+    """Returns a line: network, data, images, epochs, batch size, the ball if it is not of l_inf, seeds, machines."""
     settings = group[0].settings
     images = f"first {settings['train_examples']:,}" if settings["train_examples"] else "all"
     seeds = ", ".join(dict.fromkeys(str(run.settings["seed"]) for run in group))
     environments = [run.environment for run in group] + [run.cost["environment"] for run in group if run.cost]
     machines = dict.fromkeys(_machine(environment or {}) for environment in environments)
     tested = "".join(f", {count:,} test images" for count in images_seen(group))
+    norm = settings.get("norm", "linf")
+    ball = "" if norm == "linf" else f"{norm} eps {format_size(settings['eps'])}, "
     return (
         f"{settings['model']}, {settings['dataset']}, {images} training images, {settings['epochs']} epochs, "
-        f"batch {settings['batch_size']}, seed {seeds}{tested}, {' and '.join(machines)}"
+        f"batch {settings['batch_size']}, {ball}seed {seeds}{tested}, {' and '.join(machines)}"
     )
 
 

@@ -124,7 +124,7 @@ def shared_eps(argument: str, eps: float | None, subjects: Sequence[Subject]) ->
             raise InputError("`eps`, the radius of the ball, is needed: `eps=8 / 255`, for images in [0, 1]")
         if own.norm != "linf":
             raise InputError(
-                f"`{argument}`: {each.path} was trained in {own.norm}, attacks here are of linf: `eps=SIZE`"
+                f"`{argument}`: {each.path} was trained in {own.norm}, attacks here are of linf: give `eps=SIZE`"
             )
         found.append(own.eps)
         if own.eps != found[0]:
