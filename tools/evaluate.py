@@ -17,7 +17,7 @@ from agkd_tf.data import ImageDataset, load_dataset
 from agkd_tf.distribution import ONE_MACHINE, make_strategy
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import EvaluationOptions, EvaluationSession, VerificationError
-from agkd_tf.evaluation.session import TRANSFER
+from agkd_tf.evaluation.transfer_sources import TRANSFER
 from agkd_tf.settings import settings_of
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags

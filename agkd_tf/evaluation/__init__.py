@@ -13,14 +13,16 @@ from agkd_tf.evaluation.audit import SIGNS, Audit, Sign, masked_gradient_signs
 from agkd_tf.evaluation.checks import check_classifier, check_images, check_logits, check_probabilities
 from agkd_tf.evaluation.digests import file_digest, network_digest, saved_model_digest
 from agkd_tf.evaluation.eps_sweep import EpsSweep
+from agkd_tf.evaluation.evaluate import audit, evaluate
 from agkd_tf.evaluation.examples import examples_of
 from agkd_tf.evaluation.key import Key
 from agkd_tf.evaluation.neighbors import NeighborAccuracies
+from agkd_tf.evaluation.options import EvaluationOptions
 from agkd_tf.evaluation.outcome import Outcome, Outcomes
 from agkd_tf.evaluation.record import EvaluationRecord, read_evaluation
 from agkd_tf.evaluation.result import Accuracy, AttackResult, Evaluation, WorstCase, worst_case
 from agkd_tf.evaluation.run_attack import run_attack
-from agkd_tf.evaluation.session import EvaluationOptions, EvaluationSession, audit, evaluate
+from agkd_tf.evaluation.session import EvaluationSession
 from agkd_tf.evaluation.subject import Subject, subject_at, subject_of
 from agkd_tf.intervals import mean_interval, wilson_interval
 

@@ -2,23 +2,22 @@
 
 import dataclasses
 import functools
-import os
 import pathlib
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 import numpy as np
 
 from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
 from agkd_tf.analysis.nearest_neighbors import Metric
-from agkd_tf.attacks import APGD, Attack, AttackSequence, Ball, Norm, TransferAttack, bound, check_names, rounded
+from agkd_tf.attacks import APGD, Attack, AttackSequence, Ball, TransferAttack, bound, check_names, rounded
 from agkd_tf.attacks.rounding import Rounded
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import Examples
 from agkd_tf.data.class_names import same_names
-from agkd_tf.errors import InputError, Note, check_choice, check_eps
+from agkd_tf.errors import InputError, Note
 from agkd_tf.evaluation.adversaries import create_adversaries, open_adversaries, unwritten, verify_adversaries
 from agkd_tf.evaluation.adversary_pngs import AdversaryPNGs, check_png_shape, write_pngs
 from agkd_tf.evaluation.audit import Audit, Sign, masked_gradient_signs
@@ -29,62 +28,28 @@ from agkd_tf.evaluation.examples import examples_of
 from agkd_tf.evaluation.identity import FILE, NETWORK
 from agkd_tf.evaluation.key import Key, images_name, split_and_count
 from agkd_tf.evaluation.neighbors import NeighborAccuracies
+from agkd_tf.evaluation.options import EvaluationOptions
 from agkd_tf.evaluation.outcome import Outcome
 from agkd_tf.evaluation.record import EvaluationRecord, check_known, record_path
 from agkd_tf.evaluation.result import Accuracy, AttackResult, Evaluation
 from agkd_tf.evaluation.run_attack import run_attack
-from agkd_tf.evaluation.subject import SETTINGS, Subject, own_ball_of, subject_at, subject_of
+from agkd_tf.evaluation.subject import SETTINGS, own_ball_of, subject_of
+from agkd_tf.evaluation.transfer_sources import TRANSFER, TransferSources
 from agkd_tf.models import Classifier
-from agkd_tf.models.storage import read_class_names
 from agkd_tf.perturbation_size import format_size
 from agkd_tf.processor import warn_of_slow_settings
-from agkd_tf.progress import Mode, Progress
-from agkd_tf.settings import LARGEST, Count, Radius, Range, check_settings
+from agkd_tf.progress import Progress
+from agkd_tf.settings import Count, Radius, Range
 from agkd_tf.types import PathLike
 from agkd_tf.workdir import Workdir
 
 Attacks = str | Attack | AttackSequence | Iterable[str | Attack | AttackSequence]
 
 ATTACKS = ("clean", "fgsm", "pgd-20", "cw-20")
-TRANSFER = "transfer:"
-TRANSFER_ATTACK = SWEEP_ATTACK = "pgd-20"
+SWEEP_ATTACK = "pgd-20"
 AUDITED = 200
 SQUARE_SUSPICIOUS = 0.002
 BITS = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationOptions:
-    """How an evaluation is done; arguments of `agkd_tf.evaluate`, `agkd_tf.audit` and `EvaluationSession`."""
-
-    eps: Annotated[Radius | None, "Radius of the ball; the run's own if not given."] = None
-    norm: Annotated[Norm | None, "Norm of the ball; the run's own, or linf, if not given."] = None
-    num_examples: Annotated[Count | None, "First N images of the split; all if not given."] = None
-    batch_size: Annotated[Count, "Images a step."] = 100
-    seed: Annotated[int, Range(0, LARGEST), "Seed of the attacks' random numbers."] = 0
-    transfer_attack: Annotated[str, "Attack on SOURCE whose adversaries transfer:SOURCE shows the model."] = (
-        TRANSFER_ATTACK
-    )
-    adversaries: Annotated[str | None, "Folder to save the adversarial images in, a .npy file for each attack."] = None
-    png: Annotated[
-        bool,
-        "Round adversaries to 8 bits; save them in `adversaries` as PNGs, too, a folder for each attack.",
-    ] = False
-    recompute: Annotated[bool, "Compute results that are recorded already once more."] = False
-    jit_compile: Literal["auto", True, False] = "auto"
-    progress: Mode = "auto"
-
-    def __post_init__(self) -> None:
-        if self.adversaries is not None:
-            object.__setattr__(self, "adversaries", os.fspath(self.adversaries))
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        for name, value in check_settings(EvaluationOptions, given).items():
-            object.__setattr__(self, name, value)
-        check_choice("progress", self.progress, get_args(Mode))
-        if self.norm == "linf" and self.eps is not None:
-            check_eps("eps", self.eps)
-        if self.png and not self.adversaries:
-            raise InputError("`png` needs `adversaries=FOLDER`, the folder to save the images in")
 
 
 class EvaluationSession:
@@ -148,8 +113,6 @@ class EvaluationSession:
         first = check_classifier(self.subject.logits, self.examples)
         self.num_classes = int(first.shape[1])
         self._check_class_names()
-        self._source_settings = dict(source_settings or {})
-        self._sources: dict[str, Subject] = {}
         self._told: set[str] = set()
         self._computation: dict[str, Any] = {
             "batch_size": self.options.batch_size,
@@ -159,6 +122,14 @@ class EvaluationSession:
         if self.subject.classifier is not None:
             warn_of_slow_settings(self.subject.classifier.model)
         self._open_record(folder, data or {})
+        self._sources = TransferSources(
+            self.subject,
+            self.examples,
+            self.num_classes,
+            attack=self.options.transfer_attack,
+            settings=source_settings or {},
+            recorded=self.record.path is not None,
+        )
         self._has_begun, self._has_data = False, bool(data)
         self._unsaved: dict[str, np.ndarray] = {}
         self._forgotten: set[str] = set()
@@ -246,63 +217,13 @@ class EvaluationSession:
 
     def _bound(self, attack: Any, eps: float) -> AttackSequence:
         if isinstance(attack, str) and attack.startswith(TRANSFER):
-            attack = self._transferred(attack, Ball(self.ball.norm, eps))
+            attack = self._sources.attack_by(attack, Ball(self.ball.norm, eps))
         found = bound(attack, Ball(self.ball.norm, eps), self.num_classes)
-        parts = tuple(self._known(part) if isinstance(part, TransferAttack) else part for part in found.attacks)
+        parts = tuple(
+            self._sources.checked(part) if isinstance(part, TransferAttack) else part for part in found.attacks
+        )
         found = dataclasses.replace(found, attacks=parts)
         return rounded(found) if self.options.png else found
-
-    def _known(self, attack: TransferAttack) -> TransferAttack:
-        """Returns a transfer whose source is checked, and known to a record."""
-        try:
-            check_classifier(attack.source, self.examples)
-        except InputError as error:
-            raise InputError(f"`attacks`: {attack.name}: {error}") from error
-        if attack.source_digest:
-            return attack
-        digest = subject_of(attack.source).digest
-        if not digest and self.record.path is not None:
-            raise InputError(
-                f"`attacks`: the source of {attack.name} is a callable, which a record cannot tell from others: give "
-                "it a `source_digest`"
-            )
-        return dataclasses.replace(attack, source_digest=digest)
-
-    def _transferred(self, name: str, ball: Ball) -> TransferAttack:
-        path = name.removeprefix(TRANSFER)
-        if path not in self._sources:
-            self._sources[path] = self._source(name, path)
-        source, by = self._sources[path], self.options.transfer_attack
-        try:
-            crafted = bound(by, ball, source.num_classes)
-        except InputError as error:
-            raise InputError(f"`transfer_attack`: {error}") from error
-        if len(crafted.attacks) > 1:
-            raise InputError(f"`transfer_attack` must be one attack, not several. Received: {by}")
-        name += "" if by == TRANSFER_ATTACK else f" by {by}"
-        return TransferAttack(source.logits, crafted.attacks[0], source.digest, named=name)
-
-    def _source(self, name: str, path: str) -> Subject:
-        try:
-            source = subject_at("attacks", path, **self._source_settings)
-        except InputError as error:  # which names what would be done with the network that is evaluated
-            message = str(error).replace("agkd_tf.adapt(model, ", "agkd_tf.adapt(source, ")
-            raise InputError(re.sub(r"`(pixel_|mean|std|channels)", r"`source_\1", message)) from error
-        origin, own = self.examples.origin, self.subject.class_names
-        if source.num_classes == self.num_classes:
-            source = source.numbered_by("attacks", own)
-        taken = [(each or self.examples.images.shape[1:]) for each in (source.image_shape, self.subject.image_shape)]
-        taken = list(zip(taken, (source.num_classes, self.num_classes), strict=True))
-        if taken[0] != taken[1]:
-            raise InputError(f"`attacks`: {name} takes images and has classes {taken[0]}, the model {taken[1]}")
-        if own is None and origin is not None:
-            names = read_class_names("attacks", path)
-            if names is not None and not same_names(names, origin.class_names):
-                raise InputError(
-                    f"`attacks`: {name} has other class names, or another order, than the data, whose order the model "
-                    "without names is taken to have"
-                )
-        return source
 
     def _tell_of_margins(self, attacks: Iterable[AttackSequence]) -> None:
         """Says which attacks ascend the margin, since the model has too few classes for AutoAttack's ratio."""
@@ -664,45 +585,3 @@ class EvaluationSession:
             progress=progress,
             **self._computation,
         )
-
-
-def evaluate(model: Any, x: Any, y: Any = None, *, attacks: Attacks = ATTACKS, **settings: Any) -> Evaluation:
-    """Returns the accuracies of a model under attacks; it prints as a table, as the command line's does.
-
-        result = agkd_tf.evaluate(model, x_test, y_test, attacks=["clean", "pgd-20", AutoAttack()], eps=8 / 255)
-        print(result)
-        result["autoattack"].accuracy, result["autoattack"].interval, result.worst_case.correct
-
-    Args:
-        model: a `keras.Model` or a defense; the path of a run's folder, a `.keras` or `.h5` file, or a SavedModel; or
-            a callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n]. A model of other pixels is
-            adapted first (`agkd_tf.adapt`); a path may take `pixel_range`, `mean`, `std` and `channels` instead.
-        x: images [N, H, W, C], uint8 or float in [0, 1], as an array, a tensor or a list; a `tf.data.Dataset` of images
-            and labels; or a split, such as `load_dataset("digits").test`.
-        y: their labels: integers, whole floats or one-hot rows; None where `x` has them.
-        attacks: names such as `pgd-20`, `autoattack` and `transfer:PATH`, or `agkd_tf.attacks.Attack`s.
-        **settings: those of `EvaluationSession`, among them `eps`, `norm`, `num_examples`, `batch_size`, `seed`, and
-            `folder`, in which results are recorded as they come, and found again.
-
-    Raises:
-        InputError: for what is not understood, in one line.
-    """
-    return EvaluationSession(model, x, y, **settings).accuracies(attacks)
-
-
-def audit(
-    model: Any, x: Any, y: Any = None, *, examples: int = AUDITED, attacks: Attacks = (), **settings: Any
-) -> Audit:
-    """Returns the signs of masked gradients of a model: reasons to distrust an accuracy. It prints as a list.
-
-        print(agkd_tf.audit(model, x_test, y_test, eps=8 / 255))
-
-    Args:
-        model, x, y, **settings: as `evaluate`.
-        examples: first so many images to look at; a few hundred are enough.
-        attacks: a transfer, whose source is another network, for the sign that needs one.
-
-    Raises:
-        InputError: for what is not understood, in one line.
-    """
-    return EvaluationSession(model, x, y, **settings).audit(examples, attacks)
