@@ -18,6 +18,7 @@ from agkd_tf.training.recipe import recipe_settings
 
 FLAGS = flags.FLAGS
 COMPUTATION = "computation"
+SIZE = " A fraction such as 8/255 or a decimal such as 0.031, for images in [0, 1]."
 SWITCH: dict[str, JitCompile] = {"auto": "auto", "on": True, "off": False}
 DATA = ("dataset", "image_size", "train_examples", "validation_examples")
 PIXELS = ("pixel_range", "pixel_mean", "pixel_std", "channels")
@@ -64,8 +65,7 @@ def define(
         default = None if default is inspect.Parameter.empty else default
         name, text = prefix + setting.name, setting.help
         text += "" if setting.choices is None else f" One of {', '.join(setting.choices)}."
-        if setting.size is not None:
-            text += " A fraction such as 8/255 or a decimal such as 0.031, for images in [0, 1]."
+        text += "" if setting.size is None else SIZE
         if setting.kind is bool:
             flags.DEFINE_bool(name, default, text, module_name=group)
         else:
@@ -74,8 +74,8 @@ def define(
 
 def define_eps(group: str) -> None:
     """Defines `--eps`, which has no default."""
-    text = "Radius of the ball; the run's own if not given."
-    define(group, [dataclasses.replace(settings_of(Defense)["eps"], help=text)], defaults={})
+    eps = dataclasses.replace(settings_of(Defense)["eps"], help="Radius of the ball; the run's own if not given.")
+    define(group, [eps], defaults={})
 
 
 def define_data() -> None:
@@ -101,11 +101,10 @@ def define_network() -> None:
 
 def define_recipe() -> None:
     """Defines the flags of `Recipe` but the data's: together they define a run."""
-    own = settings_of(Recipe)
     define_network()
     define("network", _fields(("model", "reinitialize", "mixed_precision", "synchronized_bn", "init_from")))
     define("teacher that is trained first", _fields(TEACHER))
-    rest = [name for name in own if name not in FLAGS and name not in DATA]
+    rest = [name for name in settings_of(Recipe) if name not in FLAGS and name not in DATA]
     define("training", _fields(rest))
     takers: dict[str, list[str]] = {}
     for defense in DEFENSES:

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from agkd_tf.attention import class_irrelevant_map
+from agkd_tf.errors import InputError
 from agkd_tf.export import export_saved_model
 from agkd_tf.models import Classifier, build_model
 
@@ -59,3 +60,10 @@ def test_a_process_with_only_tensorflow_reads_it(digits, tiny_model, tmp_path):
     subprocess.run([sys.executable, "-c", READ, *paths], check=True, cwd=tmp_path, capture_output=True)
     expected = tiny_model.predict(digits.test.images[:3] / np.float32(255), verbose=0)
     np.testing.assert_allclose(np.load(paths[2])["logits"], expected, atol=1e-5)
+
+
+def test_a_folder_of_something_else_is_not_replaced(tiny_model, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="`folder` exists and is not a SavedModel"):
+        export_saved_model(tiny_model, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -3,8 +3,9 @@
 import pytest
 from absl import flags
 
+from agkd_tf.errors import InputError
 from tools import _app
-from tools._remedies import with_flags
+from tools._remedies import named_by_flags, with_flags
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,9 @@ def test_errors_and_notes_are_printed_with_flags(capsys):
         _app.fail("of `verbosity`: `verbosity=1`")
     assert ended.value.code == 2
     assert capsys.readouterr().err == "note: of `verbosity`: --verbosity=1\nerror: of `verbosity`: --verbosity=1\n"
+
+
+def test_an_argument_is_named_by_the_flag_that_gives_it_and_no_other_word_is_touched():
+    with pytest.raises(InputError) as found, named_by_flags(x="num_examples", model="workdir"):
+        raise InputError("`x` and `model=PATH`; x of `xs`, `models` and `y`")
+    assert str(found.value) == "`num_examples` and `workdir=PATH`; x of `xs`, `models` and `y`"
