@@ -12,7 +12,7 @@ from keras import layers
 
 import agkd_tf
 from agkd_tf import InputError
-from agkd_tf.attacks import PGD, TransferAttack
+from agkd_tf.attacks import PGD, Ball, TransferAttack
 from agkd_tf.data import Examples
 from agkd_tf.errors import Note
 from agkd_tf.evaluation import EvaluationSession, Key, Subject, VerificationError, session, subject_of
@@ -109,7 +109,7 @@ def test_a_network_that_changes_is_not_taken_for_what_it_was(some, tmp_path):
 def test_a_network_in_memory_goes_by_the_names_of_the_run_whose_folder_it_is_recorded_in(some, tmp_path, model):
     write_recipe(tmp_path / "flags.txt", Recipe(hyperparameters={"eps": 0.125}))
     own = EvaluationSession(model, *some, folder=tmp_path, progress="off")
-    assert own.eps == 0.125
+    assert own.ball == Ball("linf", 0.125)
     assert str(own.key("pgd-2")).startswith("pgd-2 [images ")
     assert "linf" not in str(own.key("pgd-2"))
     assert "linf 0.25" in str(own.key("pgd-2", 0.25))
@@ -289,7 +289,7 @@ SETTINGS = [
     ({"eps": None}, "`eps`, the radius of the ball, is needed: `eps=8 / 255`"),
     ({"eps": 8}, "did you mean 8/255"),
     ({"norm": "l1"}, "`norm` must be one of linf, l2"),
-    ({"norm": "l2", "eps": None}, "`norm` l2 needs `eps=SIZE`"),
+    ({"norm": "l2", "eps": None}, "`eps`, the radius of the ball, is needed"),
     ({"batch_size": 0}, "`batch_size` must be in"),
     ({"num_examples": 25}, "`num_examples` must be at most 24. Received: 25"),
     ({"png": True}, "`png` needs `adversaries=FOLDER`"),

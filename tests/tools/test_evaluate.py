@@ -152,7 +152,3 @@ def test_an_audit_is_done_anew_when_its_source_is_another(evaluate, tmp_path):
 )
 def test_flags_without_effect_are_refused(evaluate, tmp_path, flags, expected):
     refused(evaluate(dense(tmp_path / "dense.keras"), *flags), expected)
-
-
-def test_a_radius_in_l2_is_never_the_runs_own(tool):
-    refused(tool("evaluate", "--workdir=runs/any", "--norm=l2"), "`norm` l2 needs --eps")
