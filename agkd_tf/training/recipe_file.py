@@ -54,7 +54,7 @@ def read_recipe(path: pathlib.Path | str, overrides: Iterable[str] = ()) -> Reci
     """
     path = pathlib.Path(path)
     file = Workdir(path).flags if path.is_dir() else path
-    if not file.is_file() and file.name == Workdir(path).flags.name:
+    if not file.is_file() and path.name == file.name == Workdir(path).flags.name:  # a run's, by its place
         raise InputError(f"`workdir` has no {file.name}: it is not a run's folder. Received: {str(file.parent)!r}")
     if not file.is_file():
         raise InputError(f"a recipe's flagfile or a run's folder is needed. Received: {str(path)!r}")

@@ -258,7 +258,7 @@ def test_a_program_that_calls_python_is_refused_when_it_runs(network, images, st
     process = start(python_in_it_elsewhere, tmp_path / "saved")
     assert process.wait(100) == 0, process.stderr
     logits, *_ = saved_model_logits(tmp_path / "saved")
-    with pytest.raises(InputError, match=r"saved does not run: ValueError: Could not find callback") as error:
+    with pytest.raises(InputError, match=r"saved does not run: \w+Error: ") as error:
         logits(images)
     assert "\n" not in str(error.value)
 
