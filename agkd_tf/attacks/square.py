@@ -171,7 +171,7 @@ def square_l2(
     sides = [min(max(3, side + (side + 1) % 2), size - (size + 1) % 2) for side in window_sides(queries, height, width)]
     distinct = sorted(set(sides))
     # For each side, the bump and its transpose at the top left of an empty image.
-    bank = tf.constant(np.stack([_canvases(side, height, width) for side in distinct]), tf.float32)
+    bank = tf.constant(np.stack([bump_canvases(side, height, width) for side in distinct]), tf.float32)
     which = tf.constant([distinct.index(side) for side in sides])
     sides = tf.constant(sides)
     # Two windows' places, the bump's orientation, a sign a channel.
@@ -227,7 +227,7 @@ def _bump_grid(height: int, width: int, channels: int, draws: Draws) -> tf.Tenso
     down, across = height // side, width // side
     top, left = (height - down * side) // 2, (width - across * side) // 2
     unit = draws("grid", (down, across, 1 + channels))
-    bumps = tf.constant(_canvases(side, side, side), tf.float32)
+    bumps = tf.constant(bump_canvases(side, side, side), tf.float32)
     cells = tf.gather(bumps, tf.cast(unit[..., 0] < 0.5, tf.int32))
     # [B, down, across, side, side, C] to [B, down * side, across * side, C].
     cells = cells[..., None] * _signs(unit[..., 1:])[:, :, :, None, None, :]
@@ -237,7 +237,7 @@ def _bump_grid(height: int, width: int, channels: int, draws: Draws) -> tf.Tenso
     return tf.pad(grid, [[0, 0], [top, below], [left, right], [0, 0]])
 
 
-def _canvases(side: int, height: int, width: int) -> np.ndarray:
+def bump_canvases(side: int, height: int, width: int) -> np.ndarray:
     """Returns the bump of one side and its transpose, at the top left of an image: [2, height, width]."""
     half = side // 2
     bump = np.concatenate([_pyramid(half, side), -_pyramid(side - half, side)])

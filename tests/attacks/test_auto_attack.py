@@ -13,7 +13,7 @@ from agkd_tf.attacks import APGD, FAB, Ball, SquareAttack, parse_attack
 from agkd_tf.attacks.apgd import auto_pgd, checkpoints
 from agkd_tf.attacks.fab import fast_adaptive_boundary
 from agkd_tf.attacks.objectives import cross_entropy
-from agkd_tf.attacks.square import _canvases, window_sides
+from agkd_tf.attacks.square import bump_canvases, window_sides
 from agkd_tf.logits import difference_of_logits_ratio
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "auto_attack.json"
@@ -257,7 +257,7 @@ def test_square_keeps_a_point_only_where_the_margin_falls(network, correct):
 
 @pytest.mark.parametrize("side", [3, 5, 8, 13])
 def test_squares_l2_bump_has_two_halves_of_opposite_sign_and_unit_length(side):
-    bump, turned = (canvas[:side, :side] for canvas in _canvases(side, 16, 16))
+    bump, turned = (canvas[:side, :side] for canvas in bump_canvases(side, 16, 16))
     assert np.linalg.norm(bump) == pytest.approx(1)
     assert np.all(bump[: side // 2] > 0)
     assert np.all(bump[side // 2 :] < 0)

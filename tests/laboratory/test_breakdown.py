@@ -8,7 +8,7 @@ from agkd_tf.benchmark.untrained import untrained_defense
 from agkd_tf.data.batches import training_batches
 from agkd_tf.models import Classifier
 from agkd_tf.training import Recipe
-from tools.laboratory.breakdown import Breakdown, BreakdownBenchmark, _compiled
+from tools.laboratory.breakdown import Breakdown, BreakdownBenchmark, compiled_with_number
 
 
 @pytest.mark.parametrize("backward_adversary", [True, False])
@@ -41,7 +41,7 @@ def test_a_parts_number_depends_on_each_result(changed, jit_compile):
         values = [tf.zeros_like(value) + (value if place == changed else 0) for place, value in enumerate(values)]
         return values[0], {"a": values[1], "b": tf.cast(values[2], tf.int32)}
 
-    results, number = _compiled(function, jit_compile)(tf.constant(7.0))
+    results, number = compiled_with_number(function, jit_compile)(tf.constant(7.0))
     assert number == 7
     assert results[0].shape == (2, 3)
 

@@ -53,7 +53,9 @@ class Breakdown:
         seed, step = step_seed(defense.seed, 0), defense.training_step
         memory = step.remembered(batch["index"])
 
-        craft, differentiate = (_compiled(each, step.jit_compile) for each in (step.craft, step.differentiate))
+        craft, differentiate = (
+            compiled_with_number(each, step.jit_compile) for each in (step.craft, step.differentiate)
+        )
         crafted, _ = craft(images, labels, seed, memory)
         (gradients, _), _ = differentiate(crafted, labels)
 
@@ -61,7 +63,7 @@ class Breakdown:
             step.apply(gradients)
             return [_first(variable.value) for variable in defense.student.trainable_variables]
 
-        apply = _compiled(update, False)
+        apply = compiled_with_number(update, False)
         # Each gives the number to wait for.
         self._parts = {
             "attack": lambda: craft(images, labels, seed, memory)[1],
@@ -69,7 +71,7 @@ class Breakdown:
             "optimizer": lambda: apply()[1],
         }
         if defense.guide is not None:
-            teach = _compiled(defense.teach, step.jit_compile)
+            teach = compiled_with_number(defense.teach, step.jit_compile)
             self._parts["teacher"] = lambda: teach(crafted)[1]
         self.run(1)
 
@@ -86,7 +88,7 @@ class Breakdown:
         return medians
 
 
-def _compiled(function: Callable[..., Any], jit_compile: bool) -> Callable[..., tuple[Any, tf.Tensor]]:
+def compiled_with_number(function: Callable[..., Any], jit_compile: bool) -> Callable[..., tuple[Any, tf.Tensor]]:
     """Returns a function that gives what `function` does, and one number that is not there before all of it is.
 
     All results are given, so that none is left out or computed in part; to read one number takes less time than to
