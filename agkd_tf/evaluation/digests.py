@@ -32,7 +32,7 @@ def saved_model_digest(folder: PathLike) -> str:
 def network_digest(model: keras.Model, layers: Mapping[str, str | None] | None = None) -> str | None:
     """Returns the SHA-256 of a network: of its configuration and weights, as a `.keras` file holds them.
 
-    Names of layers do not count, which Keras numbers through a session: a network that is built again is the same. Nor
+    Names of layers do not count, which Keras numbers as they are made: a network that is built again is the same. Nor
     does what of it is trainable.
 
     Args:
@@ -45,7 +45,7 @@ def network_digest(model: keras.Model, layers: Mapping[str, str | None] | None =
     try:
         config = keras.saving.serialize_keras_object(model.get_config())
         text = json.dumps([type(model).__name__, _without_names(config)], sort_keys=True)
-    except (NotImplementedError, TypeError, ValueError):
+    except Exception:  # a user's own `get_config` may be missing, or raise anything; a record then asks for a name
         return None
     found = hashlib.sha256(text.encode())
     found.update(weights_digest(model))

@@ -232,8 +232,8 @@ def check_known(subject: Mapping[str, Any], argument: str) -> None:
     """
     if not subject:
         raise InputError(
-            f"{argument} needs to know the model again, which a callable does not say: give "
-            '`model_name="..."`, another one for each model'
+            f"{argument} needs to know the model again, which neither a callable nor a network without a configuration "
+            'says: give `model_name="..."`, another one for each model'
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 import numpy as np
+import tensorflow as tf
 
 from agkd_tf.analysis import NEIGHBORS, embed, nearest_neighbor_classes
 from agkd_tf.analysis.nearest_neighbors import Metric
@@ -17,11 +18,12 @@ from agkd_tf.attacks.rounding import Rounded
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import Examples
 from agkd_tf.data.class_names import same_names
+from agkd_tf.data.pixels import as_float
 from agkd_tf.errors import InputError, Note
 from agkd_tf.evaluation.adversaries import create_adversaries, open_adversaries, unwritten, verify_adversaries
 from agkd_tf.evaluation.adversary_pngs import AdversaryPNGs, check_png_shape, write_pngs
 from agkd_tf.evaluation.audit import Audit, Sign, masked_gradient_signs
-from agkd_tf.evaluation.checks import check_classifier
+from agkd_tf.evaluation.checks import check_classifier, random_difference
 from agkd_tf.evaluation.digests import network_digest
 from agkd_tf.evaluation.eps_sweep import EpsSweep
 from agkd_tf.evaluation.examples import examples_of
@@ -49,6 +51,7 @@ ATTACKS = ("clean", "fgsm", "pgd-20", "cw-20")
 SWEEP_ATTACK = "pgd-20"
 AUDITED = 200
 SQUARE_SUSPICIOUS = 0.002
+ROUNDING = 1e-3  # of the largest logit, by which two classes may change places
 BITS = 8
 
 
@@ -110,8 +113,8 @@ class EvaluationSession:
         self.examples = given if count is None else given.take(slice(0, count))
         if self.options.png:
             check_png_shape(self.examples.images.shape)
-        first = check_classifier(self.subject.logits, self.examples)
-        self.num_classes = int(first.shape[1])
+        self._first = check_classifier(self.subject.logits, self.examples)
+        self.num_classes = int(self._first.shape[1])
         self._check_class_names()
         self._told: set[str] = set()
         self._computation: dict[str, Any] = {
@@ -211,8 +214,8 @@ class EvaluationSession:
             return
         if network_digest(classifier.model, classifier.layer_names) != known:
             raise InputError(
-                f"{self.subject.path} has changed since this session began, whose results are of the network as it "
-                "was: begin another session"
+                f"{self.subject.path} has changed since this evaluation began, whose results are of the network as it "
+                "was: make another `EvaluationSession`"
             )
 
     def _bound(self, attack: Any, eps: float) -> AttackSequence:
@@ -274,6 +277,7 @@ class EvaluationSession:
         if self.record.moves_to is not None:
             other = "is of another model or other images, or does not say of which"
             self.progress.say(f"note: {self.record.path} {other}; it is kept as {self.record.moves_to.name}")
+        self._check_answers_as_recorded()
         self.record.remove_leftovers()
         for old, new in self.record.renamed.items():
             for suffix in (".npy", ".json", ""):
@@ -283,6 +287,33 @@ class EvaluationSession:
         origin = self.examples.origin
         if origin is not None and self.record.sections.get("class_names") != list(origin.class_names):
             self.record.add_section("class_names", list(origin.class_names))
+
+    def _check_answers_as_recorded(self) -> None:
+        """Checks that the model sees the first clean images as it did when the record was begun.
+
+        A digest does not know the code of layers of a user's own, nor what a function refers to.
+
+        Raises:
+            InputError: if it does not, beyond what rounding may do.
+        """
+        known = (key for key, found in self.record.results.items() if found.get("attack") == [{}])
+        for key in filter(self.record.is_of_these_images, known):
+            recorded = self.record.predictions(key)
+            logits = np.asarray(self._first, np.float32)
+            seen = logits.argmax(1)
+            if recorded is None or np.array_equal(recorded[: len(seen)], seen):
+                continue
+            places = np.flatnonzero(recorded[: len(seen)] != seen)
+            lead = logits[places, seen[places]] - logits[places, recorded[places]]
+            clear = places[lead > ROUNDING * np.abs(logits[places]).max(1)]
+            again = self.subject.logits(as_float(tf.constant(self.examples.images[: len(seen)])))
+            if len(clear) and not random_difference(self._first, again):
+                place = clear[0]
+                raise InputError(
+                    f"{self.subject.path} sees image {place} as class {seen[place]}, where {self.record.path} has "
+                    f"{recorded[place]} of what is taken for the same model: the code of a layer, or a function, has "
+                    "changed; choose another `folder`"
+                )
 
     def _adversaries_path(self, key: str, suffix: str = ".npy") -> pathlib.Path:
         beside = pathlib.Path("adversaries") if self.record.path is None else self.record.path.with_name("adversaries")
@@ -315,6 +346,8 @@ class EvaluationSession:
             InputError: see `prepare` and `run_attack`.
         """
         bound = self.prepare(attacks)
+        if not bound:
+            raise InputError(f"`attacks` must name one attack or more, such as {', '.join(ATTACKS)}. Received: none")
         self._begin()
         keys = {name: self._find(attack) for name, attack in bound.items()}
         self._forget(keys.values())

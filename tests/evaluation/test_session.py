@@ -104,7 +104,7 @@ def test_a_network_that_changes_is_not_taken_for_what_it_was(some, tmp_path):
     begun = EvaluationSession(own, *some, folder=tmp_path, **QUIET)
     begun.accuracy("clean")
     own.layers[-1].bias.assign_add(100 * np.eye(10)[0])
-    with pytest.raises(InputError, match="has changed since this session began"):
+    with pytest.raises(InputError, match="has changed since this evaluation began"):
         begun.accuracy("clean")
     assert EvaluationSession(own, *some, folder=tmp_path, **QUIET).accuracies("clean")["clean"].accuracy < 20 / 24
 
@@ -116,6 +116,22 @@ def test_a_network_in_memory_goes_by_the_names_of_the_run_whose_folder_it_is_rec
     assert str(own.key("pgd-2")).startswith("pgd-2 [images ")
     assert "linf" not in str(own.key("pgd-2"))
     assert "linf 0.25" in str(own.key("pgd-2", 0.25))
+
+
+def test_a_function_that_changes_under_its_name_is_not_given_the_results_of_what_it_was(some, tmp_path, model):
+    sign = [1.0]
+
+    def changing(images):
+        return sign[0] * model(images)
+
+    settings = QUIET | {"folder": tmp_path, "model_name": "mine", "attacks": ["clean"]}
+    agkd_tf.evaluate(changing, *some, **settings)
+    agkd_tf.evaluate(changing, *some, **settings)
+    sign[0] = 1.0 + 1e-6  # what another machine may round otherwise
+    agkd_tf.evaluate(changing, *some, **settings)
+    sign[0] = -1.0
+    with pytest.raises(InputError, match=r"sees image \d+ as class \d, where .*json has \d of what is taken"):
+        agkd_tf.evaluate(changing, *some, **settings)
 
 
 @pytest.fixture
@@ -300,6 +316,7 @@ SETTINGS = [
     ({"jit_compile": "yes"}, "`jit_compile` must be one of"),
     ({"attacks": ["pgd"]}, "`attacks` must be of clean"),
     ({"attacks": [3]}, "`attacks` must be names"),
+    ({"attacks": []}, "`attacks` must name one attack or more"),
     ({"attacks": [PGD(2), PGD(2, step_size=0.05, named="pgd-2")]}, "two different ones are called 'pgd-2'"),
     ({"attacks": ["transfer:nowhere"]}, "`attacks` must be a run's folder or an existing .keras"),
     ({"model_name": "mine"}, "`model_name` is for a callable"),
@@ -316,7 +333,10 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(settings, message, mod
 
 def test_a_callable_is_recorded_by_the_name_that_it_is_given(model, some, tmp_path, computed):
     settings = QUIET | {"attacks": ["clean"], "folder": tmp_path}
-    with pytest.raises(InputError, match=r'which a callable does not say: give `model_name="..."`'):
+    with pytest.raises(
+        InputError,
+        match=r'which neither a callable nor a network without a configuration says: give `model_name="..."`',
+    ):
         agkd_tf.evaluate(lambda images: model(images), *some, **settings)
     for name in ("one", "one", "two"):
         agkd_tf.evaluate(lambda images: model(images), *some, model_name=name, **settings)
