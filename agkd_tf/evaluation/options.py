@@ -35,6 +35,8 @@ class EvaluationOptions:
 
     def __post_init__(self) -> None:
         if self.adversaries is not None:
+            if not isinstance(self.adversaries, str | os.PathLike):
+                raise InputError(f"`adversaries` must be the path of a folder. Received: {self.adversaries!r}")
             object.__setattr__(self, "adversaries", os.fspath(self.adversaries))
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for name, value in check_settings(EvaluationOptions, given).items():

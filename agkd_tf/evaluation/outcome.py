@@ -111,9 +111,9 @@ class Outcomes:
         """Forgets the outcome called `key`; returns whether there was one."""
         return self._outcomes.pop(key, None) is not None
 
-    def put(self, key: str, others: "Outcomes") -> None:
-        """Takes over the outcome that other `Outcomes` call `key`."""
-        self._outcomes[key], self._labels[key] = others._outcomes[key], others._labels[key]
+    def put(self, key: str, others: "Outcomes", their_key: str) -> None:
+        """Takes over, as `key`, the outcome that other `Outcomes` call `their_key`."""
+        self._outcomes[key], self._labels[key] = others._outcomes[their_key], others._labels[their_key]
 
     def rename(self, old: str, new: str) -> None:
         """Calls the outcome called `old`, if it is there, `new`."""

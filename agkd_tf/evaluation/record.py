@@ -1,22 +1,26 @@
 """The evaluation of a model, as files that grow while it runs."""
 
 import json
+import os
 import pathlib
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from agkd_tf.attacks import AttackSequence
-from agkd_tf.errors import InputError
+from agkd_tf.errors import InputError, Note
 from agkd_tf.evaluation.identity import same_subject
-from agkd_tf.evaluation.key import is_unnamed, renamed
+from agkd_tf.evaluation.key import Key, is_unnamed, renamed
 from agkd_tf.evaluation.outcome import Outcome, Outcomes
 from agkd_tf.evaluation.result import AttackResult, WorstCase, worst_case
 from agkd_tf.files import aside, read_json, remove_leftovers, set_aside, write_text
 from agkd_tf.types import PathLike
 
-AUDIT = "audit"  # what the keys of an audit's attacks begin with, which are of fewer images
+# What the keys of an audit's attacks begin with, which are of fewer images.
+AUDIT = re.compile(r"audit(?: \[[^]]*\])? on \d+(?:, .*)?: ")
 
 
 class EvaluationRecord:
@@ -97,6 +101,9 @@ class EvaluationRecord:
             self._begun = {keys[key]: each for key, each in self._begun.items()}
             self.results = {keys[key]: each for key, each in self.results.items()}
             self.sections = {renamed(name, old, here): each for name, each in self.sections.items()}
+            for each in self.sections.values():
+                if isinstance(each, dict) and "over" in each:
+                    each["over"] = [keys.get(key, key) for key in each["over"]]
 
     @property
     def _sha256(self) -> str:
@@ -111,7 +118,7 @@ class EvaluationRecord:
             seed: integer.
         """
         described = self._description(attack, seed)
-        same = [name for name, each in self._begun.items() if each == described and not name.startswith(AUDIT)]
+        same = [name for name, each in self._begun.items() if each == described and not AUDIT.match(name)]
         finished = [name for name in same if name in self.results]
         return key if key in same else next(iter(finished + same), key)
 
@@ -179,7 +186,23 @@ class EvaluationRecord:
 
     def is_of_these_images(self, key: str) -> bool:
         """Returns whether the result called `key` is of all these images."""
-        return self._begun[key]["examples"] == self.examples and not key.startswith(AUDIT)
+        return self._begun[key]["examples"] == self.examples and not AUDIT.match(key)
+
+    def alike(self, keys: Iterable[str], of_all: Key) -> list[str]:
+        """Returns the keys of the results that may be counted together: some, and all others of these images.
+
+        Args:
+            keys: the keys of the results that are counted in any case.
+            of_all: ball, images and seed of the others, as `Key.of_all` returns them.
+        """
+        keys = set(keys)
+        return [
+            key
+            for key in self.results
+            if self.has_outcome(key)
+            and self.is_of_these_images(key)
+            and (key in keys or (keys and Key.read(key).of_all() == of_all))
+        ]
 
     def robust(self, key: str) -> np.ndarray:
         """Returns bool [N]: the images that the attack called `key` has not broken."""
@@ -193,21 +216,50 @@ class EvaluationRecord:
         """Returns the worst case over the finished results called `keys`, which are of the same images."""
         return worst_case({key: self._outcomes.known(key).robust for key in keys})
 
+    def add_worst_case(self, keys: Iterable[str], of_all: Key) -> list[str]:
+        """Records the worst case over results (see `alike`), if they are several; returns their keys."""
+        over = self.alike(keys, of_all)
+        if len(over) > 1:
+            self.add_section(f"worst_case{of_all.suffix}", self.worst_case(over).record())
+        return over
+
     def add_section(self, name: str, content: Any) -> None:
         """Records something else than an attack's result, such as `worst_case`, and writes the file."""
         self.sections[name] = content
         self._write()
 
     def copy_to(self, path: PathLike, keys: Iterable[str]) -> None:
-        """Adds the finished results called `keys` to the record at a path, a folder's or a `.json` file's."""
+        """Adds the finished results called `keys` to the record at a path, a folder's or a `.json` file's.
+
+        Where the images have a name there, the results go by it.
+
+        Warns:
+            Note: if the record at the path is of another model or other images, which is set aside.
+        """
         check_known(self.subject, "`save`")
         other = EvaluationRecord(record_path(path), self.subject, self.examples)
-        for key in keys:
-            other._begun[key], other.results[key] = self._begun[key], self.results[key]
-            other._outcomes.put(key, self._outcomes)
-        other.sections |= {name: each for name, each in self.sections.items() if name not in other.sections}
+        if other.moves_to is not None:
+            warnings.warn(
+                f"{other.path} is of another model or other images; it is kept as {other.moves_to.name}",
+                Note,
+                stacklevel=3,
+            )
+        here, there = self.examples["name"], other.examples["name"]
+        names = {key: key if here == there else renamed(key, here, there) for key in keys}
+        for key, new in names.items():
+            other._begun[new] = self._begun[key] | {"examples": dict(other.examples)}
+            other.results[new] = self.results[key]
+            other._outcomes.put(new, self._outcomes, key)
+        sections = {name if here == there else renamed(name, here, there): each for name, each in self.sections.items()}
+        other.sections |= {
+            name: each
+            for name, each in sections.items()
+            if name not in other.sections and not name.startswith("worst_case")
+        }
         other.save_outcomes()
         other._write()
+        for of_all in {Key.read(new).of_all() for new in names.values()}:
+            other.add_worst_case([new for new in names.values() if Key.read(new).of_all() == of_all], of_all)
 
     def _write(self) -> None:
         self._claim()
@@ -239,6 +291,8 @@ def check_known(subject: Mapping[str, Any], argument: str) -> None:
 
 def record_path(folder: PathLike) -> pathlib.Path:
     """Returns the JSON file of a folder's record; a path that ends in `.json` is one itself."""
+    if not isinstance(folder, str | os.PathLike):
+        raise InputError(f"`folder` must be the path of a folder. Received: {folder!r}")
     path = pathlib.Path(folder)
     return path if path.suffix == ".json" else path / "evaluation.json"
 

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import pathlib
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
@@ -17,9 +16,8 @@ from agkd_tf.attacks import APGD, Attack, AttackSequence, Ball, TransferAttack, 
 from agkd_tf.attacks.rounding import Rounded
 from agkd_tf.compilation import resolve_jit_compile
 from agkd_tf.data import Examples
-from agkd_tf.data.class_names import same_names
 from agkd_tf.data.pixels import as_float
-from agkd_tf.errors import InputError, Note
+from agkd_tf.errors import InputError, check_range
 from agkd_tf.evaluation.adversaries import create_adversaries, open_adversaries, unwritten, verify_adversaries
 from agkd_tf.evaluation.adversary_pngs import AdversaryPNGs, check_png_shape, write_pngs
 from agkd_tf.evaluation.audit import Audit, Sign, masked_gradient_signs
@@ -41,7 +39,7 @@ from agkd_tf.models import Classifier
 from agkd_tf.perturbation_size import format_size
 from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.progress import Progress
-from agkd_tf.settings import Count, Radius, Range
+from agkd_tf.settings import Count, Radius, Range, check_settings
 from agkd_tf.types import PathLike
 from agkd_tf.workdir import Workdir
 
@@ -115,7 +113,7 @@ class EvaluationSession:
             check_png_shape(self.examples.images.shape)
         self._first = check_classifier(self.subject.logits, self.examples)
         self.num_classes = int(self._first.shape[1])
-        self._check_class_names()
+        self.subject.check_numbering(self.examples, self.num_classes)
         self._told: set[str] = set()
         self._computation: dict[str, Any] = {
             "batch_size": self.options.batch_size,
@@ -170,22 +168,6 @@ class EvaluationSession:
     def _ball(self, eps: float) -> str:
         return f"{self.ball.norm} eps {format_size(eps)}"
 
-    def _check_class_names(self) -> None:
-        origin, names = self.examples.origin, self.subject.class_names
-        if origin is not None and names is None and len(origin.class_names) != self.num_classes:
-            warnings.warn(
-                f"{self.subject.path} has {self.num_classes} classes without names, the data "
-                f"{len(origin.class_names)}: they are taken for its first ones, in this order: "
-                f"{', '.join(origin.class_names)}",
-                Note,
-                stacklevel=3,
-            )
-        if origin is not None and names is not None and not same_names(names, origin.class_names):
-            raise InputError(
-                f"{self.subject.path} has other class names than {origin.dataset}, or another order: give "
-                f"`load_dataset(..., class_names={list(names)!r})`"
-            )
-
     # What is attacked with.
 
     def prepare(self, attacks: Attacks, eps: float | None = None) -> dict[str, AttackSequence]:
@@ -200,13 +182,25 @@ class EvaluationSession:
                 model is another by now.
         """
         self._check_unchanged()
+        is_one = isinstance(attacks, str | Attack | AttackSequence)
+        if not is_one and (isinstance(attacks, Mapping) or not isinstance(attacks, Iterable)):
+            raise InputError(
+                "`attacks` must be an attack or a list of attacks, whose names are their own (`named=...`). "
+                f"Received: {attacks!r}"
+            )
         found: dict[str, AttackSequence] = {}
-        for each in [attacks] if isinstance(attacks, str | Attack | AttackSequence) else attacks:
+        for each in [attacks] if is_one else attacks:
             attack = self._bound(each, self.ball.eps if eps is None else eps)
             check_names("`attacks`", [attack, *found.values()])
             found[attack.name] = attack
         self._tell_of_margins(found.values())
         return found
+
+    def _prepare_one(self, attack: Any, eps: float | None = None) -> AttackSequence:
+        found = list(self.prepare(attack, eps).values())
+        if len(found) != 1:
+            raise InputError(f"one attack is needed, such as {SWEEP_ATTACK}. Received: {len(found)}")
+        return found[0]
 
     def _check_unchanged(self) -> None:
         classifier, known = self.subject.classifier, self.subject.described.get(NETWORK)
@@ -263,8 +257,7 @@ class EvaluationSession:
 
     def key_of(self, attack: Any) -> str:
         """Returns what the result of an attack is, or will be, called in the record."""
-        (own,) = self.prepare(attack).values()
-        return self._find(own)
+        return self._find(self._prepare_one(attack))
 
     def _find(self, attack: AttackSequence, eps: float | None = None) -> str:
         return self.record.find(str(self.key(attack.name, eps)), attack, seed=self.options.seed)
@@ -327,12 +320,12 @@ class EvaluationSession:
 
     def accuracy(self, attack: Any, eps: float | None = None) -> AttackResult:
         """Returns the result of one attack; see `accuracies`."""
-        ((name, bound),) = self.prepare(attack, eps).items()
+        bound = self._prepare_one(attack, eps)
         self._begin()
         key = self._find(bound, eps)
         self._forget([key])
         self._compute(key, bound)
-        return self.record.result(key, name)
+        return self.record.result(key, bound.name)
 
     def accuracies(self, attacks: Attacks = ATTACKS, *, keep_adversaries: bool = False) -> Evaluation:
         """Returns the results of some attacks, computed as far as they are not recorded.
@@ -353,24 +346,10 @@ class EvaluationSession:
         self._forget(keys.values())
         for name, attack in bound.items():
             self._compute(keys[name], attack, keep=keep_adversaries)
-        over = self._alike(keys.values())
-        if len(over) > 1:
-            self.record.add_section(f"worst_case{self.key('').suffix}", self.record.worst_case(over).record())
+        over = self.record.add_worst_case(keys.values(), self.key(""))
         results = {name: self.record.result(key, name) for name, key in keys.items()}
         robust = {key: self.record.robust(key) for key in over}
         return Evaluation(self.title, results, self.record, keys, robust)
-
-    def _alike(self, keys: Iterable[str]) -> list[str]:
-        """Returns the keys of all recorded results of these images, ball and seed, those of `keys` among them."""
-        keys = set(keys)
-        here = self.key("")
-        return [
-            key
-            for key in self.record.results
-            if self.record.has_outcome(key)
-            and self.record.is_of_these_images(key)
-            and (key in keys or (keys and Key.read(key).of_all() == here))
-        ]
 
     def _forget(self, keys: Iterable[str]) -> None:
         """Drops, once each, what is to be computed once more."""
@@ -439,8 +418,7 @@ class EvaluationSession:
         """
         if self.options.adversaries is None:
             raise InputError("`verify` needs `adversaries=FOLDER`, the folder of the saved images")
-        ((_, bound),) = self.prepare(attack).items()
-        key = self._find(bound)
+        key = self._find(self._prepare_one(attack))
         if key not in self.record.results:
             raise InputError(f"`verify`: {key} is not recorded; evaluate it first, with the same settings")
         predictions = self.record.predictions(key)
@@ -472,12 +450,15 @@ class EvaluationSession:
             raise InputError(
                 f"`knn` needs the embedding, which {self.subject.path} does not show: a run or a .keras file does"
             )
-        self.subject.classifier.check_embedding()
+        try:
+            self.subject.classifier.check_embedding()
+        except InputError as error:
+            raise InputError(self.subject.remedied(error)) from error
         return self.subject.classifier
 
     def nearest_neighbors(
         self,
-        training: Examples,
+        training: Any,
         attacks: Attacks = ATTACKS,
         *,
         neighbors: Annotated[Count, "Nearest training images that vote."] = NEIGHBORS,
@@ -488,14 +469,18 @@ class EvaluationSession:
         The adversaries are those of the network's own outputs; they are kept, in `adversaries` or beside the record.
 
         Args:
-            training: `Examples` without augmentation whose embeddings are searched.
+            training: images and labels without augmentation whose embeddings are searched; as `x` of `examples_of`.
             attacks: as of `accuracies`, which are computed first where they are not recorded.
             neighbors, metric: see `nearest_neighbor_classes`.
 
         Raises:
-            InputError: if the model does not show its embedding.
+            InputError: if the model does not show its embedding, or for what is not understood.
         """
+        given = {"neighbors": neighbors, "metric": metric}
+        neighbors, metric = check_settings(EvaluationSession.nearest_neighbors, given).values()
         classifier, size = self.check_embedding(), self.options.batch_size
+        training = examples_of(training, image_shape=self.examples.images.shape[1:], num_classes=self.num_classes)
+        check_range("neighbors", neighbors, 1, len(training))
         bound, reference, found = self.prepare(attacks), None, {}
         self._begin()
         digest = training.digest().hex()
@@ -531,7 +516,13 @@ class EvaluationSession:
         Args:
             sizes: radii, in units of images in [0, 1].
             attack: the attack's name.
+
+        Raises:
+            InputError: for what is not understood.
         """
+        sizes, attack = check_settings(EvaluationSession.eps_sweep, {"sizes": sizes, "attack": attack}).values()
+        if not sizes:
+            raise InputError("`sizes` must be one size or more, such as `sizes=(0, 2 / 255, 4 / 255)`. Received: none")
         bound = {size: next(iter(self.prepare([attack], size).values())) for size in sorted(set(sizes))}
         self._begin()
         keys = {size: self._find(each, size) for size, each in bound.items()}
@@ -563,7 +554,11 @@ class EvaluationSession:
         Args:
             examples: first so many images to look at.
             attacks: of which the first that is a transfer gives its source; without one, that sign is left out.
+
+        Raises:
+            InputError: for what is not understood.
         """
+        (examples,) = check_settings(EvaluationSession.audit, {"examples": examples}).values()
         count = min(examples, len(self.examples))
         bound = self.prepare(attacks).values()
         self._begin()

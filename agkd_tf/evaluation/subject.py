@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from agkd_tf.attacks import Ball
+from agkd_tf.data import Examples
 from agkd_tf.data.class_names import places, same_names
 from agkd_tf.errors import InputError, Note
 from agkd_tf.evaluation.adapters import logits_of_pixels, logits_of_probabilities, saved_model_logits
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 PIXELS = ("pixel_range", "mean", "std", "channels")  # arguments of `adapt`
 PARTS = ("features", "embedding", "logits")  # of `Classifier`
 SAVED_MODEL = ("signature", "output", "probabilities")  # of `saved_model_logits` and `logits_of_probabilities`
+LAYER_NAMES = re.compile(r"`layer_names=\{'(\w+)': ([^`]*)\}`")  # what messages of `Classifier` say to give
+IN_FILE = r"`\1_layer=\2`"
+IN_MEMORY = r"`agkd_tf.models.Classifier(model, \1=\2)`"
 SETTINGS = (*PIXELS, *(f"{part}_layer" for part in PARTS), *SAVED_MODEL)
 
 
@@ -73,6 +78,39 @@ class Subject:
     def own_ball(self) -> Ball | None:
         """The ball that a run was trained in; None for anything else."""
         return None if self.workdir is None else own_ball_of(self.workdir)
+
+    def check_numbering(self, examples: Examples, num_classes: int) -> None:
+        """Checks that labels of a data set number the classes as this model does.
+
+        Args:
+            examples: the images.
+            num_classes: number of logits.
+
+        Warns:
+            Note: if the model's names are not known, and it has another number of classes.
+
+        Raises:
+            InputError: if its names are others, or in another order.
+        """
+        origin = examples.origin
+        if origin is None:
+            return
+        if self.class_names is None and len(origin.class_names) != num_classes:
+            warnings.warn(
+                f"{self.path} has {num_classes} classes without names, the data {len(origin.class_names)}: they are "
+                f"taken for its first ones, in this order: {', '.join(origin.class_names)}",
+                Note,
+                stacklevel=3,
+            )
+        if self.class_names is not None and not same_names(self.class_names, origin.class_names):
+            raise InputError(
+                f"{self.path} has other class names than {origin.dataset}, or another order: give "
+                f"`load_dataset(..., class_names={list(self.class_names)!r})`"
+            )
+
+    def remedied(self, error: InputError) -> str:
+        """Returns the message of an error of its `Classifier`, whose remedy is not a defense's but this model's."""
+        return _remedied(error, IN_FILE if FILE in self.described else IN_MEMORY)
 
     def numbered_by(self, argument: str, class_names: tuple[str, ...] | None) -> "Subject":
         """Returns the `Subject` whose logits are those of `class_names`, in that order, found by name.
@@ -126,7 +164,9 @@ def subject_of(model: Any, *, model_name: str | None = None, **settings: Any) ->
     is_path = isinstance(model, str | os.PathLike)
     if settings and not is_path:
         name, value = next(iter(settings.items()))
+        part = name.removesuffix("_layer")
         remedy = f": `agkd_tf.adapt(model, {name}={value!r})`" if name in PIXELS else ""
+        remedy = f": `agkd_tf.models.Classifier(model, {part}={value!r})`" if part in PARTS else remedy
         raise InputError(f"`{name}` is for a model from a file; one in memory is adapted before{remedy}")
     named = isinstance(model, Subject | keras.Model | Classifier) or is_path
     if named and model_name is not None and not _lacks_digest(model):
@@ -137,7 +177,10 @@ def subject_of(model: Any, *, model_name: str | None = None, **settings: Any) ->
         return subject_at("model", model, **settings)
     if isinstance(model, keras.Model | Classifier):
         own = model if isinstance(model, Classifier) else getattr(model, "classifier", None)
-        classifier = own if isinstance(own, Classifier) else Classifier(model)
+        try:
+            classifier = own if isinstance(own, Classifier) else Classifier(model)
+        except InputError as error:
+            raise InputError(_remedied(error, IN_MEMORY)) from error
         digest = network_digest(classifier.model, classifier.layer_names)
         described = _named(model_name) if digest is None else {NETWORK: digest}
         return Subject(
@@ -154,6 +197,11 @@ def subject_of(model: Any, *, model_name: str | None = None, **settings: Any) ->
         )
     title = model_name or getattr(model, "__name__", type(model).__name__)
     return Subject(str(title), model, None, None, _named(model_name))
+
+
+def _remedied(error: InputError, named: str) -> str:
+    message = LAYER_NAMES.sub(named, str(error))
+    return re.sub(", or use a defense without (attention|a metric loss)", "", message)
 
 
 def _lacks_digest(model: Any) -> bool:
@@ -236,7 +284,7 @@ def _of_keras(argument: str, path: str, given: Mapping[str, Any]) -> Subject:
             layers = _layers_of_run(workdir)
         classifier = Classifier(model, **layers)
     except InputError as error:
-        raise InputError(f"`{argument}` {path}: {error}") from error
+        raise InputError(f"`{argument}` {path}: {_remedied(error, IN_FILE)}") from error
     digest = network_digest(model, classifier.layer_names)
     described |= {} if digest is None else {NETWORK: digest}
     classes, shape = classifier.num_classes, _known(classifier.image_shape)

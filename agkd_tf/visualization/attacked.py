@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from agkd_tf.attacks import Attack, AttackSequence, Ball, bound
 from agkd_tf.compilation import JitCompile, resolve_jit_compile
 from agkd_tf.data import Examples
-from agkd_tf.errors import InputError, check_eps
+from agkd_tf.errors import InputError, check_choice, check_eps
 from agkd_tf.evaluation import Outcome, Subject, run_attack
 from agkd_tf.models import Classifier
 from agkd_tf.perturbation_size import format_size
@@ -38,6 +38,7 @@ class Crafting:
 
     def __post_init__(self) -> None:
         check_eps("eps", self.eps)
+        check_choice("progress", self.progress, get_args(Mode))
 
     @property
     def name(self) -> str:
@@ -96,16 +97,25 @@ def file_name(text: str) -> str:
     return text.replace("/", "_")
 
 
-def classifier_of(argument: str, subject: Subject) -> Classifier:
-    """Returns the `Classifier` of a model, which shows more than logits.
+def classifier_of(argument: str, subject: Subject, part: Literal["features", "embedding"]) -> Classifier:
+    """Returns the `Classifier` of a model, which shows a part of it.
+
+    Args:
+        argument: how messages call the model.
+        subject: the model.
+        part: what it must show.
 
     Raises:
-        InputError: if it has none.
+        InputError: if it does not.
     """
     if subject.classifier is None:
         raise InputError(
             f"`{argument}` must be a network of Keras, which shows feature map and embedding. Received: {subject.path}"
         )
+    try:
+        subject.classifier.check_features() if part == "features" else subject.classifier.check_embedding()
+    except InputError as error:
+        raise InputError(f"`{argument}`: {subject.remedied(error)}") from error
     return subject.classifier
 
 
@@ -136,16 +146,16 @@ def shared_eps(argument: str, eps: float | None, subjects: Sequence[Subject]) ->
 
 
 def names_of_classes(given: Sequence[str] | None, examples: Examples, subject: Subject) -> tuple[str, ...]:
-    """Returns a name for each class: those given, the data set's, the model's, or numbers.
+    """Returns a name for each class: those given, the data set's, the model's; numbers where there are none.
 
     Raises:
         InputError: if those given are not as many as the model's classes.
     """
     count = subject.num_classes or 0
     if given is not None:
-        if len(given) < count:
-            raise InputError(f"`class_names` must be {count}, the model's classes. Received: {len(given)}")
+        if isinstance(given, str) or len(given) != count:
+            received = repr(given) if isinstance(given, str) else len(given)
+            raise InputError(f"`class_names` must be {count}, the model's classes. Received: {received}")
         return tuple(map(str, given))
-    if examples.origin is not None:
-        return examples.origin.class_names
-    return subject.class_names or tuple(map(str, range(count)))
+    known = (subject.class_names or ()) if examples.origin is None else examples.origin.class_names
+    return (*known, *map(str, range(len(known), count)))

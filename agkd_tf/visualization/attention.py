@@ -118,8 +118,13 @@ def draw_attention(
     given = check_settings(draw_attention, {"eps": eps, "images": images, "rows": rows, "attention": attention})
     given |= check_settings(draw_attention, {"batch_size": batch_size, "seed": seed})
     subject = subject_of(model)
-    student, guide = classifier_of("model", subject), _teacher(model, subject, teacher)
+    student, guide = classifier_of("model", subject, "features"), _teacher(model, subject, teacher)
     examples = examples_of(x, y, image_shape=subject.image_shape, num_classes=subject.num_classes)
+    subject.check_numbering(examples, student.num_classes)
+    if guide is not None and guide.num_classes != student.num_classes:
+        raise InputError(
+            f"`teacher` must have the model's classes, {student.num_classes}. Received: {guide.num_classes}"
+        )
     names = names_of_classes(class_names, examples, subject)
     radius = shared_eps("model", given["eps"], [subject])
     crafting = Crafting(attack, radius, given["batch_size"], given["seed"], jit_compile, progress)
@@ -163,7 +168,7 @@ def draw_attention(
 def _teacher(model: Any, subject: Subject, teacher: Any) -> Classifier | None:
     """Returns the teacher that is given, or the defense's or the run's own; None where there is none."""
     if teacher is not None:
-        return classifier_of("teacher", subject_of(teacher))
+        return classifier_of("teacher", subject_of(teacher), "features")
     guide = getattr(model, "guide", None)
     if isinstance(guide, Classifier):
         return guide

@@ -166,10 +166,14 @@ def draw_tsne(
     subjects = {str(title): subject_of(model) for title, model in models.items()}
     first = next(iter(subjects.values()))
     examples = examples_of(x, y, image_shape=first.image_shape, num_classes=first.num_classes)
-    known = next((each.class_names for each in subjects.values() if each.class_names is not None), None)
-    known = known if examples.origin is None else examples.origin.class_names
+    if len({file_name(title) for title in subjects}) < len(models):
+        raise InputError(f"`models` must have titles that differ, as names of files too. Received: {list(models)}")
+    own = next((each.class_names for each in subjects.values() if each.class_names is not None), None)
+    known = own if examples.origin is None else examples.origin.class_names
     subjects = {title: each.numbered_by("models", known) for title, each in subjects.items()}
-    classifiers = {title: classifier_of("models", each) for title, each in subjects.items()}
+    classifiers = {title: classifier_of("models", each, "embedding") for title, each in subjects.items()}
+    for title, each in subjects.items():
+        each.check_numbering(examples, classifiers[title].num_classes)
     names = names_of_classes(class_names, examples, first)
     radius = shared_eps("models", given["eps"], list(subjects.values()))
     crafting = Crafting(attack, radius, given["batch_size"], given["seed"], jit_compile, progress)
@@ -178,6 +182,12 @@ def draw_tsne(
     by_class = {label: np.flatnonzero(examples.labels == label) for label in range(len(names))}
     drawn_places = np.concatenate([places[: given["clean_per_class"]] for places in by_class.values()])
     shown = {label: by_class[label][: given["adversaries_per_class"]] for label in attacked}
+    fewest = len(drawn_places) + min(map(len, shown.values()))
+    if fewest <= PERPLEXITY:  # before the attack, which takes its time
+        raise InputError(
+            f"t-SNE needs more than {PERPLEXITY} points of each attacked class, clean and adversarial. Received: "
+            f"{fewest}: give more images, or a larger `clean_per_class` or `adversaries_per_class`"
+        )
     found, watch = {}, Progress(progress)
     for title, subject in subjects.items():
         watch.say(f"{title}: {len(examples)} images under {crafting.name}")
