@@ -11,6 +11,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from agkd_tf.analysis import NEIGHBORS, ClassSeparation, check_separable, class_separation, embed, tsne
+from agkd_tf.analysis.tsne import PERPLEXITY
 from agkd_tf.attacks import Attack, AttackSequence
 from agkd_tf.compilation import JitCompile
 from agkd_tf.data import Examples

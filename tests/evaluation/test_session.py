@@ -314,6 +314,11 @@ SETTINGS = [
     ({"attacks": ["pgd"]}, "`attacks` must be of clean"),
     ({"attacks": [3]}, "`attacks` must be names"),
     ({"attacks": []}, "`attacks` must name one attack or more"),
+    ({"attacks": None}, "`attacks` must be an attack or a list of attacks"),
+    ({"attacks": {"pgd-2": PGD(2, step_size=0.05)}}, "`attacks` must be an attack or a list of attacks"),
+    ({"adversaries": True}, "`adversaries` must be the path of a folder. Received: True"),
+    ({"folder": True}, "`folder` must be the path of a folder. Received: True"),
+    ({"logits_layer": "a"}, r"one in memory is adapted before: `agkd_tf.models.Classifier\(model, logits='a'\)`"),
     ({"attacks": [PGD(2), PGD(2, step_size=0.05, named="pgd-2")]}, "two different ones are called 'pgd-2'"),
     ({"attacks": ["transfer:nowhere"]}, "`attacks` must be a run's folder or an existing .keras"),
     ({"model_name": "mine"}, "`model_name` is for a callable"),
@@ -326,6 +331,49 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(settings, message, mod
     with pytest.raises(InputError, match=message) as error:
         agkd_tf.evaluate(model, *some, **QUIET | {"attacks": ["clean"]} | settings)
     assert "\n" not in str(error.value)
+
+
+# What is asked of a session -> the message.
+ASKED = {
+    "no sizes": (lambda own, data: own.eps_sweep([]), "`sizes` must be one size or more"),
+    "one size": (lambda own, data: own.eps_sweep(0.1), "`sizes` must be a list of numbers"),
+    "sweep by an object": (lambda own, data: own.eps_sweep([0.1], PGD(2)), "`attack` must be a text"),
+    "few audited": (lambda own, data: own.audit(5), r"`examples` must be in \[20, "),
+    "half an image": (lambda own, data: own.audit(20.5), "`examples` must be an integer"),
+    "no neighbors": (lambda own, data: own.nearest_neighbors(data.train, neighbors=0), "`neighbors` must be in"),
+    "more neighbors": (
+        lambda own, data: own.nearest_neighbors(data.train.take(slice(0, 9))),
+        r"`neighbors` must be in \[1, 9\]",
+    ),
+    "a metric": (lambda own, data: own.nearest_neighbors(data.train, metric="l1"), "`metric` must be one of"),
+    "other images": (
+        lambda own, data: own.nearest_neighbors((data.train.images[:, :8], data.train.labels)),
+        r"images must be \[any, 16, 16, 1\]",
+    ),
+    "two attacks": (lambda own, data: own.accuracy(["clean", "fgsm"]), "one attack is needed.*Received: 2"),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_asked_is_checked_before_anything_is_computed(name, model, some, digits, computed):
+    ask, message = ASKED[name]
+    with pytest.raises(InputError, match=message):
+        ask(EvaluationSession(model, *some, **QUIET), digits)
+    assert computed == []
+
+
+def test_sizes_of_numpy_are_recorded_as_numbers(model, some, tmp_path):
+    found = EvaluationSession(model, *some, folder=tmp_path, **QUIET).eps_sweep(np.float32([0, 0.25]), "fgsm")
+    assert str(found).startswith("fgsm, accuracy in % by linf eps: 0/255: 83.3, 0.25: ")
+
+
+def test_a_network_of_two_outputs_is_read_as_its_message_says(some):
+    images = keras.Input((16, 16, 1))
+    flat = layers.Flatten()(images)
+    two = keras.Model(images, [layers.Dense(10, name=name)(flat) for name in "ab"])
+    with pytest.raises(InputError, match=r"Name its layer: `agkd_tf.models.Classifier\(model, logits=PATH\)`"):
+        subject_of(two)
+    assert subject_of(Classifier(two, logits="a")).num_classes == 10
 
 
 def test_a_callable_is_recorded_by_the_name_that_it_is_given(model, some, tmp_path, computed):
@@ -351,6 +399,28 @@ def test_results_in_memory_are_saved_and_found_again(model, some, tmp_path, comp
     again = agkd_tf.evaluate(model, *some, folder=tmp_path, **settings)
     assert computed == ["clean", "fgsm"]
     assert str(again) == str(first)
+
+
+def test_results_that_are_saved_into_a_record_go_by_its_names_and_count_in_its_worst_case(
+    model, digits, some, tmp_path, computed
+):
+    agkd_tf.evaluate(model, digits.test, num_examples=COUNT, attacks=["clean", "fgsm"], folder=tmp_path, **QUIET)
+    agkd_tf.evaluate(model, *some, attacks=["clean", "pgd-2"], **QUIET).save(tmp_path)
+    keys = [f"{name} [linf 0.1, first 24]" for name in ("clean", "fgsm", "pgd-2")]
+    assert list(content(tmp_path)["attacks"]) == keys
+    assert content(tmp_path)["worst_case [linf 0.1, first 24]"]["over"] == keys
+    assert not [name for name in content(tmp_path) if "images" in name]
+    del computed[:]
+    agkd_tf.evaluate(model, *some, attacks=["fgsm", "pgd-2"], folder=tmp_path, **QUIET)
+    assert computed == []
+    other = keras.models.clone_model(model)
+    with pytest.warns(Note, match=r"is of another model or other images; it is kept as evaluation.previous-1.json"):
+        agkd_tf.evaluate(other, *some, attacks=["clean"], **QUIET).save(tmp_path)
+
+
+def test_an_attack_whose_name_begins_as_an_audit_counts_in_the_worst_case(model, some):
+    found = agkd_tf.evaluate(model, *some, attacks=["clean", PGD(2, named="audition")], **QUIET)
+    assert len(found.worst_case.over) == 2
 
 
 def test_the_images_that_python_gave_without_a_name_keep_their_adversaries_when_they_get_one(

@@ -1,7 +1,9 @@
 """The attention figure of any model, with its numbers, from Python."""
 
+import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +11,8 @@ import tensorflow as tf
 import agkd_tf
 from agkd_tf.analysis import attention_shift
 from agkd_tf.attacks import PGD
-from agkd_tf.errors import InputError
+from agkd_tf.errors import InputError, Note
+from agkd_tf.evaluation import subject_of
 from agkd_tf.models import Classifier, build_model
 from agkd_tf.visualization import draw_attention
 
@@ -98,11 +101,34 @@ def test_the_teacher_of_a_defense_is_its_own(images):
         ({"eps": 0.1, "attention": "eyes"}, "`attention` must be one of agkd"),
         ({"eps": 0.1, "attack": "clean"}, r"`attack` clean breaks none of 24 images: choose some, `images=\(0, 1\)`"),
         ({"eps": 0.1, "class_names": ["a"]}, "`class_names` must be 10"),
+        ({"eps": 0.1, "class_names": "abcdefghij"}, "`class_names` must be 10"),
+        ({"eps": 0.1, "progress": "loud"}, "`progress` must be one of"),
     ],
 )
 def test_what_is_not_understood_is_refused(settings, message, network, images):
     with pytest.raises(InputError, match=message):
-        draw_attention(network, *images, progress="off", **settings)
+        draw_attention(network, *images, **{"progress": "off"} | settings)
+
+
+def test_classes_are_numbered_alike_or_refused(digits, network):
+    own = subject_of(network)
+    names = dataclasses.replace(own, class_names=tuple(reversed(digits.class_names)))
+    with pytest.raises(InputError, match=r"has other class names than digits, or another order.*class_names="):
+        draw_attention(names, digits.test, eps=0.1, progress="off")
+    wide = build_model("tiny", image_shape=(16, 16, 1), num_classes=12)
+    with pytest.warns(Note, match="has 12 classes without names, the data 10"):
+        found = draw_attention(wide, digits.test, attack="clean", eps=0.1, images=range(30), progress="off")
+    seen = {axis.get_ylabel().split("→ ")[1] for axis in found.figure.axes if "→" in axis.get_ylabel()}
+    assert seen & {"10", "11"}  # classes that the data has no name for
+    with pytest.raises(InputError, match=r"`teacher` must have the model's classes, 10. Received: 12"):
+        draw_attention(network, digits.test, eps=0.1, teacher=wide, progress="off")
+
+
+def test_a_network_without_a_feature_map_is_refused_with_what_to_type(images):
+    stack = [keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    with pytest.raises(InputError, match=r"`model`: .*`agkd_tf.models.Classifier\(model, features=PATH\)`") as error:
+        draw_attention(keras.Sequential(stack), *images, eps=0.1, progress="off")
+    assert "defense" not in str(error.value)
 
 
 def test_a_callable_has_no_maps(images):

@@ -66,6 +66,7 @@ def test_it_is_saved_as_pictures_numbers_and_embeddings(drawing, tmp_path):
         ({"classes": [10]}, r"`classes` must be integers in \[0, 9\]. Received: 10"),
         ({"neighbors": 60}, "`neighbors` must be in"),
         ({"rows_per_figure": 0}, "`rows_per_figure` must be in"),
+        ({"clean_per_class": 1, "classes": [1]}, "t-SNE needs more than 15 points .* Received: 12: give more images"),
     ],
 )
 def test_what_is_not_understood_is_refused(settings, message, networks, examples):
@@ -78,3 +79,5 @@ def test_images_that_show_nothing_are_refused(networks, examples):
         draw_tsne(networks, examples.take(slice(0, 5)), classes=[9], progress="off", **FEW)
     with pytest.raises(InputError, match="`models` must be a dict of titles and models, at least one"):
         draw_tsne({}, examples, **FEW)
+    with pytest.raises(InputError, match="`models` must have titles that differ, as names of files too"):
+        draw_tsne({"a/b": networks["one"], "a_b": networks["one"]}, examples, **FEW)
