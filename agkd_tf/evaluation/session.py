@@ -182,14 +182,15 @@ class EvaluationSession:
                 model is another by now.
         """
         self._check_unchanged()
-        is_one = isinstance(attacks, str | Attack | AttackSequence)
-        if not is_one and (isinstance(attacks, Mapping) or not isinstance(attacks, Iterable)):
+        if isinstance(attacks, str | Attack | AttackSequence):
+            attacks = [attacks]
+        if isinstance(attacks, Mapping) or not isinstance(attacks, Iterable):
             raise InputError(
                 "`attacks` must be an attack or a list of attacks, whose names are their own (`named=...`). "
                 f"Received: {attacks!r}"
             )
         found: dict[str, AttackSequence] = {}
-        for each in [attacks] if is_one else attacks:
+        for each in attacks:
             attack = self._bound(each, self.ball.eps if eps is None else eps)
             check_names("`attacks`", [attack, *found.values()])
             found[attack.name] = attack
