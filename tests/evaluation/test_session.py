@@ -277,6 +277,7 @@ REFUSED = {
     "soft labels": (lambda x, y: (x, np.full((COUNT, 10), 0.1)), r"soft labels"),
     "a shape": (lambda x, y: (x[:, :8], y), r"images must be \[any, 16, 16, 1\]"),
     "no labels": (lambda x, y: (x, None), "`y`, the labels of the images, is needed"),
+    "fewer labels": (lambda x, y: (Examples(x, y[:-1]), None), "labels"),
     "labels twice": (lambda x, y: (Examples(x, y), y), "leave `y` out"),
     "a number": (lambda x, y: (3, y), "`x` must be images, a tf.data.Dataset, or one split"),
     "no images": (lambda x, y: (x[:0], y[:0]), "there are no images"),
