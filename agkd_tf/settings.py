@@ -252,11 +252,13 @@ def checked(init: Callable) -> Callable:
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
         settings = settings_of(type(self))
         own = {name: settings[name] for name in signature.parameters if name in settings}
-        kwargs = {name: own[name].check(value) if name in own else value for name, value in kwargs.items()}
-        init(self, *args, **kwargs)
+        given = signature.bind(self, *args, **kwargs)
+        for name in own.keys() & given.arguments.keys():
+            given.arguments[name] = own[name].check(given.arguments[name])
+        init(*given.args, **given.kwargs)
         for name in own:
             if name not in vars(self):
-                setattr(self, name, kwargs.get(name, signature.parameters[name].default))
+                setattr(self, name, given.arguments.get(name, signature.parameters[name].default))
 
     return construct
 

@@ -57,6 +57,19 @@ def test_what_was_given_or_not_is_an_attribute_unless_the_class_keeps_it_itself(
     assert (found.order, found.size, found.whole) == ("UP", None, False)
 
 
+class ByPlace:
+    @checked
+    def __init__(self, weight: Annotated[Weight, "How much."], steps: Annotated[Count, "How often."] = 3):
+        pass
+
+
+def test_what_is_given_by_its_place_is_kept_and_checked_as_by_its_name():
+    found = ByPlace(np.float32(0.5), 7)
+    assert (found.weight, type(found.weight), found.steps) == (0.5, float, 7)
+    with pytest.raises(InputError, match="`steps` must be in"):
+        ByPlace(0.5, 0)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
