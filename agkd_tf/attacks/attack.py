@@ -127,6 +127,7 @@ class Attack(abc.ABC):
         Raises:
             InputError: if they do not fit.
         """
+        pass  # AutoGraph, which a user's `tf.function` runs, warns of a function that is a docstring alone
 
     def check_images(self, images: np.ndarray) -> None:  # noqa: B027  most attacks take any images
         """Checks images before they are attacked: uint8, or float in [0, 1], [N, H, W, C].
@@ -134,6 +135,7 @@ class Attack(abc.ABC):
         Raises:
             InputError: if the attack is not for such images.
         """
+        pass  # as above
 
     def climbed(self, logits: Logits) -> tuple[Logits, bool] | None:
         """Returns (callable to logits whose gradient the attack follows, whether by the cross-entropy), or None.
