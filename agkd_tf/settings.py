@@ -274,10 +274,9 @@ def _described(setting: Setting) -> str:
         allowed = f" One of {', '.join(setting.choices)}."
     elif setting.range is not None:
         low, high = setting.range.low, setting.range.high
-        upper = "" if high in (math.inf, LARGEST) else f" and at most {high:g}"
-        allowed = (
-            "" if low == -math.inf else f" {'More than' if setting.range.low_open else 'At least'} {low:g}{upper}."
-        )
+        edges = [] if low == -math.inf else [f"{'more than' if setting.range.low_open else 'at least'} {low:g}"]
+        edges += [] if high in (math.inf, LARGEST) else [f"at most {high:g}"]
+        allowed = f" {' and '.join(edges).capitalize()}." if edges else ""
     if setting.default in (inspect.Parameter.empty, None):
         return f"{setting.help}{allowed}"
     shown = setting.default if setting.kind is bool or setting.many else setting.format(setting.default)

@@ -21,6 +21,7 @@ class Attack(abc.ABC):
     """
 
     def __post_init__(self) -> None:
+        # Ignored by mypy: each subclass is a dataclass.
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         for name, value in check_settings(type(self), values).items():
             object.__setattr__(self, name, value)
@@ -163,6 +164,7 @@ def known(num_classes: int | None) -> int:
 
 def named_with(base: str, attack: Attack, *names: str) -> str:
     """Returns a name with those of some settings that are not the default: `apgd-ce(steps=50)`."""
+    # Ignored by mypy: as in `Attack`.
     defaults = {field.name: field.default for field in dataclasses.fields(attack)}  # type: ignore[arg-type]
     changed = [f"{name}={getattr(attack, name)!r}" for name in names if getattr(attack, name) != defaults[name]]
     return f"{base}({','.join(changed)})" if changed else base
