@@ -1,9 +1,16 @@
 """What logits say of classes: margins, the most confusing class, ratios of differences.
 
-Losses and attacks both use these. Each is a function of an image's own logits, to be summed or averaged by its caller.
+Losses and attacks both use these. Each is a function of an image's own logits, to be summed or averaged by its caller;
+`check_logits` says whether numbers are logits at all.
 """
 
+import numpy as np
 import tensorflow as tf
+
+from agkd_tf.errors import InputError
+from agkd_tf.types import Array
+
+SUM_TOLERANCE = 1e-3  # of probabilities, of which an image's sum to 1
 
 
 def mask_labels(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -107,3 +114,29 @@ def targeted_difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor, ta
     ranked = tf.math.top_k(logits, 4).values
     true, target = (tf.gather(logits, classes, batch_dims=1) for classes in (labels, targets))
     return -(true - target) / (ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2 + 1e-12)
+
+
+def check_logits(logits: Array) -> None:
+    """Checks a first batch of a classifier's outputs.
+
+    Args:
+        logits: float [B, n].
+
+    Raises:
+        InputError: if they are not a matrix of at least two classes, not finite, or probabilities.
+    """
+    logits = np.asarray(logits)
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise InputError(
+            f"the classifier must return logits [B, n] with n of at least 2. Received: {list(logits.shape)}"
+        )
+    if not np.all(np.isfinite(logits)):
+        bad = np.count_nonzero(~np.isfinite(logits).all(axis=1))
+        raise InputError(f"the classifier's logits of {bad} of the first {len(logits)} images are NaN or infinite")
+    sums = logits.sum(axis=1)
+    if logits.min() >= 0 and np.all(np.abs(sums - 1) < SUM_TOLERANCE):
+        raise InputError(
+            "the classifier returns probabilities, which hide gradients; attacks need logits: remove the softmax "
+            "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model); of a "
+            "SavedModel, give `probabilities=True`"
+        )

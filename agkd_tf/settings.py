@@ -252,11 +252,13 @@ def checked(init: Callable) -> Callable:
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
         settings = settings_of(type(self))
         own = {name: settings[name] for name in signature.parameters if name in settings}
-        kwargs = {name: own[name].check(value) if name in own else value for name, value in kwargs.items()}
-        init(self, *args, **kwargs)
+        given = signature.bind(self, *args, **kwargs)
+        for name in own.keys() & given.arguments.keys():
+            given.arguments[name] = own[name].check(given.arguments[name])
+        init(*given.args, **given.kwargs)
         for name in own:
             if name not in vars(self):
-                setattr(self, name, kwargs.get(name, signature.parameters[name].default))
+                setattr(self, name, given.arguments.get(name, signature.parameters[name].default))
 
     return construct
 
@@ -272,10 +274,9 @@ def _described(setting: Setting) -> str:
         allowed = f" One of {', '.join(setting.choices)}."
     elif setting.range is not None:
         low, high = setting.range.low, setting.range.high
-        upper = "" if high in (math.inf, LARGEST) else f" and at most {high:g}"
-        allowed = (
-            "" if low == -math.inf else f" {'More than' if setting.range.low_open else 'At least'} {low:g}{upper}."
-        )
+        edges = [] if low == -math.inf else [f"{'more than' if setting.range.low_open else 'at least'} {low:g}"]
+        edges += [] if high in (math.inf, LARGEST) else [f"at most {high:g}"]
+        allowed = f" {' and '.join(edges).capitalize()}." if edges else ""
     if setting.default in (inspect.Parameter.empty, None):
         return f"{setting.help}{allowed}"
     shown = setting.default if setting.kind is bool or setting.many else setting.format(setting.default)

@@ -5,7 +5,19 @@ import numpy as np
 import pytest
 
 from agkd_tf.errors import InputError
-from agkd_tf.settings import Choice, Count, Pixels, Radius, Range, Share, Weight, check_settings, checked, settings_of
+from agkd_tf.settings import (
+    Choice,
+    Count,
+    Pixels,
+    Radius,
+    Range,
+    Share,
+    Weight,
+    check_settings,
+    checked,
+    describe,
+    settings_of,
+)
 from agkd_tf.training.recipe_file import setting_line
 
 COLORS = {"red": 1, "blue": 2}
@@ -55,6 +67,19 @@ def test_what_was_given_or_not_is_an_attribute_unless_the_class_keeps_it_itself(
     found = Derived(color="blue", weight=np.float32(0.5), epochs=[4])
     assert (found.color, found.weight, found.epochs, found.steps) == ("blue", 0.5, (4,), 7)
     assert (found.order, found.size, found.whole) == ("UP", None, False)
+
+
+class ByPlace:
+    @checked
+    def __init__(self, weight: Annotated[Weight, "How much."], steps: Annotated[Count, "How often."] = 3):
+        pass
+
+
+def test_what_is_given_by_its_place_is_kept_and_checked_as_by_its_name():
+    found = ByPlace(np.float32(0.5), 7)
+    assert (found.weight, type(found.weight), found.steps) == (0.5, float, 7)
+    with pytest.raises(InputError, match="`steps` must be in"):
+        ByPlace(0.5, 0)
 
 
 @pytest.mark.parametrize(
@@ -133,3 +158,20 @@ def test_a_setting_of_a_type_that_no_flag_has_is_the_writers_mistake():
 
     with pytest.raises(TypeError, match="table"):
         settings_of(function)
+
+
+def test_a_description_tells_both_edges_of_what_is_allowed():
+    def settings(
+        low: Annotated[float, Range(1e-6), "A."] = 1.0,
+        high: Annotated[float, Range(high=2.0), "B."] = 1.0,
+        both: Annotated[float, Range(0.0, 1.0, low_open=True), "C."] = 1.0,
+        neither: Annotated[float, Range(), "D."] = 1.0,
+    ):
+        pass
+
+    assert describe(settings_of(settings).values()).splitlines() == [
+        "low: A. At least 1e-06. Default: 1.0.",
+        "high: B. At most 2. Default: 1.0.",
+        "both: C. More than 0 and at most 1. Default: 1.0.",
+        "neither: D. Default: 1.0.",
+    ]

@@ -21,6 +21,7 @@ class Attack(abc.ABC):
     """
 
     def __post_init__(self) -> None:
+        # Ignored by mypy: each subclass is a dataclass.
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         for name, value in check_settings(type(self), values).items():
             object.__setattr__(self, name, value)
@@ -127,6 +128,7 @@ class Attack(abc.ABC):
         Raises:
             InputError: if they do not fit.
         """
+        pass  # AutoGraph, which a user's `tf.function` runs, warns of a function that is a docstring alone
 
     def check_images(self, images: np.ndarray) -> None:  # noqa: B027  most attacks take any images
         """Checks images before they are attacked: uint8, or float in [0, 1], [N, H, W, C].
@@ -134,6 +136,7 @@ class Attack(abc.ABC):
         Raises:
             InputError: if the attack is not for such images.
         """
+        pass  # as above
 
     def climbed(self, logits: Logits) -> tuple[Logits, bool] | None:
         """Returns (callable to logits whose gradient the attack follows, whether by the cross-entropy), or None.
@@ -161,6 +164,7 @@ def known(num_classes: int | None) -> int:
 
 def named_with(base: str, attack: Attack, *names: str) -> str:
     """Returns a name with those of some settings that are not the default: `apgd-ce(steps=50)`."""
+    # Ignored by mypy: as in `Attack`.
     defaults = {field.name: field.default for field in dataclasses.fields(attack)}  # type: ignore[arg-type]
     changed = [f"{name}={getattr(attack, name)!r}" for name in names if getattr(attack, name) != defaults[name]]
     return f"{base}({','.join(changed)})" if changed else base

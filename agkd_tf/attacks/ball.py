@@ -41,12 +41,18 @@ class Ball:
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, NORMS)
-        if isinstance(self.eps, tf.Tensor):
-            return
-        if not isinstance(self.eps, int | float | np.integer | np.floating) or isinstance(self.eps, bool):
-            raise InputError(f"`eps` must be a number, or a tensor [B, 1, 1, 1]. Received: {self.eps!r}")
-        eps = float(self.eps)
+        eps = self.eps
+        if isinstance(eps, tf.Tensor):
+            if eps.shape.rank == 0 and not tf.is_symbolic_tensor(eps):
+                eps = eps.numpy()  # a number, to be checked as one
+            elif eps.shape.rank in (0, 4, None):
+                return
+        if not isinstance(eps, int | float | np.integer | np.floating) or isinstance(eps, bool):
+            raise InputError(f"`eps` must be a number, or a tensor [B, 1, 1, 1]. Received: {eps!r}")
+        eps = float(eps)
         object.__setattr__(self, "eps", check_eps("eps", eps) if self.norm == "linf" else check_range("eps", eps, 0.0))
+        if math.isinf(eps):
+            raise InputError(f"`eps` must be a finite number. Received: {eps}")
 
     def project(self, adv: tf.Tensor, clean: tf.Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> tf.Tensor:
         """Returns the images in the ball around `clean` and within the bounds.

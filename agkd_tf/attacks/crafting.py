@@ -11,12 +11,14 @@ from agkd_tf.data.input_checks import as_array
 from agkd_tf.data.labels import as_labels
 from agkd_tf.data.pixels import as_float, check_pixels, check_shape, check_type
 from agkd_tf.errors import InputError, check_range
+from agkd_tf.logits import check_logits
 from agkd_tf.models import logits_of
 from agkd_tf.randomness import step_seed
 
 Logits = Callable[[tf.Tensor], tf.Tensor]
 # (attack, its variant), in order. See `agkd_tf.attacks.attack`, which imports this module.
 Stages = Sequence[tuple[Any, int]]
+FIRST = 8  # images that are looked at to see whether a classifier returns logits
 
 
 def craft(
@@ -49,8 +51,11 @@ def craft(
     """
     logits, pair = logits_of(model), step_seed(seed, 0)
     if isinstance(x, tf.Tensor):
-        images, labels = _tensors(logits, x, y)
-        stages = stages_of(logits(images).shape[1])
+        images, labels, num_classes = _tensors(logits, x, y)
+        stages = stages_of(num_classes)
+        if tf.executing_eagerly():
+            for attack, _ in stages:
+                attack.check_images(x.numpy())
         return first_that_fools(stages, logits, images, labels, ball, tf.range(tf.shape(images)[0]), pair)
     images = np.asarray(as_array(x))
     check_range("batch_size", batch_size, 1)
@@ -59,7 +64,7 @@ def craft(
     if not len(images):
         as_labels(y, count=0)
         return np.zeros(images.shape, np.float32)
-    num_classes = logits(as_float(tf.constant(images[:1]))).shape[1]
+    num_classes = _num_classes(logits, as_float(tf.constant(images[:FIRST])))
     labels = as_labels(y, num_classes, count=len(images))
     stages = stages_of(num_classes)
     for attack, _ in stages:
@@ -97,17 +102,26 @@ def first_that_fools(
     return adv
 
 
-def _tensors(logits: Logits, x: tf.Tensor, y: Any) -> tuple[tf.Tensor, tf.Tensor]:
+def _tensors(logits: Logits, x: tf.Tensor, y: Any) -> tuple[tf.Tensor, tf.Tensor, int]:
+    """Returns (images, labels, number of classes)."""
     check_shape(x, (None, None, None))
     if tf.executing_eagerly():
         check_pixels(x)
         images = as_float(x)
-        return images, tf.constant(as_labels(y, logits(images[:1]).shape[1], count=len(x)))
+        num_classes = _num_classes(logits, images[:FIRST])
+        return images, tf.constant(as_labels(y, num_classes, count=len(x))), num_classes
     check_type(x)
     labels = tf.convert_to_tensor(y)
     if labels.shape.rank != 1 or not labels.dtype.is_integer:
         raise InputError(f"labels in a graph must be integers [N]. Received: {labels.dtype.name} {labels.shape}")
-    return as_float(x), tf.cast(labels, tf.int32)
+    images = as_float(x)
+    return images, tf.cast(labels, tf.int32), logits(images).shape[1]
+
+
+def _num_classes(logits: Logits, images: tf.Tensor) -> int:
+    first = logits(images)
+    check_logits(first)
+    return first.shape[1]
 
 
 def _by_batches(

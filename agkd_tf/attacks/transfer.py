@@ -11,7 +11,7 @@ from agkd_tf.attacks.ball import Ball
 from agkd_tf.attacks.crafting import Logits
 from agkd_tf.attacks.pgd import PGD, Clean
 from agkd_tf.errors import InputError
-from agkd_tf.models import logits_of
+from agkd_tf.models import Classifier, logits_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,9 @@ class TransferAttack(Attack):
         return self.attack.variants
 
     def resolve(self, num_classes: int | None) -> tuple[Attack, ...]:
+        source = getattr(logits_of(self.source), "__self__", None)  # a callable does not say how many classes it has
+        if isinstance(source, Classifier) and num_classes not in (None, source.num_classes):
+            raise InputError(f"`source` has {source.num_classes} classes, the network at hand {num_classes}")
         attacks = self.attack.resolve(num_classes)
         attacking = [attack for attack in attacks if attack != Clean()]
         if len(attacking) > 1:

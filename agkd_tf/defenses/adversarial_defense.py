@@ -36,7 +36,8 @@ class AdversarialDefense(Defense):
     Args:
         student: as `Defense`.
         attack: `agkd_tf.attacks.PGD` of which steps, step, start and projection are taken: what it ascends is the
-            defense's own. None for one by the settings below.
+            defense's own. None for one by the settings below. Its `step_share` of a quarter, the default, is that of
+            `attack_step_size` here: for one or two steps of a quarter of eps, give it a `step_size`.
         **kwargs: as `Defense`.
 
     Attributes:

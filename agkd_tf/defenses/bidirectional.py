@@ -92,7 +92,6 @@ class Bidirectional(AdversarialDefense):
         confusing = most_confusing_class(self.classifier.logits(clean), labels)
         ascended, classes = (targeted_cross_entropy, confusing) if self.targeted else (cross_entropy, labels)
         pool = self.needed_pool
-        pool = self.needed_pool
         if not self.backward_adversary:
             forward = self.perturb(clean, lambda logits: ascended(logits, classes), seed)
             return {"forward": forward, "clean": clean, "confusing": confusing}

@@ -15,6 +15,7 @@ REFUSED = (
     "clipnorm",
     "global_clipnorm",
     "clipvalue",
+    "ema_overwrite_frequency",
     "gradient_accumulation_steps",
     "loss_scale_factor",
 )
@@ -118,6 +119,7 @@ class PureStep:
         """Assigns what SGD makes of the weights, where `applied`: v <- m v - rate g, w <- w + v."""
         sgd, weights = self._sgd, self._defense.student.trainable_variables
         momentum = tf.constant(sgd.momentum, tf.float32)
+        reached = []  # before any constraint
         for place, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
             change = -rate * gradient
             if sgd.momentum:
@@ -125,14 +127,15 @@ class PureStep:
                 moved = momentum * velocity.value + change
                 velocity.assign(tf.where(applied, moved, velocity.value))
                 change = momentum * moved + change if sgd.nesterov else moved
-            after = weight.value + change
-            after = after if weight.constraint is None else weight.constraint(after)
-            weight.assign(tf.where(applied, after, weight.value))
+            reached.append(weight.value + change)
         if sgd.use_ema:
-            # The first step begins the average.
+            # The first step begins the average. As in Keras, it is of weights that no constraint has changed yet.
             kept = tf.where(sgd.iterations.value > 0, tf.constant(sgd.ema_momentum, tf.float32), 0.0)
-            for weight, average in zip(weights, moving_averages(sgd), strict=True):
-                mean = kept * average.value + (1.0 - kept) * weight.value
+            for point, average in zip(reached, moving_averages(sgd), strict=True):
+                mean = kept * average.value + (1.0 - kept) * point
                 average.assign(tf.where(applied, mean, average.value))
+        for weight, point in zip(weights, reached, strict=True):
+            after = point if weight.constraint is None else weight.constraint(point)
+            weight.assign(tf.where(applied, after, weight.value))
         iterations = sgd.iterations.value
         sgd.iterations.assign(tf.where(applied, iterations + 1, iterations))

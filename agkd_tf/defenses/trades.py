@@ -43,8 +43,10 @@ class TRADES(AdversarialDefense):
         **kwargs: Any,
     ) -> None:
         super().__init__(student, attack_steps=attack_steps, start_stddev=start_stddev, **kwargs)
-        if not self.random_start:
-            raise InputError("TRADES needs `random_start`: at the image itself, its attack has no gradient")
+        if not self.random_start or 0.0 in (self.start_stddev, self.start_radius):
+            raise InputError(
+                "TRADES needs `random_start`, of a size above 0: at the image itself, its attack has no gradient"
+            )
         check_label_smoothing(label_smoothing, self.classifier.num_classes)
 
     @property

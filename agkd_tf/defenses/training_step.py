@@ -60,7 +60,8 @@ class TrainingStep:
         self._defense, self.jit_compile = defense, jit_compile
         # Under loss scaling a gradient may overflow, which is handled.
         self.scales_loss = isinstance(defense.optimizer, keras.optimizers.LossScaleOptimizer)
-        self._regularizes = bool(defense.weight_decay or defense.student.losses)
+        self._regularized = [weight for weight in defense.student.trainable_variables if weight.regularizer is not None]
+        self._regularizes = bool(defense.weight_decay or self._regularized)
         self.scalars = ["loss", *defense.term_weights, "train_accuracy"]
         self.scalars.append("loss_scale" if self.scales_loss else "gradient_norm")
         if self._regularizes:
@@ -142,6 +143,9 @@ class TrainingStep:
         """Returns (gradients of the student's trainable variables, scalars) of what `craft` returned.
 
         The gradients are of the loss divided by the number of replicas, times the loss scale where there is one.
+
+        Raises:
+            InputError: if the student adds losses other than its weights' regularization.
         """
         defense = self._defense
         weights = defense.student.trainable_variables
@@ -151,8 +155,14 @@ class TrainingStep:
             terms, logits = defense.loss_terms(crafted, labels)
             loss = tf.add_n([weight * terms[name] for name, weight in defense.term_weights.items()])
             scalars = {name: terms[name] for name in defense.term_weights}
+            losses = defense.student.losses
+            if len(losses) != len(self._regularized):
+                raise InputError(
+                    "the student adds losses of its own when it is called, and a step calls it more than once: build "
+                    "it without `activity_regularizer` and `add_loss`"
+                )
             if self._regularizes:
-                scalars["regularization"] = defense.weight_decay * self._decayed() + sum(defense.student.losses)
+                scalars["regularization"] = defense.weight_decay * self._decayed() + sum(losses)
                 loss += scalars["regularization"]
             # The optimizer sums the gradients of replicas, each of which has the mean over its own part.
             scaled = defense.optimizer.scale_loss(loss / num_replicas())

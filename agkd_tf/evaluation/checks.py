@@ -14,13 +14,12 @@ from agkd_tf.data.image_dataset import Examples, ImagesOnDisk
 from agkd_tf.data.labels import as_labels
 from agkd_tf.data.pixels import as_float, check_pixels
 from agkd_tf.errors import InputError, Note
-from agkd_tf.logits import label_margin
+from agkd_tf.logits import check_logits, label_margin
 from agkd_tf.models import logits_of
 from agkd_tf.types import Array, Logits
 
 CHECKED = 8  # images whose logits are looked at before anything else
 COUNTED = (20, 100)  # images, at least and at most, of which it is counted how many are classified correctly
-SUM_TOLERANCE = 1e-3
 PROBABILITIES_TOLERANCE = 1e-2  # wider, for those of half precision
 RANDOM_TOLERANCE = 1e-4  # relative to the largest logit: more is no rounding
 
@@ -144,32 +143,6 @@ def random_difference(first: Array, second: Array) -> float:
     first, second = np.asarray(first), np.asarray(second)
     difference = float(np.abs(first - second).max())
     return difference if difference > RANDOM_TOLERANCE * max(1.0, float(np.abs(first).max())) else 0.0
-
-
-def check_logits(logits: Array) -> None:
-    """Checks a first batch of a classifier's outputs.
-
-    Args:
-        logits: float [B, n].
-
-    Raises:
-        InputError: if they are not a matrix of at least two classes, not finite, or probabilities.
-    """
-    logits = np.asarray(logits)
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        raise InputError(
-            f"the classifier must return logits [B, n] with n of at least 2. Received: {list(logits.shape)}"
-        )
-    if not np.all(np.isfinite(logits)):
-        bad = np.count_nonzero(~np.isfinite(logits).all(axis=1))
-        raise InputError(f"the classifier's logits of {bad} of the first {len(logits)} images are NaN or infinite")
-    sums = logits.sum(axis=1)
-    if logits.min() >= 0 and np.all(np.abs(sums - 1) < SUM_TOLERANCE):
-        raise InputError(
-            "the classifier returns probabilities, which hide gradients; attacks need logits: remove the softmax "
-            "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model); of a "
-            "SavedModel, give `probabilities=True`"
-        )
 
 
 def check_probabilities(probabilities: Array) -> None:

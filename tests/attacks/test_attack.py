@@ -31,6 +31,7 @@ from agkd_tf.attacks import (
 from agkd_tf.attacks.rounding import Rounded
 from agkd_tf.data import Examples
 from agkd_tf.evaluation import run_attack
+from tests.networks import tiny
 
 EPS = {"linf": 0.03, "l2": 0.4}
 FAST = {
@@ -115,6 +116,8 @@ def test_autoattack_breaks_what_its_first_part_leaves(network, twelve):
         ({"norm": "l1"}, "`norm` must be one of linf, l2"),
         ({"batch_size": 0}, "`batch_size` must be in"),
         ({"model": 3}, "a callable to logits, is needed"),
+        ({"model": lambda images: tf.reduce_mean(images, [1, 2])[:, :1], "y": [0, 0]}, "n of at least 2"),
+        ({"model": lambda images: tf.nn.softmax(tf.reduce_mean(images, [1, 2]))}, "returns probabilities"),
     ],
 )
 def test_what_cannot_be_attacked_is_refused_in_one_line(network, change, line):
@@ -280,3 +283,24 @@ def test_rounded_attacks_give_images_of_8_bits(network, twelve):
 def test_no_images_have_no_adversaries(network):
     call = functools.partial(PGD(2), network, eps=0.1)
     assert call(np.zeros((0, 8, 8, 3), np.uint8), []).shape == (0, 8, 8, 3)
+
+
+def test_a_transfer_from_a_network_of_other_classes_is_refused(network, twelve):
+    other = tiny(image_shape=(8, 8, 3), num_classes=9)
+    for attack in (TransferAttack(other, PGD(1)), Rounded(TransferAttack(other))):
+        with pytest.raises(InputError, match="`source` has 9 classes, the network at hand 10"):
+            attack(network, twelve.images, twelve.labels, eps=0.1)
+
+
+def test_a_tensor_is_rounded_from_whole_pixel_values_alone(network, twelve):
+    whole = tf.constant(twelve.images / np.float32(255))
+    adv = Rounded(PGD(1))(network, whole, twelve.labels, eps=0.1)
+    assert np.abs(adv - whole).max() <= 0.1 + 1e-6
+    with pytest.raises(InputError, match="images must be uint8, or k / 255"):
+        Rounded(PGD(1))(network, 0.999 * whole, twelve.labels, eps=0.1)
+
+
+@pytest.mark.parametrize("attack", [PGD, APGD, FAB, SquareAttack, AutoAttack, TransferAttack, Rounded])
+@pytest.mark.parametrize("method", ["check", "check_images", "resolve"])
+def test_autograph_reads_what_runs_in_a_users_function(attack, method):
+    assert callable(tf.autograph.to_graph(getattr(attack, method)))

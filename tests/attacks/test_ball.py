@@ -101,6 +101,9 @@ def test_several_batches_are_drawn_as_one_behind_the_other():
         ("linf", -0.1, "`eps` must be in"),
         ("l2", -0.1, "`eps` must be in"),
         ("l2", float("nan"), "`eps` must be in"),
+        ("l2", float("inf"), "`eps` must be a finite number. Received: inf"),
+        ("linf", tf.constant(8.0), "did you mean 8/255"),
+        ("linf", tf.fill([4], 0.1), r"`eps` must be a number, or a tensor \[B, 1, 1, 1\]"),
         ("linf", "8/255", r"`eps` must be a number, or a tensor \[B, 1, 1, 1\]. Received: '8/255'"),
     ],
 )

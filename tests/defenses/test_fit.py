@@ -45,3 +45,21 @@ def test_images_from_0_to_255_in_floats_are_refused(defense, digits):
 def test_a_defense_without_an_optimizer_is_refused(tiny_model, digits, method):
     with pytest.raises(InputError, match=rf"`{method}` needs an optimizer: first call `defense\.compile\("):
         getattr(Undefended(tiny_model), method)(digits.train.images[:4], digits.train.labels[:4])
+
+
+class Penalized(keras.layers.Layer):
+    """Adds a loss of its own when it is called."""
+
+    def call(self, images):
+        self.add_loss(keras.ops.mean(images))
+        return images
+
+
+@pytest.mark.parametrize("layer", [lambda: keras.layers.ActivityRegularization(l2=1.0), Penalized])
+def test_losses_that_a_student_adds_itself_are_refused_and_not_left_out(digits, layer):
+    images = keras.Input((16, 16, 1))
+    student = keras.Model(images, keras.layers.Dense(10)(keras.layers.Flatten()(layer()(images))))
+    defense = Undefended(student, validation_attack_steps=0)
+    defense.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    with pytest.raises(InputError, match="adds losses of its own when it is called"):
+        defense.fit(digits.train.images[:8], digits.train.labels[:8], verbose=0)

@@ -58,6 +58,18 @@ def test_the_update_is_that_of_keras(bench, kind):
     assert_alike(both(bench, "undefended", lambda: keras.optimizers.SGD(RATE, **SGD[kind])))
 
 
+def test_constraints_come_after_the_moving_average_as_in_keras(bench):
+    def optimizer():
+        return keras.optimizers.SGD(RATE, use_ema=True, ema_momentum=0.8)
+
+    found = []
+    for pure in (False, True):
+        defense = bench.defense("undefended", optimizer=optimizer())
+        defense.student.layers[-1].kernel.constraint = keras.constraints.UnitNorm()
+        found.append(trained(defense, bench, pure=pure))
+    assert_alike(found)
+
+
 @pytest.mark.parametrize("name", ["agkd_bml", "cat_ce"])
 def test_a_whole_step_of_a_defense_is_that_of_fit(bench, name):
     found = both(bench, name, lambda: keras.optimizers.SGD(RATE, momentum=0.9), weight_decay=0.01)
@@ -83,6 +95,7 @@ def test_a_scaled_loss_grows_its_scale_and_leaves_out_what_overflows(bench, scal
     [
         (lambda: keras.optimizers.Adam(), "SGD. Received: Adam"),
         (lambda: keras.optimizers.SGD(clipnorm=1.0), "`clipnorm`.*1.0"),
+        (lambda: keras.optimizers.SGD(use_ema=True, ema_overwrite_frequency=2), "`ema_overwrite_frequency`.*2"),
     ],
 )
 def test_another_optimizer_is_refused(bench, optimizer, message):

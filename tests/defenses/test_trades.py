@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from agkd_tf import InputError
 from agkd_tf.losses import kl_divergence
 
 
@@ -29,3 +30,9 @@ def test_the_start_is_gaussian_and_small(bench):
     moved = (crafted["adv"] - crafted["clean"]).numpy()
     inside = (crafted["clean"].numpy() > 0.01) & (crafted["clean"].numpy() < 0.99)
     assert moved[inside].std() == pytest.approx(0.001, rel=0.2)
+
+
+@pytest.mark.parametrize("setting", [{"random_start": False}, {"start_stddev": 0.0}, {"start_radius": 0}])
+def test_an_attack_that_begins_where_its_gradient_is_zero_is_refused(bench, setting):
+    with pytest.raises(InputError, match="needs `random_start`, of a size above 0"):
+        bench.defense("trades", **setting)
