@@ -51,7 +51,9 @@ def resolve_jit_compile(
             f"XLA is off: it cannot compile {what}; without that layer, it would be on", XlaNote, stacklevel=3
         )
         return False
-    raise InputError(f"`jit_compile` of True: XLA cannot compile {what}. Give jit_compile=False, or 'auto'")
+    raise InputError(
+        f"`jit_compile` of True: XLA cannot compile {what}. Give `jit_compile=False`, or `jit_compile='auto'`"
+    )
 
 
 def has_accelerator() -> bool:

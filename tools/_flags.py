@@ -15,13 +15,13 @@ from agkd_tf.distribution import DISTRIBUTIONS
 from agkd_tf.settings import Setting, settings_of
 from agkd_tf.training import Recipe, default_hyperparameters
 from agkd_tf.training.recipe import recipe_settings
+from tools._remedies import ADAPT
 
 FLAGS = flags.FLAGS
 COMPUTATION = "computation"
 SIZE = " A fraction such as 8/255 or a decimal such as 0.031, for images in [0, 1]."
 SWITCH: dict[str, JitCompile] = {"auto": "auto", "on": True, "off": False}
 DATA = ("dataset", "image_size", "train_examples", "validation_examples")
-PIXELS = ("pixel_range", "pixel_mean", "pixel_std", "channels")
 LAYERS = ("features_layer", "embedding_layer", "logits_layer")
 TEACHER = ("teacher", "teacher_label_smoothing", "teacher_epochs", "teacher_decay_epochs", "init_from_teacher")
 
@@ -90,7 +90,7 @@ def define_data_place() -> None:
 
 def define_pixels_of_network(group: str = "network from a file", *, prefix: str = "") -> None:
     """Defines the flags that say what images a network takes; see `pixels_of_network`."""
-    define(group, _fields(PIXELS), prefix=prefix)
+    define(group, _fields(ADAPT.values()), prefix=prefix)
 
 
 def define_network() -> None:
@@ -133,8 +133,7 @@ def data_place() -> dict[str, Any]:
 
 def pixels_of_network(*, prefix: str = "") -> dict[str, Any]:
     """Returns `adapt`'s arguments, those that were given by the flags of `define_pixels_of_network`."""
-    values = {name.removeprefix("pixel_"): FLAGS[prefix + name].value for name in PIXELS}
-    values["pixel_range"] = values.pop("range")
+    values = {argument: FLAGS[prefix + name].value for argument, name in ADAPT.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -28,7 +28,7 @@ def help_text(argv: list[str], flag_values: flags.FlagValues = flags.FLAGS) -> s
         return None
     chosen = [each.partition("=")[2] for each in argv if each.startswith("--defense=")]
     if "defense" in flag_values and chosen and chosen[-1] in DEFENSES:
-        return _of_defense(chosen[-1])
+        return _of_defense(chosen[-1], flag_values)
     groups: dict[str, list[flags.Flag]] = {OWN: []}
     for module, members in flag_values.flags_by_module_dict().items():
         # What is called like a module is of absl or TensorFlow.
@@ -46,8 +46,7 @@ def _described(flag: flags.Flag, flag_values: flags.FlagValues) -> str:
     """Returns a flag's name, help, what is allowed, and default, as lines that fit the terminal."""
     # absl begins the help of a choice with <one|or|another>.
     text = re.sub(r"^<[^>]*>:", "", flag.help or "").strip().rstrip(".") + "."
-    # Help that is a setting's names arguments.
-    text = re.sub(r"`(\w+)`", lambda found: f"--{found[1]}" if found[1] in flag_values else found[0], text)
+    text = _with_flags(text, flag_values)
     if isinstance(flag, flags.EnumFlag):
         text += f" One of {', '.join(flag.parser.enum_values)}."
     if flag.default not in (None, "", [], ()):
@@ -55,6 +54,11 @@ def _described(flag: flags.Flag, flag_values: flags.FlagValues) -> str:
         text += f" Default: {default}."
     name = f"[no]{flag.name}" if flag.boolean else flag.name
     return _filled(f"--{name}: {text}", "  ")
+
+
+def _with_flags(text: str, flag_values: flags.FlagValues) -> str:
+    """Returns a setting's help, which names arguments, with flags in their place."""
+    return re.sub(r"`(\w+)`", lambda found: f"--{found[1]}" if found[1] in flag_values else found[0], text)
 
 
 def _filled(text: str, indent: str) -> str:
@@ -69,9 +73,9 @@ def _filled(text: str, indent: str) -> str:
     )
 
 
-def _of_defense(name: str) -> str:
+def _of_defense(name: str, flag_values: flags.FlagValues) -> str:
     defense = DEFENSES[name]
     summary = inspect.cleandoc(defense.__doc__ or "").splitlines()[0]
     settings = [setting for key, setting in settings_of(defense).items() if key in default_hyperparameters(name)]
-    lines = [f"  --{line}" for line in describe(settings).splitlines()]
+    lines = [_filled(f"--{_with_flags(line, flag_values)}", "  ") for line in describe(settings).splitlines()]
     return "\n".join([f"--defense={name}: {summary}", "", "It takes:", *lines, "", "Try --help alone for all flags."])

@@ -21,6 +21,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -47,6 +48,7 @@ from agkd_tf.training.recipe_file import read_recipe, write_recipe
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools._progress import progress, say
+from tools._remedies import with_flags
 from tools._table import breakdown_table, peers_table, timing_table
 from tools.laboratory import (
     BreakdownBenchmark,
@@ -98,7 +100,7 @@ def main(argv: list[str]) -> None:
     try:
         {"training": _training, "inference": _inference}[argv[1]](paths)
     except (CrashedWorkerError, NonFiniteLossError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_flags(str(error))}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -227,7 +229,7 @@ def _write(records: Mapping[str, Mapping[str, Any]], recipes: Mapping[str, Recip
         workdir = Workdir(pathlib.Path(FLAGS.output) / title)
         write_recipe(workdir.flags, recipes[title])
         write_text(workdir.cost, json.dumps(record, indent=2) + "\n")
-    say(f"\nRecorded in {FLAGS.output}: python -m tools.report {FLAGS.output}/* --tables=4")
+    say(f"\nRecorded in {FLAGS.output}: python -m tools.report {shlex.quote(FLAGS.output)}/* --tables=4")
 
 
 def _recipe(path: pathlib.Path, overrides: list[str], more: list[str]) -> Recipe:

@@ -89,8 +89,8 @@ def main(argv: list[str]) -> None:
         sys.exit(INTERRUPTED)
     if verbose and FLAGS.hints:
         print(f"\nTrained: {workdir.path}. Next:")
-        print(f"  python -m tools.evaluate --workdir={workdir.path}")
-        print(f"  python -m tools.export --workdir={workdir.path}")
+        for tool in ("evaluate", "export"):
+            print(f"  python -m tools.{tool} --workdir={shlex.quote(str(workdir.path))}")
 
 
 class Listener(TrainingListener):

@@ -1,8 +1,10 @@
 """How a training runs, beside what the recipe says."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated
 
+from agkd_tf.compilation import JitCompile
+from agkd_tf.data.device_images import Resident
 from agkd_tf.errors import check_choice
 from agkd_tf.settings import Range, check_settings
 
@@ -25,8 +27,8 @@ class TrainingOptions:
         InputError: for a value that is not allowed.
     """
 
-    jit_compile: bool | Literal["auto"] = "auto"
-    resident: bool | Literal["auto"] = "auto"
+    jit_compile: JitCompile = "auto"
+    resident: Resident = "auto"
     keep_checkpoints: Annotated[int, Range(1), "Checkpoints that stay."] = 2
     checkpoint_every_minutes: Annotated[
         float, Range(0.0), "Minutes between checkpoints within an epoch, where one process trains; 0: none."

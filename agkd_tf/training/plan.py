@@ -2,10 +2,10 @@
 
 import dataclasses
 import math
-from typing import Literal
 
+from agkd_tf.compilation import JitCompile
 from agkd_tf.data import ImageDataset
-from agkd_tf.data.device_images import resolve_resident
+from agkd_tf.data.device_images import Resident, resolve_resident
 from agkd_tf.models.forward_pass import activation_bytes, forward_flops
 from agkd_tf.processor import onednn_is_on
 from agkd_tf.training.recipe import Recipe
@@ -84,8 +84,8 @@ def plan_training(
     recipe: Recipe,
     dataset: ImageDataset | None = None,
     *,
-    jit_compile: bool | Literal["auto"] = "auto",
-    resident: bool | Literal["auto"] = "auto",
+    jit_compile: JitCompile = "auto",
+    resident: Resident = "auto",
 ) -> Plan:
     """Returns what a training of a recipe would be; the defense is built for that, and nothing is written.
 

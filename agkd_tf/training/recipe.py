@@ -3,10 +3,11 @@
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import keras
 
+from agkd_tf.compilation import JitCompile
 from agkd_tf.data import DATASET_NAMES, ClassPool, DeviceImages, ImageDataset, load_dataset
 from agkd_tf.data.augmentation import AUGMENTATIONS
 from agkd_tf.data.class_names import same_names
@@ -204,19 +205,22 @@ class Recipe:
                 "`reinitialize` is for a network from a file, `model=FILE`, which ends in .keras. "
                 f"Received: {self.model!r}"
             )
-        for name, value in (self._conventions | {"channels": self.channels}).items():
-            if value is not None and not is_file_of_keras(self.teacher):
-                flag = name if name in ("pixel_range", "channels") else f"pixel_{name}"
+        for name in ("pixel_range", "pixel_mean", "pixel_std", "channels"):
+            if getattr(self, name) is not None and not is_file_of_keras(self.teacher):
                 raise InputError(
-                    f"`{flag}` is for a network from a file, `model` or `teacher` of FILE.keras: those built here take "
+                    f"`{name}` is for a network from a file, `model` or `teacher` of FILE.keras: those built here take "
                     "images in [0, 1]"
                 )
 
     @property
     def _conventions(self) -> dict[str, Any]:
         """What `adapt` is given, by its arguments' names; those that are set."""
-        given: dict[str, Any] = {"pixel_range": self.pixel_range, "mean": self.pixel_mean, "std": self.pixel_std}
-        given |= {"channels": self.channels}
+        given = {
+            "pixel_range": self.pixel_range,
+            "mean": self.pixel_mean,
+            "std": self.pixel_std,
+            "channels": self.channels,
+        }
         return {name: value for name, value in given.items() if value is not None}
 
     @property
@@ -366,13 +370,13 @@ class Recipe:
         dataset: ImageDataset,
         *,
         teacher: keras.Model | None = None,
-        jit_compile: bool | Literal["auto"] = "auto",
+        jit_compile: JitCompile = "auto",
         resident: bool = False,
     ) -> Defense:
         """Returns the compiled defense.
 
         Args:
-            dataset: `ImageDataset`.
+            dataset: the `ImageDataset` that the recipe names.
             teacher: `keras.Model`, where the defense has one.
             jit_compile: see `Defense.compile`; synchronised BN turns "auto" off.
             resident: whether the training images stay on the device; batches then need none.
@@ -380,6 +384,11 @@ class Recipe:
         Raises:
             InputError: for settings that do not fit the data, the teacher or each other.
         """
+        if dataset.name != self.dataset:  # what is recorded would be of other images than the run
+            raise InputError(
+                f"the recipe is of `dataset={self.dataset!r}`, the images are of {dataset.name!r}: give the recipe "
+                f"`dataset={dataset.name!r}`, or the data set that it names"
+            )
         if self.synchronized_bn:
             if jit_compile is True:
                 raise InputError("`synchronized_bn` and XLA exclude each other: give `jit_compile=False`")

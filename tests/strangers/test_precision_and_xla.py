@@ -209,7 +209,7 @@ def test_auto_steps_back_with_a_note_and_true_is_refused(monkeypatch, accelerate
     assert all(issubclass(each.category, XlaNote) for each in caught)
     message = (
         r"`jit_compile` of True: XLA cannot compile turned \(ImageProjectiveTransformV3\). "
-        r"Give jit_compile=False, or 'auto'"
+        r"Give `jit_compile=False`, or `jit_compile='auto'`"
     )
     with pytest.raises(InputError, match=message):
         resolve_jit_compile(True, turned)

@@ -20,6 +20,20 @@ def own_flags_after_help(name):
     print("DEFINED", *sorted(set(flags.FLAGS) - before))
 
 
+def help_of_sml():
+    with pytest.raises(SystemExit):
+        run_tool("train", "--defense=sml", "--help")
+
+
+def test_of_a_defense_it_names_flags_and_fits_the_terminal(start):
+    process = start(help_of_sml, environment={"COLUMNS": "80"})
+    assert process.wait(100) == 0, process.stderr
+    entries = process.stdout.partition("It takes:\n")[2]
+    assert "--margin if not given" in " ".join(entries.split())
+    assert "`" not in entries
+    assert max(map(len, entries.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("name", TOOLS)
 def test_it_names_each_flag_of_a_tool_once_and_nothing_of_the_machine(name, start):
     process = start(own_flags_after_help, name, environment={"COLUMNS": "80"})

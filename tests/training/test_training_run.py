@@ -77,6 +77,15 @@ def test_a_runs_steps_can_be_taken_one_by_one_in_their_order(tmp_path):
     assert any(np.any(old != new) for old, new in zip(begun, run.defense.student.get_weights(), strict=True))
 
 
+def test_a_run_is_of_the_data_set_that_its_recipe_names(tmp_path):
+    data = dataclasses.replace(RECIPE.load_dataset(), name="mine")
+    with pytest.raises(InputError, match=r"`dataset='digits'`, the images are of 'mine': give .* `dataset='mine'`"):
+        TrainingRun(RECIPE, tmp_path / "run", data, options=SILENT).run()
+    assert not (tmp_path / "run").exists()
+    undefended = {"defense": "undefended", "init_from_teacher": None, "hyperparameters": {}}
+    assert dataclasses.replace(RECIPE, dataset="mine", **undefended).build_defense(data)
+
+
 def test_a_file_in_the_folders_place_is_refused(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(InputError, match=r"`workdir` must be a folder. Received: '.*run', a file"):
