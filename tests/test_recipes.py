@@ -105,7 +105,7 @@ def unsettled(path, recipe):
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_what_an_earlier_version_recorded_of_a_run_is_still_its_recipe(name, tmp_path):
-    """Of each recipe: names, values, the defense's defaults, and the way that all are written."""
+    """One of each defense: names, defaults and the way that values are written."""
     lines = RECORDED[name].split(" ")
     (tmp_path / "flags.txt").write_text("\n".join(["--workdir=runs/x", *lines]), encoding="utf-8")
     recorded = read_recipe(tmp_path)

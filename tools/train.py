@@ -14,6 +14,7 @@ from absl import flags
 
 from agkd_tf.distribution import LostWorkerError, is_chief, make_strategy, num_replicas
 from agkd_tf.errors import InputError
+from agkd_tf.perturbation_size import format_size
 from agkd_tf.processor import onednn_is_on
 from agkd_tf.settings import settings_of
 from agkd_tf.training import (
@@ -103,10 +104,12 @@ class Listener(TrainingListener):
         begin = "trained for"
         if finished or begun:
             begin = f"continued after {f'step {begun} of ' if begun else ''}epoch {finished + bool(begun)} of"
+        ball = run.defense.ball
+        norm = "" if ball.norm == "linf" else f"{ball.norm} eps {format_size(ball.eps)}, "
         print(
             f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {recipe.epochs} epochs in "
             f"{run.workdir.path}; XLA {_switch(run.defense.use_xla)}, oneDNN {_switch(onednn_is_on())}, "
-            f"{recipe.mixed_precision}" + (f", {num_replicas()} replicas" if num_replicas() > 1 else ""),
+            f"{norm}{recipe.mixed_precision}" + (f", {num_replicas()} replicas" if num_replicas() > 1 else ""),
             flush=True,
         )
 
