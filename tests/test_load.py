@@ -70,7 +70,14 @@ def growth_of_a_training(folder):
     run_module.Throughput = Looking
     small = {"attack_steps": 1, "validation_attack_steps": 0}
     recipe = Recipe(
-        model="tiny", defense="at", batch_size=8, epochs=12, decay_epochs=(), ema=0.9, hyperparameters=small
+        model="tiny",
+        dataset="noise",
+        defense="at",
+        batch_size=8,
+        epochs=12,
+        decay_epochs=(),
+        ema=0.9,
+        hyperparameters=small,
     )
     train(recipe, Workdir(folder), dataset)
     return seen[1], seen[11]
