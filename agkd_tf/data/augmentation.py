@@ -33,7 +33,8 @@ def crop_flip(images: tf.Tensor, seed: tf.Tensor, *, padding: int = PADDING) -> 
     columns = left + tf.where(flip, tf.reverse(columns, [0]), columns)
     cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
     cropped = tf.gather(cropped, columns, axis=2, batch_dims=1)
-    return tf.ensure_shape(cropped, images.shape)
+    cropped.set_shape(images.shape)  # `tf.ensure_shape` would be operations of a shape that XLA does not know
+    return cropped
 
 
 AUGMENTATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {

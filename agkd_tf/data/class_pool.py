@@ -3,6 +3,7 @@
 import concurrent.futures
 from typing import Protocol
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -24,10 +25,10 @@ class Rows(Protocol):
 class ClassPool:
     """Draws uniform random images of given classes, without leaving the device.
 
-    The images are kept as bytes, sorted by class, in one variable. A data set that does not fit is given
-    a `capacity_per_class`: the pool then holds that many images of each class, and `refresh`, which a
-    defense's `fit` calls each epoch, replaces them by another uniform sample, as a function of (seed, epoch).
-    Over the epochs every image is drawn equally often; within one epoch only those in the pool are.
+    The images are kept as bytes, in one variable. A data set that does not fit is given a `capacity_per_class`: the
+    pool then holds that many images of each class, and `refresh`, which a defense's `fit` calls each epoch, replaces
+    them by another uniform sample, as a function of (seed, epoch). Over the epochs every image is drawn equally often;
+    within one epoch only those in the pool are.
 
     Args:
         images: uint8 [N, H, W, C] (0-255) or float [N, H, W, C] in [0, 1]: an array, or anything that
@@ -73,25 +74,22 @@ class ClassPool:
         self._counts = tf.constant(counts, tf.int32)
         self._labels = tf.constant(np.repeat(np.arange(num_classes), counts), tf.int32)
         self._starts = tf.constant(np.concatenate([[0], np.cumsum(counts)[:-1]]), tf.int32)
-        self._images = DeviceImages(self._select(0))
+        # Where the images of each class are, class by class: a bounded pool's are sorted by class themselves.
+        self._places = tf.constant(np.arange(sum(counts)) if self.bounded else np.concatenate(self._members), tf.int32)
+        self._images = DeviceImages(self._select(0) if self.bounded else np.asarray(images[np.arange(len(images))]))
         if self.bounded:
             self._reader = concurrent.futures.ThreadPoolExecutor(1)
             self._ahead: dict[int, concurrent.futures.Future[np.ndarray]] = {}
-        else:
-            self._place_of = tf.constant(np.argsort(np.concatenate(self._members)), tf.int32)
 
     def _select(self, epoch: int) -> np.ndarray:
-        """Returns the images of an epoch, sorted by class."""
-        if not self.bounded:
-            rows = np.concatenate(self._members)
-        else:
-            generator = np.random.default_rng([self._seed, epoch])
-            rows = np.concatenate(
-                [
-                    generator.choice(members, kept, replace=False)
-                    for members, kept in zip(self._members, self._kept, strict=True)
-                ]
-            )
+        """Returns a bounded pool's images of an epoch, sorted by class."""
+        generator = np.random.default_rng([self._seed, epoch])
+        rows = np.concatenate(
+            [
+                generator.choice(members, kept, replace=False)
+                for members, kept in zip(self._members, self._kept, strict=True)
+            ]
+        )
         # Ascending reads are what a memory-mapped file is fast at; the class order is restored after.
         order = np.argsort(rows)
         images = np.asarray(self._source[rows[order]])
@@ -122,8 +120,7 @@ class ClassPool:
         """
         counts = tf.gather(self._counts, classes)
         offsets = uniform_integers(tf.shape(classes), seed, counts)
-        rows = tf.gather(self._starts, classes) + offsets
-        return self._images.take(rows)
+        return self._images.take(tf.gather(self._places, tf.gather(self._starts, classes) + offsets))
 
     def sample_any(self, count: int | tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `count` images of any class, drawn independently and with replacement.
@@ -136,11 +133,16 @@ class ClassPool:
             (float32 [count, H, W, C] in [0, 1], their labels int32 [count]).
         """
         rows = uniform_integers([count], seed, len(self._labels))
-        return self._images.take(rows), tf.gather(self._labels, rows)
+        return self._images.take(tf.gather(self._places, rows)), tf.gather(self._labels, rows)
 
     def take(self, indices: tf.Tensor) -> tf.Tensor:
         """Returns images by their places among all, int [B], of a pool that holds all: float32 [B, H, W, C]."""
-        return self._images.take(tf.gather(self._place_of, indices))
+        return self._images.take(indices)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """What the images are in."""
+        return self._images.variables
 
     @property
     def image_shape(self) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 import math
 from typing import Literal
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -45,22 +46,20 @@ class DeviceImages:
     def __init__(self, images: Array) -> None:
         images = np.asarray(images) if isinstance(images, list | tuple | tf.Tensor) else images
         self._shape = tuple(images.shape[1:])
-        self._packed = tf.Variable(self._pack(images), trainable=False, name="images")
+        self._packed = keras.Variable(packed_pixels(images), trainable=False, dtype="int64", name="images")
 
-    def _pack(self, images: np.ndarray) -> np.ndarray:
-        # Eight pixels an integer: TensorFlow sends no uint8 variable to other workers, and keeps int32 on the host.
-        size = math.prod(self._shape)
-        pixels = np.zeros((len(images), PIXELS * -(-size // PIXELS)), np.uint8)
-        pixels[:, :size] = _as_uint8(images).reshape(len(images), size)
-        return pixels.view(np.int64)
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """What the images are in: `packed_pixels` of them."""
+        return [self._packed]
 
     def replace(self, images: np.ndarray) -> None:
         """Puts as many other images of the same shape in their place."""
-        self._packed.assign(self._pack(images))
+        self._packed.assign(packed_pixels(images))
 
     def take(self, rows: tf.Tensor) -> tf.Tensor:
         """Returns the images at `rows`, an integer tensor [B], as float32 [B, H, W, C] in [0, 1]."""
-        pixels = tf.bitcast(tf.gather(self._packed, rows), tf.uint8)
+        pixels = tf.bitcast(tf.gather(self._packed.value, rows), tf.uint8)
         pixels = tf.reshape(pixels, [-1, PIXELS * self._packed.shape[1]])[:, : math.prod(self._shape)]
         return as_float(tf.reshape(pixels, [-1, *self._shape]))
 
@@ -73,6 +72,23 @@ class DeviceImages:
     def nbytes(self) -> int:
         """Bytes that the images occupy on the device."""
         return PIXELS * math.prod(self._packed.shape)
+
+
+def packed_pixels(images: np.ndarray) -> np.ndarray:
+    """Returns images as int64 [N, H W C / 8, rounded up]: eight pixels an integer, the rest zeros.
+
+    TensorFlow sends no uint8 variable to other workers, and keeps int32 on the host.
+
+    Args:
+        images: uint8 [N, H, W, C] (0-255) or float [N, H, W, C] in [0, 1].
+
+    Raises:
+        InputError: as `DeviceImages`.
+    """
+    size = math.prod(images.shape[1:])
+    pixels = np.zeros((len(images), PIXELS * -(-size // PIXELS)), np.uint8)
+    pixels[:, :size] = _as_uint8(images).reshape(len(images), size)
+    return pixels.view(np.int64)
 
 
 def _as_uint8(images: np.ndarray) -> np.ndarray:

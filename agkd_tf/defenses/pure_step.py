@@ -22,11 +22,11 @@ REFUSED = (
 
 
 class PureStep:
-    """(state, images, labels, seed, rate) -> (state, scalars): a `TrainingStep` that changes nothing.
+    """(state, frozen, labels, seed, rate) -> (state, scalars): a `TrainingStep` that changes nothing.
 
         step = PureStep(defense)
-        state = step.state()
-        state, scalars = step(state, images, labels, seed=seed, learning_rate=0.1)
+        state, frozen = step.state(), step.frozen_values()
+        state, scalars = step(state, frozen, labels, images=images, seed=seed, learning_rate=0.1)
 
     Craft, passes and gradients are those of the defense's `TrainingStep`; the variables that these read stand for the
     state's tensors. Keras' optimizers cannot update tensors on TensorFlow, so that the update of SGD (momentum,
@@ -38,6 +38,8 @@ class PureStep:
     Attributes:
         variables: those that the state's tensors stand for, in the same order: the student's, the optimizer's, what the
             defense remembers of its examples, and the number of steps.
+        frozen: the variables that a step reads alone: the images on the device, and the teacher's.
+        sgd: the optimizer that makes the update.
 
     Raises:
         InputError: for another optimizer, or settings that the update does not have.
@@ -47,19 +49,35 @@ class PureStep:
         self._defense = defense
         optimizer = defense.optimizer
         self._scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        self._sgd = optimizer.inner_optimizer if self._scaled else optimizer
-        if type(self._sgd) is not keras.optimizers.SGD:
-            raise InputError(f"a pure step is of keras.optimizers.SGD. Received: {type(self._sgd).__name__}")
+        self.sgd = optimizer.inner_optimizer if self._scaled else optimizer
+        if type(self.sgd) is not keras.optimizers.SGD:
+            raise InputError(f"a pure step is of keras.optimizers.SGD. Received: {type(self.sgd).__name__}")
         for name in REFUSED:
-            if getattr(self._sgd, name, None) is not None:
-                raise InputError(f"a pure step has no `{name}` of its optimizer. Received: {getattr(self._sgd, name)}")
+            if getattr(self.sgd, name, None) is not None:
+                raise InputError(f"a pure step has no `{name}` of its optimizer. Received: {getattr(self.sgd, name)}")
         if defense.use_xla:
             raise InputError("a pure step is compiled as a whole: compile the defense with `jit_compile=False`")
         self.variables = [*defense.student.variables, *optimizer.variables, *defense.memory.values(), defense.step]
+        stores = [defense.pool] if defense.resident is defense.pool else [defense.pool, defense.resident]
+        self.frozen = [variable for store in stores if store is not None for variable in store.variables]
+        if defense.guide is not None:
+            self.frozen += defense.guide.model.variables
+
+    @property
+    def judged(self) -> list[keras.Variable]:
+        """What the student is validated and kept with: its own variables, or their averages where it has some."""
+        weights = self._defense.student.trainable_variables
+        averages = moving_averages(self.sgd) if self.sgd.use_ema else weights
+        average = {id(weight): kept for weight, kept in zip(weights, averages, strict=True)}
+        return [average.get(id(variable), variable) for variable in self._defense.student.variables]
 
     def state(self) -> list[tf.Tensor]:
         """Returns the values of `variables` as they are now."""
-        return [tf.convert_to_tensor(variable.value) for variable in self.variables]
+        return _values(self.variables)
+
+    def frozen_values(self) -> list[tf.Tensor]:
+        """Returns the values of `frozen`."""
+        return _values(self.frozen)
 
     def assign(self, state: Sequence[tf.Tensor]) -> None:
         """Sets `variables` to a state."""
@@ -69,26 +87,32 @@ class PureStep:
     def __call__(
         self,
         state: Sequence[tf.Tensor],
-        images: tf.Tensor,
+        frozen: Sequence[tf.Tensor],
         labels: tf.Tensor,
         *,
         seed: tf.Tensor,
         learning_rate: float | tf.Tensor,
+        images: tf.Tensor | None = None,
         indices: tf.Tensor | None = None,
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         """Returns (the state after a step, its scalars by name).
 
         Args:
             state: as `state` gave it, or an earlier step.
-            images: uint8, or float32 in [0, 1], [B, H, W, C].
+            frozen: as `frozen_values` gave it.
             labels: int32 [B].
             seed: int32 [2], of this step: `agkd_tf.randomness.step_seed(defense.seed, step)` in `fit`.
             learning_rate: of this step; the optimizer's own is not looked at.
-            indices: int32 [B], the examples' places, for a defense that remembers them.
+            images: uint8, or float32 in [0, 1], [B, H, W, C]; not needed where the defense has them on the device.
+            indices: int32 [B], the examples' places, for a defense that remembers them, or has them on the device.
+
+        Raises:
+            InputError: as `TrainingStep`, for what is missing.
         """
         defense, step = self._defense, self._defense.training_step
-        with keras.StatelessScope(state_mapping=list(zip(self.variables, state, strict=True))) as scope:
-            memory = step.remembered(indices)
+        values = zip([*self.variables, *self.frozen], [*state, *frozen], strict=True)
+        with keras.StatelessScope(state_mapping=list(values)) as scope:
+            images, memory = step.images_of(images, indices), step.remembered(indices)
             places = tf.range(0) if indices is None else indices
             crafted = step.craft(images, labels, seed, memory)
             gradients, scalars = step.differentiate(crafted, labels)
@@ -117,7 +141,7 @@ class PureStep:
 
     def _descend(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, *, applied: tf.Tensor) -> None:
         """Assigns what SGD makes of the weights, where `applied`: v <- m v - rate g, w <- w + v."""
-        sgd, weights = self._sgd, self._defense.student.trainable_variables
+        sgd, weights = self.sgd, self._defense.student.trainable_variables
         momentum = tf.constant(sgd.momentum, tf.float32)
         reached = []  # before any constraint
         for place, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
@@ -139,3 +163,7 @@ class PureStep:
             weight.assign(tf.where(applied, after, weight.value))
         iterations = sgd.iterations.value
         sgd.iterations.assign(tf.where(applied, iterations + 1, iterations))
+
+
+def _values(variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
+    return [tf.convert_to_tensor(variable.value) for variable in variables]

@@ -75,7 +75,7 @@ class StudentModel(keras.Model):
         self._mean_loss = keras.metrics.Mean(name="loss")
         self.trackers: dict[str, keras.metrics.Metric] = {}  # of training, from `compile` on
         names = ["accuracy", "robust_accuracy"] if validation_attack_steps else ["accuracy"]
-        accuracies = {name: keras.metrics.SparseCategoricalAccuracy(name=name) for name in names}
+        accuracies = {name: keras.metrics.Mean(name=name) for name in names}
         self.test_trackers = {"loss": self._mean_loss, **accuracies}
         self.built = True
 
@@ -295,18 +295,30 @@ class StudentModel(keras.Model):
         PGD where it is asked for.
         """
         images, labels, indices, valid = unpack(data)
-        images = as_float(images)
-        count = {name: tracker.update_state for name, tracker in self.test_trackers.items()}
-        logits = self.classifier.logits(images)
-        count["loss"](cross_entropy(logits, labels), sample_weight=valid)
-        count["accuracy"](labels, logits, sample_weight=valid)
-        if self.validation_attack_steps:
-            indices = tf.range(tf.shape(labels)[0]) if indices is None else indices
-            attack = PGD(steps=self.validation_attack_steps)
-            seed = step_seed(self.seed, 0)
-            adv = attack.perturb(self.classifier.logits, images, labels, ball=self.ball, indices=indices, seed=seed)
-            count["robust_accuracy"](labels, self.classifier.logits(adv), sample_weight=valid)
+        indices = tf.range(tf.shape(labels)[0]) if indices is None else indices
+        for name, values in self.judge(as_float(images), labels, indices).items():
+            self.test_trackers[name].update_state(values, sample_weight=valid)
         return _logs(self.test_trackers)
+
+    def judge(self, images: tf.Tensor, labels: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns what validation takes the means of, float32 [B] by the names of `test_trackers`.
+
+        Args:
+            images: float32 [B, H, W, C] in [0, 1].
+            labels: int32 [B].
+            indices: int32 [B], the examples' places in their split.
+        """
+
+        def correct(logits: tf.Tensor) -> tf.Tensor:
+            return tf.cast(tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels), tf.float32)
+
+        logits = self.classifier.logits(images)
+        found = {"loss": cross_entropy(logits, labels), "accuracy": correct(logits)}
+        if self.validation_attack_steps:
+            attack, seed = PGD(steps=self.validation_attack_steps), step_seed(self.seed, 0)
+            adv = attack.perturb(self.classifier.logits, images, labels, ball=self.ball, indices=indices, seed=seed)
+            found["robust_accuracy"] = correct(self.classifier.logits(adv))
+        return found
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:

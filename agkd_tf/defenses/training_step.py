@@ -77,11 +77,7 @@ class TrainingStep:
         Raises:
             InputError: if the batch lacks images that are not on the device, or indices that the defense needs.
         """
-        defense, images = self._defense, batch.images
-        if images is None:
-            if defense.resident is None:
-                raise InputError("batches must have `image`, or the defense its images on the device: `resident`")
-            images = defense.resident.take(batch.indices)
+        defense, images = self._defense, self.images_of(batch.images, batch.indices)
         seed, memory = step_seed(defense.seed, defense.step), self.remembered(batch.indices)
         gradients, scalars, memory = self.gradients(images, batch.labels, seed, memory)
         self.apply(gradients)
@@ -93,6 +89,20 @@ class TrainingStep:
         with tf.control_dependencies([batch.labels]):  # where a dataset has ended, there was no step
             defense.step.assign_add(1)
         return scalars
+
+    def images_of(self, images: tf.Tensor | None, indices: tf.Tensor | None) -> tf.Tensor:
+        """Returns a batch's images: those given, or else those that are on the device at `indices`.
+
+        Raises:
+            InputError: if there are neither.
+        """
+        if images is not None:
+            return images
+        if self._defense.resident is None or indices is None:
+            raise InputError(
+                "batches must have `image`, or the defense its images on the device, `resident`, and batches `index`"
+            )
+        return self._defense.resident.take(indices)
 
     def remembered(self, indices: tf.Tensor | None) -> dict[str, tf.Tensor]:
         """Returns what the defense remembers of a batch's examples: rows [B, ...] by name.

@@ -103,15 +103,20 @@ def run_attack(
     return AttackResult.of_outcome(outcome, attack, seed=seed)
 
 
-def _compiled(
-    part: Attack, ball: Ball, logits: Logits, examples: Examples, seed: tf.Tensor, jit_compile: bool
-) -> Callable:
-    # Without XLA one trace serves every batch size.
-    shape = examples.images.shape[1:]
-    integers = tf.TensorSpec([None], tf.int32)
-    signature = [tf.TensorSpec([None, *shape], examples.images.dtype), integers, integers, tf.TensorSpec([], tf.int32)]
+def attack_step(part: Attack, ball: Ball, logits: Logits, seed: tf.Tensor) -> Callable[..., tuple]:
+    """Returns what an evaluation does with a batch: (images, labels, indices, variant) -> (adversaries, found).
 
-    @tf.function(jit_compile=jit_compile, autograph=False, input_signature=None if jit_compile else signature)
+    The images are uint8, or float in [0, 1], [B, H, W, C]; labels and indices, the images' places in their split, int32
+    [B]; the variant is an int32 scalar. It returns float32 [B, H, W, C], the predicted classes int32 [B], and bool [B],
+    whether the logits are finite.
+
+    Args:
+        part: `agkd_tf.attacks.Attack`.
+        ball: that its adversaries lie in.
+        logits: callable, float32 images -> float32 logits [B, n].
+        seed: int32 [2].
+    """
+
     def step(images: tf.Tensor, labels: tf.Tensor, indices: tf.Tensor, variant: tf.Tensor) -> tuple:
         adv = part.perturb(logits, as_float(images), labels, ball=ball, indices=indices, seed=seed, variant=variant)
         scores = logits(adv)
@@ -119,6 +124,19 @@ def _compiled(
         return adv, tf.argmax(scores, axis=1, output_type=tf.int32), finite
 
     return step
+
+
+def _compiled(
+    part: Attack, ball: Ball, logits: Logits, examples: Examples, seed: tf.Tensor, jit_compile: bool
+) -> Callable:
+    # Without XLA one trace serves every batch size.
+    shape = examples.images.shape[1:]
+    integers = tf.TensorSpec([None], tf.int32)
+    signature = [tf.TensorSpec([None, *shape], examples.images.dtype), integers, integers, tf.TensorSpec([], tf.int32)]
+    step = attack_step(part, ball, logits, seed)
+    return tf.function(
+        step, jit_compile=jit_compile, autograph=False, input_signature=None if jit_compile else signature
+    )
 
 
 def _filled(places: np.ndarray, batch_size: int, jit_compile: bool) -> np.ndarray:

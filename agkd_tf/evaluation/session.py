@@ -352,6 +352,24 @@ class EvaluationSession:
         robust = {key: self.record.robust(key) for key in over}
         return Evaluation(self.title, results, self.record, keys, robust)
 
+    def adopt(self, attack: Any, outcome: Outcome) -> None:
+        """Takes over what an attack did to these images where another program ran it; `accuracies` goes on from there.
+
+        Args:
+            attack: the attack, as of `accuracies`.
+            outcome: of these images, in their order, with the session's seed and ball.
+
+        Raises:
+            InputError: if it is of another number of images.
+        """
+        if len(outcome.state) != len(self.examples):
+            raise InputError(f"an outcome of {len(outcome.state)} images is none of {len(self.examples)}")
+        bound = self._prepare_one(attack)
+        self._begin()
+        own = self.record.begin(self._find(bound), bound, self.examples.labels, seed=self.options.seed)
+        own.state[:], own.prediction[:], own.seconds = outcome.state, outcome.prediction, outcome.seconds
+        self.record.save_outcomes()
+
     def _forget(self, keys: Iterable[str]) -> None:
         """Drops, once each, what is to be computed once more."""
         if self.options.recompute:

@@ -8,13 +8,14 @@ from agkd_tf.training.options import TrainingOptions
 from agkd_tf.training.plan import Plan, plan_training
 from agkd_tf.training.recipe import Recipe, default_hyperparameters
 from agkd_tf.training.recipe_file import read_recipe, write_recipe
-from agkd_tf.training.run import TrainingRun
+from agkd_tf.training.run import TrainedElsewhere, TrainingRun
 
 __all__ = [
     "InterruptedTrainingError",
     "NonFiniteLossError",
     "Plan",
     "Recipe",
+    "TrainedElsewhere",
     "TrainingListener",
     "TrainingOptions",
     "TrainingRun",

@@ -210,6 +210,19 @@ class Checkpoints(keras.callbacks.Callback):
         manager.save(checkpoint_number=int(self._defense.step.numpy()))
         self._saved_at = time.monotonic()
 
+    def adopt(self, *, epochs: int, chosen_epoch: int, best: float) -> None:
+        """Makes a checkpoint of the training as it is after epochs that were trained elsewhere.
+
+        Args:
+            epochs: number of finished epochs.
+            chosen_epoch: number of the epoch, from 1, whose student was chosen.
+            best: that epoch's score (see `SELECT_BEST`).
+        """
+        self._epoch.assign(epochs)
+        self._chosen_epoch.assign(chosen_epoch)
+        self._best.assign(best)
+        self.save()
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._begun_before = self.begun_steps
         if self._begun_before:

@@ -3,6 +3,8 @@
 import itertools
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from agkd_tf.data import ImageDataset
 from agkd_tf.data.class_names import same_names
@@ -75,10 +77,19 @@ def check_checkpoints_left(workdir: Workdir) -> None:
         )
 
 
-def record_sitting(workdir: Workdir, dataset: ImageDataset, *, first_epoch: int) -> None:
-    """Writes down the machine and the versions that train from `first_epoch`, counted from 1, and the classes."""
+def record_sitting(
+    workdir: Workdir, dataset: ImageDataset, *, first_epoch: int, machine: Mapping[str, Any] | None = None
+) -> None:
+    """Writes down the machine and the versions that train from `first_epoch`, counted from 1, and the classes.
+
+    Args:
+        workdir: the run's folder.
+        dataset: its data set.
+        first_epoch: of the sitting.
+        machine: as `describe_environment`, of another machine; None for this one.
+    """
     sittings = read_json(workdir.environment, list) if workdir.environment.exists() else []
-    sittings.append({"first_epoch": first_epoch, **describe_environment()})
+    sittings.append({"first_epoch": first_epoch, **(describe_environment() if machine is None else machine)})
     write_text(workdir.environment, json.dumps(sittings, indent=2) + "\n")
     write_text(workdir.class_names, json.dumps(dataset.class_names) + "\n")
 

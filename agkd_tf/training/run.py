@@ -4,15 +4,18 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from agkd_tf.data import ImageDataset
 from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.data.device_images import resolve_resident
 from agkd_tf.defenses.defense import Defense
+from agkd_tf.defenses.pure_step import PureStep
 from agkd_tf.distribution import (
     distributed,
     has_several_workers,
@@ -41,6 +44,27 @@ from agkd_tf.training.recipe import Recipe
 from agkd_tf.workdir import Workdir
 
 VALIDATION_BATCH = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedElsewhere:
+    """A training that another program did for a recipe, as far as it came; see `TrainingRun.adopt`.
+
+    Attributes:
+        state: values of `PureStep.variables` after the last epoch.
+        student: values of the student's variables after the epoch that was chosen.
+        chosen_epoch: number of that epoch, from 1.
+        best: its score (see `agkd_tf.training.checkpoints.SELECT_BEST`).
+        history: for each epoch, what `fit` would have logged: name -> value.
+        machine: as `agkd_tf.environment.describe_environment`.
+    """
+
+    state: Sequence[np.ndarray]
+    student: Sequence[np.ndarray]
+    chosen_epoch: int
+    best: float
+    history: Sequence[Mapping[str, float]]
+    machine: Mapping[str, Any]
 
 
 class TrainingRun:
@@ -333,30 +357,70 @@ class TrainingRun:
 
     def _writers(self) -> list[keras.callbacks.Callback]:
         """Returns the callbacks that write what is seen of a training."""
-        workdir, defense = self.workdir, self.defense
-        panels = []
+        defense, panels = self.defense, []
         if self.options.panel_every and defense.classifier.shows_features:
             panels.append(
                 AttentionPanels(
-                    workdir.tensorboard,
+                    self.workdir.tensorboard,
                     self.dataset.validation,
                     every=self.options.panel_every,
                     epochs=self.recipe.epochs,
                     class_names=self.dataset.class_names,
                 )
             )
+        return [*panels, *self._loggers()]
+
+    def _loggers(self) -> list[keras.callbacks.Callback]:
+        """Returns the callbacks that write the numbers of each epoch."""
+        workdir, defense = self.workdir, self.defense
         write_layout(
             workdir.tensorboard,
             [name for name in defense.trackers if name in defense.term_weights or name == "regularization"],
         )
         return [
-            *panels,
             hparams_callback(workdir.tensorboard, self.recipe.settings()),
             # Both write before the checkpoint says that the epoch is done: a crash in between repeats an epoch's
             # points instead of losing them.
             keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False),
             AppendedHistory(workdir.history),
         ]
+
+    def adopt(self, trained: "TrainedElsewhere") -> Defense:
+        """Makes the folder what it would be if the run had trained here; takes the place of `fit`, after `restore`.
+
+        `run` then goes on where that training ended, as it would have here.
+
+        Args:
+            trained: what was trained elsewhere.
+
+        Returns:
+            The `Defense`, whose student is the one that was chosen.
+
+        Raises:
+            InputError: if the folder holds a training already, or it does not fit the defense.
+        """
+        if self.finished_epochs or self.begun_steps:
+            raise InputError(f"{self.workdir.path} holds a training already: choose another `workdir`")
+        defense, epochs, student = self.defense, len(trained.history), self.defense.student
+        if not 0 < epochs <= self.recipe.epochs:
+            raise InputError(f"a run of {self.recipe.epochs} epochs cannot adopt {epochs}")
+        step = PureStep(defense)
+        _check_shapes("state", trained.state, step.variables)
+        _check_shapes("student", trained.student, student.variables)
+        check_room(self.workdir.checkpoints, defense, keep=self.options.keep_checkpoints)
+        record_sitting(self.workdir, self.dataset, first_epoch=1, machine=trained.machine)
+        for variable, value in zip(student.variables, trained.student, strict=True):
+            variable.assign(value)
+        save_classifier(student, self.workdir.student, self.dataset.class_names)
+        step.assign(trained.state)
+        loggers = keras.callbacks.CallbackList(self._loggers(), model=defense)
+        loggers.on_train_begin()
+        for epoch, logs in enumerate(trained.history):
+            loggers.on_epoch_begin(epoch)
+            loggers.on_epoch_end(epoch, dict(logs))
+        loggers.on_train_end()
+        self._restored.adopt(epochs=epochs, chosen_epoch=trained.chosen_epoch, best=trained.best)
+        return self.finish()
 
     def finish(self) -> Defense:
         """Gives the defense's student the weights of the epoch that was chosen.
@@ -369,3 +433,9 @@ class TrainingRun:
         """
         self.defense.student.set_weights(load_classifier("workdir", self.workdir.path).get_weights())
         return self.defense
+
+
+def _check_shapes(what: str, values: Sequence[np.ndarray], variables: Sequence[keras.Variable]) -> None:
+    own, given = [tuple(variable.shape) for variable in variables], [np.shape(value) for value in values]
+    if own != given:
+        raise InputError(f"the {what} that was trained elsewhere does not fit the recipe: {given} are not {own}")

@@ -28,12 +28,14 @@ def trained(defense, bench, *, pure):
         scalars = [run() for _ in range(STEPS)][-1]
         return [value.numpy() for value in step.state()], scalars
     run = tf.function(
-        lambda state, seed: step(state, images, labels, seed=seed, learning_rate=RATE, indices=indices),
+        lambda state, frozen, seed: step(
+            state, frozen, labels, images=images, seed=seed, learning_rate=RATE, indices=indices
+        ),
         jit_compile=False,
     )
     state, untouched = step.state(), [value.numpy() for value in step.state()]
     for number in range(STEPS):
-        state, scalars = run(state, step_seed(defense.seed, number))
+        state, scalars = run(state, step.frozen_values(), step_seed(defense.seed, number))
     for before, after in zip(untouched, step.state(), strict=True):
         np.testing.assert_array_equal(before, after)
     step.assign(state)

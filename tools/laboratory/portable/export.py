@@ -1,0 +1,274 @@
+"""Writes a recipe as a portable folder: its programs, the arrays that they begin with, and what runs them."""
+
+import dataclasses
+import gzip
+import hashlib
+import json
+import math
+import pathlib
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from agkd_tf.attacks import AttackSequence, Ball, parse_attack
+from agkd_tf.data import Examples, ImageDataset
+from agkd_tf.defenses import Defense
+from agkd_tf.defenses.pure_step import PureStep
+from agkd_tf.errors import InputError
+from agkd_tf.files import write_text
+from agkd_tf.models import Classifier
+from agkd_tf.models.storage import is_file_of_keras
+from agkd_tf.training import Recipe
+from agkd_tf.training.recipe_file import write_recipe
+from agkd_tf.training.run import VALIDATION_BATCH
+from agkd_tf.version import __version__
+from tools.laboratory.portable import run
+from tools.laboratory.portable.programs import attack_program, place_of, step_program, validation_program
+from tools.laboratory.stablehlo import Platform, StableHLO
+
+SMALL = 1000  # numbers: fewer are written as they are, whatever is asked for
+
+
+@dataclasses.dataclass(frozen=True)
+class PortableFolder:
+    """What an export wrote.
+
+    Attributes:
+        path: the folder.
+        programs: name of a program -> bytes of its text.
+        array_bytes: of all arrays that were written.
+    """
+
+    path: pathlib.Path
+    programs: dict[str, int]
+    array_bytes: int
+
+
+def export_portable(
+    recipe: Recipe,
+    dataset: ImageDataset,
+    output: pathlib.Path,
+    *,
+    attacks: Sequence[str] = ("clean", "pgd-20"),
+    batch_size: int = 100,
+    seed: int = 0,
+    draw_weights: bool = False,
+    platform: Platform = "GPU",
+) -> PortableFolder:
+    """Writes a recipe as a portable folder, which `run` trains and evaluates with JAX alone.
+
+    Args:
+        recipe: what is trained; its teacher first where it names none.
+        dataset: the data set of the recipe.
+        output: the folder; must not hold anything.
+        attacks: names of attacks that the trained student can be evaluated with, in the recipe's ball.
+        batch_size: test images a step of an evaluation.
+        seed: of the attacks' random numbers.
+        draw_weights: leave the initial weights out; `run` draws others like them. What trains then is not what `fit`
+            would have trained, but the folder is smaller by a network.
+        platform: kind of device that the programs are for.
+
+    Raises:
+        InputError: for a recipe or an attack that is not understood, or has no portable program; or if the folder is
+            there already.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"`output` must be a folder that is not there yet, or empty. Received: {output}")
+    ball = Ball(recipe.hyperparameters["norm"], recipe.hyperparameters["eps"])
+    sequences = [parse_attack(name, eps=ball.eps, norm=ball.norm, num_classes=dataset.num_classes) for name in attacks]
+    export = _Export(output, platform)
+    splits = {name: export.split(dataset.split(name)) for name in ("train", "validation", "test")}
+    stages, teacher, keeps = [], None, recipe.needs_teacher and not recipe.teacher
+    if keeps:
+        first = recipe.for_teacher()
+        defense = first.build_defense(dataset, jit_compile=False, resident=True)
+        stages.append(export.stage("teacher", first, defense, dataset, draw_weights=draw_weights))
+        teacher = defense.student
+    elif recipe.needs_teacher:
+        teacher = recipe.load_teacher(str(recipe.teacher))
+    defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=False, resident=True)
+    begins = draw_weights and not (recipe.init_from or recipe.init_from_teacher or is_file_of_keras(recipe.model))
+    trained_before = teacher if keeps else None
+    stages.append(export.stage("student", recipe, defense, dataset, teacher=trained_before, draw_weights=begins))
+    evaluation = export.evaluation(defense.classifier, sequences, ball, dataset, batch_size=batch_size, seed=seed)
+    write_recipe(output / "recipe.flags", recipe)
+    shutil.copy(run.__file__, output / "run.py")
+    description = {
+        "format": run.FORMAT,
+        "agkd_tf": __version__,
+        "platform": platform,
+        "recipe_sha256": hashlib.sha256((output / "recipe.flags").read_bytes()).hexdigest(),
+        "splits": splits,
+        "stages": stages,
+        "evaluation": evaluation,
+        "programs": export.digests,
+    }
+    write_text(output / "portable.json", json.dumps(description, indent=1) + "\n")  # last: what is broken off has none
+    return PortableFolder(output, export.sizes, export.array_bytes)
+
+
+class _Export:
+    """Writes arrays and programs, and returns the entries that describe them."""
+
+    def __init__(self, output: pathlib.Path, platform: Platform) -> None:
+        self._output, self._platform = output, platform
+        self.digests: dict[str, str] = {}
+        self.sizes: dict[str, int] = {}
+        self.array_bytes = 0
+        for name in ("arrays", "programs"):
+            (output / name).mkdir(parents=True, exist_ok=True)
+
+    def array(self, value: Any, *, drawn: Sequence[int] | None = None) -> dict[str, Any]:
+        """Returns the entry of an array, which is written once, and where it is all one number not at all.
+
+        Args:
+            value: the array.
+            drawn: seed of numbers like these, to draw instead of them; None to write them.
+        """
+        array = np.ascontiguousarray(value)
+        entry: dict[str, Any] = {"shape": list(np.shape(value)), "dtype": array.dtype.name}
+        if array.size and array.dtype.kind in "fiu" and (array == array.flat[0]).all():
+            return entry | {"fill": array.flat[0].item()}
+        if drawn is not None and array.dtype == np.float32 and array.size >= SMALL:
+            return entry | {"mean": float(array.mean()), "std": float(array.std()), "seed": list(drawn)}
+        content = array.tobytes()
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._output / "arrays" / digest
+        if not path.exists():
+            path.write_bytes(content)
+            self.array_bytes += len(content)
+        return entry | {"sha256": digest}
+
+    def split(self, examples: Examples) -> dict[str, Any]:
+        """Returns the entries of a split's images and labels."""
+        return {
+            "images": self.array(np.asarray(examples.images)),
+            "labels": self.array(examples.labels),
+            "digest": examples.digest().hex(),
+        }
+
+    def program(self, name: str, program: StableHLO) -> dict[str, Any]:
+        """Returns the entry of a program."""
+        content = program.text.encode()
+        # Without a time in its header, the same program is the same file.
+        (self._output / "programs" / f"{name}.mlir.gz").write_bytes(gzip.compress(content, mtime=0))
+        self.digests[name], self.sizes[name] = hashlib.sha256(content).hexdigest(), len(content)
+        return {"program": name, "constants": [self.array(each) for each in program.constants]}
+
+    def stage(
+        self,
+        name: str,
+        recipe: Recipe,
+        defense: Defense,
+        dataset: ImageDataset,
+        *,
+        teacher: keras.Model | None = None,
+        draw_weights: bool,
+    ) -> dict[str, Any]:
+        """Returns the entry of a training.
+
+        Args:
+            name: teacher or student.
+            recipe: what it trains.
+            defense: the defense of that recipe.
+            dataset: its data set.
+            teacher: the network that the stage before trains.
+            draw_weights: as `export_portable`.
+        """
+        steps = recipe.steps_per_epoch(dataset)
+        step, total = PureStep(defense), steps * recipe.epochs
+        program, scalars = step_program(
+            defense, batch_size=recipe.batch_size, total_steps=total, platform=self._platform
+        )
+        size = min(VALIDATION_BATCH, len(dataset.validation))
+        validation, names = validation_program(defense, batch_size=size, platform=self._platform)
+        places = {id(variable): place for place, variable in enumerate(teacher.variables if teacher else ())}
+        frozen: list[dict[str, Any]] = []
+        stores = {id(variable) for store in (defense.resident, defense.pool) if store for variable in store.variables}
+        for variable in step.frozen:
+            if id(variable) in stores:
+                frozen.append({"images": "train"})
+            elif id(variable) in places:
+                frozen.append({"teacher": places[id(variable)]})
+            else:
+                frozen.append(self.array(_numpy(variable)))
+        from_teacher = teacher is not None and bool(recipe.init_from_teacher)
+        values = [_numpy(variable) for variable in step.variables]
+        if from_teacher:  # the weights are the teacher's, once it is trained
+            count = len(defense.student.variables)
+            values[:count] = [np.zeros_like(value) for value in values[:count]]
+        return {
+            "name": name,
+            "state": [
+                {"name": variable.path} | self.array(value, drawn=(recipe.seed, place) if draw_weights else None)
+                for place, (variable, value) in enumerate(zip(step.variables, values, strict=True))
+            ],
+            "from_teacher": from_teacher,
+            "frozen": frozen,
+            "student": [place_of(variable, step.variables) for variable in step.judged],
+            "learning_rates": self.array(_rates(step.sgd, total)),
+            "step": self.program(f"{name}_step", program) | {"scalars": scalars},
+            "validation": self.program(f"{name}_validation", validation) | {"names": names, "batch_size": size},
+            "batch_size": recipe.batch_size,
+            "steps_per_epoch": steps,
+            "epochs": recipe.epochs,
+            "seed": recipe.seed,
+            "select_best": recipe.select_best,
+        }
+
+    def evaluation(
+        self,
+        classifier: Classifier,
+        sequences: Iterable[AttackSequence],
+        ball: Ball,
+        dataset: ImageDataset,
+        *,
+        batch_size: int,
+        seed: int,
+    ) -> dict[str, Any]:
+        """Returns the entry of an evaluation."""
+        parts: dict[Any, int] = {}
+        entries, stages = [], {}
+        for sequence in sequences:
+            for part in sequence.attacks:
+                if part not in parts:
+                    parts[part] = len(parts)
+                    program = attack_program(
+                        classifier,
+                        part,
+                        ball,
+                        image_shape=dataset.image_shape,
+                        batch_size=batch_size,
+                        seed=seed,
+                        platform=self._platform,
+                    )
+                    entries.append({"name": part.name} | self.program(f"attack_{parts[part]}", program))
+            stages[sequence.name] = [[parts[part], variant] for part, variant in sequence.stages]
+        return {
+            "eps": ball.eps,
+            "norm": ball.norm,
+            "seed": seed,
+            "batch_size": batch_size,
+            "attacks": stages,
+            "parts": entries,
+        }
+
+
+def _numpy(variable: keras.Variable) -> np.ndarray:
+    return np.asarray(variable.numpy())
+
+
+def _rates(optimizer: keras.optimizers.SGD, total: int) -> np.ndarray:
+    """Returns the learning rate of each step, float32 [total]."""
+    rate = optimizer.get_config()["learning_rate"]
+    if not isinstance(rate, dict):
+        return np.full(total, rate, np.float32)
+    schedule = keras.optimizers.schedules.deserialize(rate)
+    rates = tf.function(lambda: tf.map_fn(schedule, tf.range(total), fn_output_signature=tf.float32))()
+    if not math.isfinite(float(tf.reduce_sum(rates))):
+        raise InputError("the recipe's learning rates are not finite")
+    return rates.numpy()

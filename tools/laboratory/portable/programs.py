@@ -1,0 +1,133 @@
+"""The programs of a portable folder: a training's step and validation, and an evaluation's attacks."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from agkd_tf.attacks import Attack, Ball
+from agkd_tf.data.pixels import as_float
+from agkd_tf.defenses import Defense
+from agkd_tf.defenses.pure_step import PureStep
+from agkd_tf.errors import InputError
+from agkd_tf.evaluation.run_attack import attack_step
+from agkd_tf.models import Classifier
+from agkd_tf.randomness import step_seed
+from tools.laboratory.stablehlo import Platform, StableHLO, lowered
+
+
+def step_program(
+    defense: Defense, *, batch_size: int, total_steps: int, platform: Platform = "GPU"
+) -> tuple[StableHLO, list[str]]:
+    """Returns the program of a training step, and the names of its scalars.
+
+    Its arguments are the state and the frozen values of `PureStep`, the learning rate of each step, float32
+    [total_steps], and the batch: indices and labels, int32 [batch_size]. It returns the new state, then the scalars.
+
+    Args:
+        defense: compiled without XLA, with its images on the device.
+        batch_size: images a step.
+        total_steps: of the training.
+        platform: kind of device.
+
+    Raises:
+        InputError: for a defense that has no pure step, or that draws from a part of the images alone.
+    """
+    if defense.resident is None:
+        raise InputError("a portable step has its images on the device: build the defense with `resident=True`")
+    if defense.pool is not None and defense.pool.bounded:
+        raise InputError("a portable step draws from all images: leave out `pool_capacity`")
+    step = PureStep(defense)
+    width, names = len(step.variables), list[str]()
+    done, taken = (place_of(variable, step.variables) for variable in (defense.step, step.sgd.iterations))
+
+    def program(*arguments: tf.Tensor) -> list[tf.Tensor]:
+        *values, rates, indices, labels = arguments
+        state, frozen = values[:width], values[width:]
+        # As in `fit`: by steps that were applied, of which an overflow's is none.
+        rate = tf.gather(rates, tf.minimum(tf.cast(state[taken], tf.int32), total_steps - 1))
+        seed = step_seed(defense.seed, state[done])
+        after, scalars = step(state, frozen, labels, seed=seed, learning_rate=rate, indices=indices)
+        names[:] = scalars
+        return [*after, *scalars.values()]
+
+    integers = tf.TensorSpec([batch_size], tf.int32)
+    signature = [*_specs(step.variables), *_specs(step.frozen), tf.TensorSpec([total_steps], tf.float32)]
+    return lowered(program, [*signature, integers, integers], platform=platform), names
+
+
+def validation_program(defense: Defense, *, batch_size: int, platform: Platform = "GPU") -> tuple[StableHLO, list[str]]:
+    """Returns the program of a batch's validation, and the names of the sums that it returns, float32 scalars.
+
+    Its arguments are the values of the student's variables; images uint8 [batch_size, H, W, C]; labels and indices,
+    int32 [batch_size]; and float32 [batch_size], 0 for what fills up the last batch.
+
+    Args:
+        defense: `Defense`.
+        batch_size: images a batch.
+        platform: kind of device.
+    """
+    variables, names = defense.student.variables, list[str]()
+
+    def program(*arguments: tf.Tensor) -> list[tf.Tensor]:
+        *values, images, labels, indices, valid = arguments
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            found = defense.judge(as_float(images), labels, indices)
+        names[:] = found
+        return [tf.reduce_sum(valid * each) for each in found.values()]
+
+    images, integers = _batch(batch_size, defense.classifier.image_shape)
+    signature = [*_specs(variables), images, integers, integers, tf.TensorSpec([batch_size], tf.float32)]
+    return lowered(program, signature, platform=platform), names
+
+
+def attack_program(
+    classifier: Classifier,
+    part: Attack,
+    ball: Ball,
+    *,
+    image_shape: Sequence[int],
+    batch_size: int,
+    seed: int = 0,
+    platform: Platform = "GPU",
+) -> StableHLO:
+    """Returns the program of an attack on a batch.
+
+    Its arguments are the values of the network's variables; images uint8 [batch_size, H, W, C]; labels and indices,
+    int32 [batch_size]; and the attack's variant, int32. It returns the classes that the network sees in the
+    adversaries, int32 [batch_size], and bool [batch_size], whether its logits are finite.
+
+    Args:
+        classifier: of the network.
+        part: the attack.
+        ball: that its adversaries lie in.
+        image_shape: (H, W, C).
+        batch_size: images a batch.
+        seed: of the attack's random numbers.
+        platform: kind of device.
+    """
+    variables = classifier.model.variables
+    attack = attack_step(part, ball, classifier.logits, step_seed(seed, 0))
+
+    def program(*arguments: tf.Tensor) -> list[tf.Tensor]:
+        *values, images, labels, indices, variant = arguments
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            _, *found = attack(images, labels, indices, variant)
+        return found
+
+    images, integers = _batch(batch_size, image_shape)
+    signature = [*_specs(variables), images, integers, integers, tf.TensorSpec([], tf.int32)]
+    return lowered(program, signature, platform=platform)
+
+
+def place_of(variable: keras.Variable, variables: Sequence[keras.Variable]) -> int:
+    """Returns the place of a variable among others, which compare by their values."""
+    return next(place for place, each in enumerate(variables) if each is variable)
+
+
+def _batch(batch_size: int, image_shape: Sequence[int | None]) -> tuple[tf.TensorSpec, tf.TensorSpec]:
+    return tf.TensorSpec([batch_size, *image_shape], tf.uint8), tf.TensorSpec([batch_size], tf.int32)
+
+
+def _specs(variables: Sequence[keras.Variable]) -> list[tf.TensorSpec]:
+    return [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
