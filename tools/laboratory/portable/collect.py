@@ -1,10 +1,11 @@
 """Makes a run's folder of what a portable folder trained and evaluated."""
 
-import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from agkd_tf.data import ImageDataset
 from agkd_tf.errors import InputError
@@ -33,7 +34,7 @@ class PortableResults:
             self._folder = run.Folder(path)
         except run.PortableError as error:
             raise InputError(str(error)) from error
-        self._results, self._path = run.Results(self._folder), path
+        self._results, self._path = run.Results(path / "results"), path
         flags = path / "recipe.flags"
         if not flags.is_file() or hashlib.sha256(flags.read_bytes()).hexdigest() != self._description["recipe_sha256"]:
             raise InputError(f"{flags} is missing or was changed: copy the folder once more")
@@ -43,14 +44,9 @@ class PortableResults:
     def _description(self) -> Mapping[str, Any]:
         return self._folder.description
 
-    def read(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-        """Returns (arrays, notes) of a file of the results, or None.
-
-        Raises:
-            InputError: if it is damaged or of another export.
-        """
+    def _read(self, name: str, of: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
         try:
-            return self._results.read(name)
+            return self._results.read(name, of)
         except run.PortableError as error:
             raise InputError(str(error)) from error
 
@@ -70,7 +66,8 @@ class PortableResults:
         Raises:
             InputError: if it trained nothing.
         """
-        found, chosen = self.read(stage), self.read(f"{stage}_chosen")
+        of = self._folder.digest_of(stage)
+        found, chosen = self._read(stage, of), self._read(f"{stage}_chosen", of)
         if found is None or chosen is None:
             command = f"`python -m tools.laboratory.portable run {self._path}`"
             raise InputError(f"{self._path} has no {stage} that is trained for an epoch or more: {command}")
@@ -89,14 +86,23 @@ class PortableResults:
         """Names of the trainings, in order: the teacher's, where it was trained first, and the student's."""
         return [stage["name"] for stage in self._description["stages"]]
 
-    def outcomes(self) -> list[tuple[str, Outcome]]:
-        """Returns (attack, what it did to the first images of the test split) of each evaluation."""
-        found = []
-        for path in sorted(self._results.path.glob("attack_*.npz")):
-            read = self.read(path.stem)
-            if read is not None:
-                arrays, notes = read
-                found.append((notes["attack"], Outcome(arrays["state"], arrays["prediction"], notes["seconds"])))
+    def outcomes(self, student: Sequence[np.ndarray]) -> list[tuple[str, Outcome, Mapping[str, Any]]]:
+        """Returns (attack, what it did to the first images of the test split, machine) of each evaluation.
+
+        Args:
+            student: values of the variables of the network that was attacked.
+        """
+        found, counts = [], set()
+        for path in self._results.path.glob("attack_*.npz"):
+            counts.add(int(path.stem.rpartition("_")[2]))
+        for count in sorted(counts):
+            for name in self._description["evaluation"]["attacks"]:
+                of = self._folder.digest_of_attack(name, count, student)
+                read = self._read(f"attack_{name}_{count}", of)
+                if read is not None:
+                    arrays, notes = read
+                    outcome = Outcome(arrays["state"], arrays["prediction"], notes["seconds"])
+                    found.append((name, outcome, notes["machine"]))
         return found
 
     @property
@@ -132,17 +138,18 @@ def collect_run(results: PortableResults, workdir: Workdir, dataset: ImageDatase
         training.build()
         training.restore()
         training.adopt(trained)
-    return _evaluations(results, workdir, dataset)
+    return _evaluations(results, workdir, dataset, trainings["student"].student)
 
 
-def _evaluations(results: PortableResults, workdir: Workdir, dataset: ImageDataset) -> list[Evaluation]:
-    by_count: dict[int, dict[str, Outcome]] = {}
-    for name, outcome in results.outcomes():
-        by_count.setdefault(len(outcome.state), {})[name] = outcome
-    recipe, evaluations = results.recipe, []
-    data = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
-    data = {name: data[name] for name in ("dataset", "image_size", "train_examples", "validation_examples")}
-    for count, outcomes in sorted(by_count.items()):
+def _evaluations(
+    results: PortableResults, workdir: Workdir, dataset: ImageDataset, student: Sequence[np.ndarray]
+) -> list[Evaluation]:
+    by_count: dict[int, list[tuple[str, Outcome, Mapping[str, Any]]]] = {}
+    for found in results.outcomes(student):
+        by_count.setdefault(len(found[1].state), []).append(found)
+    evaluations, settings = [], results.recipe.settings()
+    data = {name: settings[name] for name in ("dataset", "image_size", "train_examples", "validation_examples")}
+    for count, outcomes in by_count.items():
         session = EvaluationSession(
             str(workdir.path),
             dataset.test,
@@ -151,7 +158,9 @@ def _evaluations(results: PortableResults, workdir: Workdir, dataset: ImageDatas
             num_examples=None if count == len(dataset.test) else count,
             **results.evaluation,
         )
-        for name, outcome in outcomes.items():
+        for name, outcome, _ in outcomes:
             session.adopt(name, outcome)
-        evaluations.append(session.accuracies(list(outcomes)))
+        evaluations.append(session.accuracies([name for name, _, _ in outcomes]))
+        for name, _, machine in outcomes:
+            session.record.add_detail(session.key_of(name), "environment", machine)
     return evaluations

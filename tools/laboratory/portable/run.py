@@ -33,6 +33,7 @@ SHUFFLE_KEY, SHUFFLE_ROUNDS, SHUFFLE_BITS = 498247692, 4, 16
 AHEAD = 8  # steps that are asked for before the first of them is looked at
 SHOWN_EVERY, SAVED_EVERY = 10.0, 60.0  # seconds
 WARM_UP = 3
+PROGRAMS = ("step", "validation")  # of a stage
 
 Entry = Mapping[str, Any]  # of the description
 Arrays = Sequence[Any]  # NumPy's, or the device's
@@ -45,6 +46,11 @@ class PortableError(Exception):
 # What a folder holds.
 
 
+def digest_of(content: Any) -> str:
+    """Returns the SHA-256 of what JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 class Folder:
     """A portable folder; whatever is read is checked against the digest that the description has of it.
 
@@ -53,7 +59,6 @@ class Folder:
 
     Attributes:
         description: content of `portable.json`.
-        digest: that file's SHA-256.
 
     Raises:
         PortableError: if it is none, or of another format.
@@ -69,7 +74,6 @@ class Folder:
                 f"{self.path} is no portable folder: {place.name}: {error.strerror}; "
                 "`python -m tools.laboratory.portable export` makes one"
             ) from error
-        self.digest = hashlib.sha256(content).hexdigest()
         try:
             self.description = json.loads(content)
             found = self.description["format"]
@@ -106,6 +110,26 @@ class Folder:
         self._check(path, content, self.description["programs"][name])
         return content.decode()
 
+    def digest_of(self, stage: str) -> str:
+        """Returns the SHA-256 of all that decides what a stage trains, the stages before it among that.
+
+        Where two folders agree in it, the results of one are the other's.
+        """
+        names = [each["name"] for each in self.description["stages"]]
+        stages = self.description["stages"][: names.index(stage) + 1]
+        programs = [self.description["programs"][each[part]["program"]] for each in stages for part in PROGRAMS]
+        splits = [self.description["splits"][name] for name in ("train", "validation")]
+        return digest_of([stages, programs, splits])
+
+    def digest_of_attack(self, name: str, count: int, student: Arrays) -> str:
+        """Returns the SHA-256 of all that decides what an attack does to the first so many test images."""
+        own = self.description["evaluation"]
+        stages = [[own["parts"][part], variant] for part, variant in own["attacks"][name]]
+        programs = [self.description["programs"][part["program"]] for part, _ in stages]
+        weights = [hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for array in student]
+        settings = {key: own[key] for key in ("eps", "norm", "seed")}
+        return digest_of([settings, stages, programs, weights, self.description["splits"]["test"], count])
+
     @staticmethod
     def _check(path: pathlib.Path, content: bytes, digest: str) -> None:
         if hashlib.sha256(content).hexdigest() != digest:
@@ -113,16 +137,24 @@ class Folder:
 
 
 class Results:
-    """The folder `results` of a portable folder: files that are written as a whole, and know what they are of."""
+    """The folder `results` of a portable folder: files that are written as a whole, and know what they are of.
 
-    def __init__(self, folder: Folder) -> None:
-        self._of, self.path = folder.digest, folder.path / "results"
+    Args:
+        path: the folder.
+    """
 
-    def read(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+
+    def read(self, name: str, of: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """Returns (arrays, notes) of a file, or None where there is none.
 
+        Args:
+            name: of the file.
+            of: digest of what made it.
+
         Raises:
-            PortableError: if it is damaged, or of another export.
+            PortableError: if it is damaged, or of something else.
         """
         path = self.path / f"{name}.npz"
         if not path.exists():
@@ -131,16 +163,17 @@ class Results:
             with np.load(path, allow_pickle=False) as content:
                 arrays = dict(content)
             notes = json.loads(arrays.pop("notes").tobytes())
+            found = notes.pop("of")
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise PortableError(f"{path} is damaged: {error}; remove it to begin that part anew") from error
-        if notes.pop("of") != self._of:
-            raise PortableError(f"{path} is of another export: remove the folder {self.path}, or export elsewhere")
+        if found != of:
+            raise PortableError(f"{path} is of another export: remove it, or export into another folder")
         return arrays, notes
 
-    def write(self, name: str, arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
+    def write(self, name: str, of: str, arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
         """Writes a file in the place of the one before."""
         self.path.mkdir(exist_ok=True)
-        text = np.frombuffer(json.dumps({**notes, "of": self._of}).encode(), np.uint8)
+        text = np.frombuffer(json.dumps({**notes, "of": of}).encode(), np.uint8)
         handle, draft = tempfile.mkstemp(dir=self.path, prefix=f".{name}-")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -315,6 +348,7 @@ class Training:
         self._folder, self._stage, self._device, self._teacher = folder, stage, device, teacher
         self.name, self.epochs, self.steps = stage["name"], stage["epochs"], stage["steps_per_epoch"]
         self._labels = folder.array(folder.description["splits"]["train"]["labels"])
+        self._of = folder.digest_of(self.name)
 
     @functools.cached_property
     def _program(self) -> Callable[[list], list]:
@@ -372,10 +406,11 @@ class Training:
             if notes["best"] is None or score > notes["best"]:
                 weights = [np.asarray(array) for array in student]
                 # Before the state that says so: a kill in between does an epoch again.
-                results.write(f"{self.name}_chosen", named("weight", weights), {})
+                results.write(f"{self.name}_chosen", self._of, named("weight", weights), {})
                 notes |= {"best": score, "chosen_epoch": epoch + 1}
             notes["history"].append(logs)
-            results.write(self.name, named("state", state), {**notes, "machine": self._device.described()})
+            notes["machine"] = self._device.described()
+            results.write(self.name, self._of, named("state", state), notes)
             shown = ", ".join(
                 f"{name} {value:.4g}" for name, value in logs.items() if name.startswith(("loss", "val_"))
             )
@@ -387,7 +422,7 @@ class Training:
 
     def _begun(self, results: Results) -> tuple[list, list, dict[str, Any]]:
         """Returns (state, the chosen student's weights, notes) to go on from."""
-        found, chosen = results.read(self.name), results.read(f"{self.name}_chosen")
+        found, chosen = (results.read(name, self._of) for name in (self.name, f"{self.name}_chosen"))
         if found is None:
             return self.initial(), [], {"history": [], "chosen_epoch": 0, "best": None}
         if chosen is None:
@@ -468,8 +503,7 @@ class Evaluation:
 
     def __init__(self, folder: Folder, device: Device, student: Arrays, results: Results) -> None:
         self._folder, self._device, self._results = folder, device, results
-        self._of = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in student)).hexdigest()
-        self._student = [device.put(array) for array in student]
+        self._weights, self._student = student, [device.put(array) for array in student]
         self._settings = folder.description["evaluation"]
         split = folder.description["splits"]["test"]
         self._images, self._labels = folder.array(split["images"]), folder.array(split["labels"])
@@ -478,16 +512,16 @@ class Evaluation:
     def run(self, name: str, count: int, progress: Progress) -> None:
         """Evaluates one attack on the first `count` images, and records it; does nothing where that was done."""
         stages, parts = self._settings["attacks"][name], self._settings["parts"]
-        key = f"{name}_{count}"
-        found = self._results.read(f"attack_{key}")
-        if found is None or found[1]["weights"] != self._of:
+        file, of = f"attack_{name}_{count}", self._folder.digest_of_attack(name, count, self._weights)
+        found = self._results.read(file, of)
+        if found is None:
             state, prediction, seconds = np.zeros(count, np.int16), np.full(count, -1, np.int16), 0.0
         else:
             state, prediction, seconds = found[0]["state"], found[0]["prediction"], found[1]["seconds"]
 
         def save() -> None:
-            notes = {"attack": name, "weights": self._of, "seconds": seconds, "machine": self._device.described()}
-            self._results.write(f"attack_{key}", {"state": state, "prediction": prediction}, notes)
+            notes = {"attack": name, "seconds": seconds, "machine": self._device.described()}
+            self._results.write(file, of, {"state": state, "prediction": prediction}, notes)
 
         saved, size = time.monotonic(), self._settings["batch_size"]
         for number, (part, variant) in enumerate(stages):
@@ -588,7 +622,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.time:
             measure(folder, device, given.time)
             return 0
-        progress, results, student = Progress(), Results(folder), list[Any]()
+        progress, results, student = Progress(), Results(folder.path / "results"), list[Any]()
         for stage in folder.description["stages"]:
             student = Training(folder, stage, device, student).run(results, progress)
         if attacks:
