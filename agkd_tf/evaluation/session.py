@@ -352,8 +352,10 @@ class EvaluationSession:
         robust = {key: self.record.robust(key) for key in over}
         return Evaluation(self.title, results, self.record, keys, robust)
 
-    def adopt(self, attack: Any, outcome: Outcome) -> None:
+    def adopt(self, attack: Any, outcome: Outcome) -> bool:
         """Takes over what an attack did to these images where another program ran it; `accuracies` goes on from there.
+
+        Returns whether it had been through all of them.
 
         Args:
             attack: the attack, as of `accuracies`.
@@ -369,6 +371,7 @@ class EvaluationSession:
         own = self.record.begin(self._find(bound), bound, self.examples.labels, seed=self.options.seed)
         own.state[:], own.prediction[:], own.seconds = outcome.state, outcome.prediction, outcome.seconds
         self.record.save_outcomes()
+        return own.finished(len(bound.stages))
 
     def _forget(self, keys: Iterable[str]) -> None:
         """Drops, once each, what is to be computed once more."""

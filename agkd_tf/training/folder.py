@@ -37,6 +37,11 @@ def check_recipe(workdir: Workdir, recipe: Recipe) -> None:
             f"{workdir.path} holds a run of {recorded.epochs} epochs, which may grow but not shrink. "
             f"Received: `epochs={recipe.epochs}`"
         )
+    if recipe.epochs > recorded.epochs and recipe.schedule != "step":
+        raise InputError(
+            f"{workdir.path} holds a run whose `schedule={recipe.schedule!r}` is of {recorded.epochs} epochs, which "
+            f"cannot grow: choose another `workdir`. Received: `epochs={recipe.epochs}`"
+        )
 
 
 def record_recipe(workdir: Workdir, recipe: Recipe) -> None:

@@ -32,7 +32,7 @@ from agkd_tf.settings import (
     settings_of,
 )
 from agkd_tf.training.checkpoints import SELECT_BEST
-from agkd_tf.training.schedule import step_decay
+from agkd_tf.training.schedule import OneCycle, step_decay
 
 PRECISIONS = {"float32": None, "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -110,7 +110,12 @@ class Recipe:
         "Images of each class kept on the device, to draw second images from; all if not given. A smaller pool is "
         "drawn anew each epoch.",
     ] = None
-    learning_rate: Annotated[Weight, "First learning rate."] = 0.1
+    learning_rate: Annotated[Weight, "First learning rate; of one_cycle the highest."] = 0.1
+    schedule: Annotated[
+        str,
+        Choice(("step", "one_cycle")),
+        "How the rate moves: it is decayed at decay_epochs, or rises and falls once over all epochs.",
+    ] = "step"
     decay_epochs: Annotated[tuple[int, ...], "0-based epochs from which the rate is decayed."] = (100, 150)
     decay_rate: Annotated[Share, "Factor of each decay."] = 0.1
     momentum: Annotated[Share, "Momentum of SGD."] = 0.9
@@ -176,6 +181,9 @@ class Recipe:
             # A recorded recipe names the default too, so only another value contradicts.
             if getattr(self, name) != fields[name] and not self.needs_teacher:
                 raise InputError(f"`{name}` has no effect with `defense={self.defense!r}`, which has no teacher")
+        for name in ("decay_epochs", "decay_rate", "teacher_decay_epochs"):
+            if getattr(self, name) != fields[name] and self.schedule != "step":
+                raise InputError(f"`{name}` has no effect with `schedule={self.schedule!r}`")
         if self.pool_capacity is not None and "pool" not in DEFENSES[self.defense].needs:
             raise InputError(
                 f"`pool_capacity` has no effect with `defense={self.defense!r}`, which draws no second images"
@@ -418,16 +426,19 @@ class Recipe:
         if resident:
             whole = defense.pool is not None and not defense.pool.bounded
             defense.resident = defense.pool if whole else DeviceImages(dataset.train.images)
-        rate = step_decay(
-            self.learning_rate,
-            decay_epochs=self.decay_epochs,
-            decay_rate=self.decay_rate,
-            steps_per_epoch=self.steps_per_epoch(dataset),
-        )
         average = {} if self.ema is None else {"use_ema": True, "ema_momentum": self.ema}
+        rate = self._rate(self.steps_per_epoch(dataset))
         optimizer = keras.optimizers.SGD(rate, momentum=self.momentum, **average)
         defense.compile(optimizer, jit_compile=jit_compile)
         return defense
+
+    def _rate(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
+        """Returns the learning rate for so many steps an epoch."""
+        if self.schedule == "one_cycle":
+            return OneCycle(self.learning_rate, steps * self.epochs)
+        return step_decay(
+            self.learning_rate, decay_epochs=self.decay_epochs, decay_rate=self.decay_rate, steps_per_epoch=steps
+        )
 
 
 def default_hyperparameters(defense: str) -> dict[str, Any]:

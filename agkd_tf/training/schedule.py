@@ -1,8 +1,11 @@
 """The learning rate over a run."""
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from agkd_tf.errors import InputError, check_range
 
@@ -37,3 +40,45 @@ def step_decay(
     boundaries = [epoch * steps_per_epoch - 1 for epoch in epochs]
     rates = [learning_rate * decay_rate**power for power in range(len(epochs) + 1)]
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
+
+
+@keras.saving.register_keras_serializable(package="agkd_tf")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises along a cosine from a 25th of its peak, and falls along another to a 250,000th.
+
+    Args:
+        peak: the highest rate.
+        steps: optimizer steps of the whole training; later ones have the last one's rate.
+        rising: share of the steps until the peak.
+
+    Raises:
+        InputError: for values out of range, or fewer steps than a rise and a fall take.
+
+    Source: Smith and Topin, Super-Convergence, 2018, as PyTorch's `OneCycleLR` has it with its default settings; that
+    one moves the momentum, too, unless told not to.
+    """
+
+    FIRST, LAST = 25.0, 1e4  # the peak by the first rate, and that by the last
+
+    def __init__(self, peak: float, steps: int, rising: float = 0.3) -> None:
+        check_range("learning_rate", peak, 0.0, low_open=True)
+        check_range("rising", rising, 0.0, 1.0, low_open=True)
+        self.peak, self.steps, self.rising = float(peak), int(steps), float(rising)
+        self._top, self._end = self.rising * self.steps - 1.0, self.steps - 1.0
+        if not 0.0 < self._top < self._end:
+            raise InputError(f"a rate of one cycle needs more steps. Received: {steps}")
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """Returns the rate, float32, of a step, counted from 0."""
+        step = tf.minimum(tf.cast(step, tf.float32), self._end)
+        first = self.peak / self.FIRST
+
+        def between(begin: float, end: float, share: tf.Tensor) -> tf.Tensor:
+            return end + (begin - end) / 2.0 * (1.0 + tf.cos(math.pi * share))
+
+        rise = between(first, self.peak, step / self._top)
+        fall = between(self.peak, first / self.LAST, (step - self._top) / (self._end - self._top))
+        return tf.where(step <= self._top, rise, fall)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self.peak, "steps": self.steps, "rising": self.rising}

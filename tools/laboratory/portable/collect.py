@@ -158,9 +158,8 @@ def _evaluations(
             num_examples=None if count == len(dataset.test) else count,
             **results.evaluation,
         )
-        for name, outcome, _ in outcomes:
-            session.adopt(name, outcome)
+        finished = {name: machine for name, outcome, machine in outcomes if session.adopt(name, outcome)}
         evaluations.append(session.accuracies([name for name, _, _ in outcomes]))
-        for name, _, machine in outcomes:
+        for name, machine in finished.items():
             session.record.add_detail(session.key_of(name), "environment", machine)
     return evaluations
