@@ -16,6 +16,9 @@ OPERATION = re.compile(r'= "?([a-z_]+)\.[a-z_]+')
 DIALECTS = {"stablehlo", "func"}
 # A whole number, and a size that an axis is given.
 NUMBER = re.compile(r"(%\w+) = stablehlo.constant dense<(\d+)> : tensor<i32>")
+# Where in whose files an operation was made, and a name with a counter: neither belongs to the program.
+PLACES = re.compile(r'^#loc.*\n| loc\((?:#loc\d*|"[^"]*")\)', re.MULTILINE)
+NAME = re.compile(r"^module @\S+", re.MULTILINE)
 SIZED = re.compile(r"stablehlo.set_dimension_size %\w+, (%\w+), dim = (\d+) : \(tensor<([\dx]+)x\w+>")
 
 
@@ -51,6 +54,7 @@ def lowered(
     if any(tensor.dtype == tf.resource for tensor in captured):
         raise InputError("a portable program has no variables, this function reads or writes some of its own")
     text = compiled.experimental_get_compiler_ir(*signature)(stage="stablehlo", platform_name=platform)
+    text = NAME.sub("module @program", PLACES.sub("", text))
     check_portable(text)
     return StableHLO(text, [tensor.numpy() for tensor in captured])
 
