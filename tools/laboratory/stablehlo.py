@@ -17,7 +17,7 @@ DIALECTS = {"stablehlo", "func"}
 # A whole number, and a size that an axis is given.
 NUMBER = re.compile(r"(%\w+) = stablehlo.constant dense<(\d+)> : tensor<i32>")
 # Where in whose files an operation was made, and a name with a counter: neither belongs to the program.
-PLACES = re.compile(r'^#loc.*\n| loc\((?:#loc\d*|"[^"]*")\)', re.MULTILINE)
+PLACES = re.compile(r'^#loc.*\n| loc\((?:[^()"]|"[^"]*"|\((?:[^()"]|"[^"]*")*\))*\)', re.MULTILINE)
 NAME = re.compile(r"^module @\S+", re.MULTILINE)
 SIZED = re.compile(r"stablehlo.set_dimension_size %\w+, (%\w+), dim = (\d+) : \(tensor<([\dx]+)x\w+>")
 
