@@ -94,6 +94,10 @@ def test_a_validation_lowers_for_a_gpu_as_for_a_cpu(data):
     assert programs[0][1] == ["loss", "accuracy", "robust_accuracy"]
 
 
+def test_two_exports_are_of_one_text(data):
+    assert step_of("at", data)[0].text == step_of("at", data)[0].text
+
+
 def test_a_step_is_one_program_for_all_batches(data):
     traced = []
 

@@ -16,9 +16,11 @@ OPERATION = re.compile(r'= "?([a-z_]+)\.[a-z_]+')
 DIALECTS = {"stablehlo", "func"}
 # A whole number, and a size that an axis is given.
 NUMBER = re.compile(r"(%\w+) = stablehlo.constant dense<(\d+)> : tensor<i32>")
-# Where in whose files an operation was made, and a name with a counter: neither belongs to the program.
+# Where in whose files an operation was made, and names with counters: neither belongs to the program.
 PLACES = re.compile(r'^#loc.*\n| loc\((?:[^()"]|"[^"]*"|\((?:[^()"]|"[^"]*")*\))*\)', re.MULTILINE)
-NAME = re.compile(r"^module @\S+", re.MULTILINE)
+MODULE = re.compile(r"^module @\S+", re.MULTILINE)
+FUNCTION = re.compile(r"func\.func private (@[\w.$-]+)\(")
+SYMBOL = re.compile(r"@[\w.$-]+")
 SIZED = re.compile(r"stablehlo.set_dimension_size %\w+, (%\w+), dim = (\d+) : \(tensor<([\dx]+)x\w+>")
 
 
@@ -54,9 +56,16 @@ def lowered(
     if any(tensor.dtype == tf.resource for tensor in captured):
         raise InputError("a portable program has no variables, this function reads or writes some of its own")
     text = compiled.experimental_get_compiler_ir(*signature)(stage="stablehlo", platform_name=platform)
-    text = NAME.sub("module @program", PLACES.sub("", text))
+    text = _plain(text)
     check_portable(text)
     return StableHLO(text, [tensor.numpy() for tensor in captured])
+
+
+def _plain(text: str) -> str:
+    """Returns a program without what differs from one export of it to the next."""
+    text = MODULE.sub("module @program", PLACES.sub("", text))
+    names = {name: f"@function_{number}" for number, name in enumerate(FUNCTION.findall(text))}
+    return SYMBOL.sub(lambda symbol: names.get(symbol[0], symbol[0]), text)
 
 
 def check_portable(text: str) -> None:
