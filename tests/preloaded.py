@@ -24,6 +24,9 @@ import tests.networks
 import tools._progress
 import tools._subject
 import tools._table
-import tools.laboratory
+import tools.laboratory.breakdown
+import tools.laboratory.portable.collect
+import tools.laboratory.portable.export
+import tools.laboratory.step_program
 
 gc.freeze()  # what is shared stays shared

@@ -13,7 +13,7 @@ from agkd_tf.models.forward_pass import activation_bytes, forward_flops
 from agkd_tf.report import TABLES
 from agkd_tf.training.plan import KEPT
 from tests.readme import code_blocks, prepared, shortened
-from tools.laboratory import minimum_flops
+from tools.laboratory.floating_point import minimum_flops
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -1,5 +1,6 @@
 """Command lines: the only place that knows flags and prints."""
 
+import contextlib
 import os
 import platform
 
@@ -12,10 +13,10 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 if platform.machine().lower() in ("x86_64", "amd64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-with without_startup_notes():
+# Without TensorFlow, `tools.laboratory.portable run` is all that works.
+with contextlib.suppress(ModuleNotFoundError), without_startup_notes():
     import tensorflow as tf
 
     tf.config.list_physical_devices()
-
-# An evaluation traces one function for each attack; TensorFlow counts them together and warns of retracing.
-tf.get_logger().setLevel("ERROR")
+    # An evaluation traces one function for each attack; TensorFlow counts them together and warns of retracing.
+    tf.get_logger().setLevel("ERROR")

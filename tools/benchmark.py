@@ -50,14 +50,11 @@ from tools import _app, _flags
 from tools._progress import progress, say
 from tools._remedies import with_flags
 from tools._table import breakdown_table, peers_table, timing_table
-from tools.laboratory import (
-    BreakdownBenchmark,
-    MatrixProduct,
-    Peer,
-    StepProfile,
-    StepProgram,
-    run_one_operation_at_a_time,
-)
+from tools.laboratory.breakdown import BreakdownBenchmark
+from tools.laboratory.matrix_product import MatrixProduct
+from tools.laboratory.peer import Peer
+from tools.laboratory.profile import StepProfile, run_one_operation_at_a_time
+from tools.laboratory.step_program import StepProgram
 
 FLAGS = flags.FLAGS
 Paths = Sequence[pathlib.Path]

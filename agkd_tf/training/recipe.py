@@ -181,9 +181,10 @@ class Recipe:
             # A recorded recipe names the default too, so only another value contradicts.
             if getattr(self, name) != fields[name] and not self.needs_teacher:
                 raise InputError(f"`{name}` has no effect with `defense={self.defense!r}`, which has no teacher")
-        for name in ("decay_epochs", "decay_rate", "teacher_decay_epochs"):
-            if getattr(self, name) != fields[name] and self.schedule != "step":
-                raise InputError(f"`{name}` has no effect with `schedule={self.schedule!r}`")
+        for name in ("decay_epochs", "teacher_decay_epochs", "decay_rate"):
+            if self.schedule != "step" and getattr(self, name) not in (fields[name], ()):
+                remedy = "leave it out" if name == "decay_rate" else f"give `{name}=()`"
+                raise InputError(f"`{name}` has no effect with `schedule={self.schedule!r}`: {remedy}")
         if self.pool_capacity is not None and "pool" not in DEFENSES[self.defense].needs:
             raise InputError(
                 f"`pool_capacity` has no effect with `defense={self.defense!r}`, which draws no second images"

@@ -8,7 +8,9 @@ from agkd_tf.errors import InputError
 from agkd_tf.models import build_model
 from agkd_tf.models.forward_pass import forward_flops
 from agkd_tf.training import Recipe
-from tools.laboratory import BreakdownBenchmark, StepProgram, minimum_flops, program_flops
+from tools.laboratory.breakdown import BreakdownBenchmark
+from tools.laboratory.floating_point import minimum_flops, program_flops
+from tools.laboratory.step_program import StepProgram
 
 
 def hlo(function, *arguments):

@@ -3,7 +3,8 @@ import sys
 import pytest
 
 from agkd_tf.errors import InputError
-from tools.laboratory import MatrixProduct, Peer
+from tools.laboratory.matrix_product import MatrixProduct
+from tools.laboratory.peer import Peer
 
 
 def command(program):

@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -161,11 +162,11 @@ def test_images_are_packed_as_the_library_packs_them():
 
 
 SCRIPT = """
-import sys
-sys.modules["tensorflow"] = sys.modules["keras"] = sys.modules["absl"] = None
-sys.argv = ["run.py", sys.argv[1], "--attacks=clean", "--num_examples=10"]
-import runpy
-runpy.run_path(sys.argv[1] + "/run.py", run_name="__main__")
+import runpy, sys
+for name in ("tensorflow", "keras", "absl", "agkd_tf"):
+    sys.modules[name] = None
+sys.argv = ["portable", "run", sys.argv[1], "--attacks=clean", "--num_examples=10"]
+runpy.run_module("tools.laboratory.portable", run_name="__main__")
 """
 
 
@@ -184,8 +185,9 @@ def test_it_goes_on_where_it_was_killed_without_tensorflow(portable, tmp_path, m
 
     monkeypatch.setattr(run.Results, "write", killed)
     assert run.main([str(folder)]) == 130
+    root = pathlib.Path(run.__file__).parents[3]
     command = [sys.executable, "-c", SCRIPT, str(folder)]
-    shown = subprocess.run(command, cwd=tmp_path, env={"PATH": ""}, capture_output=True, text=True)
+    shown = subprocess.run(command, cwd=root, env={"PATH": ""}, capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
     assert "epoch 2 of 2" in shown.stdout
     assert "epoch 1 of 2" not in shown.stdout
@@ -252,7 +254,9 @@ def test_what_is_asked_for_must_be_there(portable, capsys):
 def test_a_step_is_timed_and_nothing_is_written(portable, tmp_path, capsys):
     folder = tmp_path / "folder"
     shutil.copytree(portable[0], folder, ignore=without_results)
-    assert run.main([str(folder), "--time=2"]) == 0
+    # The folder's own copy.
+    own = runpy.run_path(str(folder / "run.py"))
+    assert own["main"]([str(folder), "--time=2"]) == 0
     assert " median 0." in capsys.readouterr().out
     assert not (folder / "results").exists()
 

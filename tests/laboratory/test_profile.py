@@ -6,8 +6,7 @@ import tensorflow as tf
 import tools.laboratory.profile
 from agkd_tf.errors import InputError
 from agkd_tf.training import Recipe
-from tools.laboratory import StepProfile
-from tools.laboratory.profile import KINDS, OTHERS
+from tools.laboratory.profile import KINDS, OTHERS, StepProfile
 
 RECIPE = Recipe(
     model="wrn-10-1",

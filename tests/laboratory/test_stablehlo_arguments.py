@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from agkd_tf.training import Recipe
-from tools.laboratory import StepProgram
 from tools.laboratory.peers.stablehlo_arguments import main_types, random_argument
+from tools.laboratory.step_program import StepProgram
 
 MAIN = """module @step {
   func.func private @other(%arg0: tensor<9xf32>) -> tensor<9xf32> {

@@ -4,7 +4,8 @@ import pytest
 
 from agkd_tf.errors import InputError
 from agkd_tf.training import Recipe
-from tools.laboratory import StepProgram, program_flops
+from tools.laboratory.floating_point import program_flops
+from tools.laboratory.step_program import StepProgram
 
 SETTINGS = {"model": "tiny", "batch_size": 8, "epochs": 1, "decay_epochs": ()}
 

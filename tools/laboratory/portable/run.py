@@ -33,6 +33,7 @@ SHUFFLE_KEY, SHUFFLE_ROUNDS, SHUFFLE_BITS = 498247692, 4, 16
 AHEAD = 8  # steps that are asked for before the first of them is looked at
 SHOWN_EVERY, SAVED_EVERY = 10.0, 60.0  # seconds
 WARM_UP = 3
+SHOWN = ("loss", "val_loss", "val_accuracy", "val_robust_accuracy")
 PROGRAMS = ("step", "validation")  # of a stage
 
 Entry = Mapping[str, Any]  # of the description
