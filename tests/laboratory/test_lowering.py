@@ -32,7 +32,7 @@ def classifier():
     return Classifier(build_model("tiny", image_shape=SHAPE, num_classes=10))
 
 
-def step_of(name, data, precision="float32", **settings):
+def step_of(name, data, precision="float32", platform="GPU", **settings):
     """Returns the program of a defense's step: augmentation, pool, moving average, decay and optimizer included."""
     recipe = Recipe(
         model="tiny",
@@ -49,7 +49,7 @@ def step_of(name, data, precision="float32", **settings):
         **settings,
     )
     defense = untrained_defense(recipe, data, jit_compile=False, resident=True)
-    return step_program(defense, batch_size=BATCH, total_steps=10)
+    return step_program(defense, batch_size=BATCH, total_steps=10, platform=platform)
 
 
 # In the fast run each defense in one precision, and each precision in some defenses.
@@ -94,8 +94,9 @@ def test_a_validation_lowers_for_a_gpu_as_for_a_cpu(data):
     assert programs[0][1] == ["loss", "accuracy", "robust_accuracy"]
 
 
-def test_two_exports_are_of_one_text(data):
-    assert step_of("at", data)[0].text == step_of("at", data)[0].text
+def test_a_program_for_a_gpu_is_that_for_a_cpu_and_two_exports_are_of_one_text(data):
+    gpu, cpu = (step_of("agkd_bml", data, platform=platform)[0].text for platform in ("GPU", "CPU"))
+    assert gpu == cpu
 
 
 def test_a_step_is_one_program_for_all_batches(data):
