@@ -282,3 +282,30 @@ def test_only_an_own_place_is_written_and_only_whole_results_are_collected(porta
 def test_a_bounded_pool_is_refused(data, tmp_path):
     with pytest.raises(InputError, match="leave out `pool_capacity`"):
         export_portable(recipe(pool_capacity=2, init_from_teacher=False), data, pathlib.Path(tmp_path / "folder"))
+
+
+def test_the_command_lines_export_run_and_collect(tool, tmp_path):
+    recipe, folder, workdir = tmp_path / "recipe.flags", tmp_path / "portable", tmp_path / "run"
+    recipe.write_text("--model=tiny\n--defense=undefended\n--batch_size=8\n--epochs=1\n--decay_epochs=\n")
+    size = ("--image_size=8", "--train_examples=40", "--validation_examples=20")
+    shown = tool("laboratory.portable", "export", str(recipe), *size, f"--output={folder}", "--attacks=clean").stdout
+    assert "student_step" in shown
+    assert f"python {folder}/run.py {folder}" in shown
+    early = tool("laboratory.portable", "collect", str(folder), f"--workdir={workdir}")
+    assert early.returncode == 2
+    early = early.stderr
+    assert "has no student that is trained for an epoch or more: `python -m tools.laboratory.portable run" in early
+    assert "student: epoch 1 of 1" in tool("laboratory.portable", "run", str(folder)).stdout
+    shown = tool("laboratory.portable", "collect", str(folder), f"--workdir={workdir}").stdout
+    assert "  clean " in shown
+    again = tool("evaluate", f"--workdir={workdir}", "--attacks=clean").stdout
+    assert shown[shown.index("  clean ") :].splitlines()[0] in again
+    for arguments, message in (
+        (("export", str(recipe)), "`output`, the folder to write, is needed: --output=DIR"),
+        (("export",), "`export` takes one recipe, a flagfile. Received: none"),
+        (("collect", str(folder)), "`workdir`, the folder of the run to make, is needed"),
+        (("collect", str(tmp_path / "none"), "--workdir=x"), "is no portable folder"),
+    ):
+        refused = tool("laboratory.portable", *arguments)
+        assert refused.returncode == 2
+        assert message in refused.stderr
