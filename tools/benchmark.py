@@ -3,7 +3,6 @@
   python -m tools.benchmark training flags/digits/at.flags flags/digits/agkd_bml.flags --output=runs/cost
   python -m tools.benchmark training flags/digits/agkd_bml.flags --compare=--mixed_precision=bfloat16
   python -m tools.benchmark training flags/digits/agkd_bml.flags --flops --breakdown --peer="COMMAND"
-  python -m tools.benchmark training flags/digits/agkd_bml.flags --dump_stablehlo=step.mlir
   python -m tools.benchmark inference runs/quickstart/at runs/quickstart/agkd_bml
 
 training: recipes' flagfiles or runs' folders follow; any flag of a recipe overrides theirs. A step is all that
@@ -73,14 +72,10 @@ flags.DEFINE_string("output", None, "training: folder to write to; results are o
 flags.DEFINE_bool("flops", False, "training: count floating-point operations, and compare with a matrix product.")
 flags.DEFINE_bool("breakdown", False, "training: time the parts of a step, too.")
 flags.DEFINE_bool("profile", False, "training: time a step's operations by kind, too, on the CPU and without XLA.")
-flags.DEFINE_string(
-    "dump_stablehlo", None, "training: file to write one recipe's step to, optimizer included, untimed."
-)
 flags.DEFINE_multi_string(
     "peer", [], "training: command of another implementation that prints `median X s` and `Y images/s`"
 )
-TRAINING_FLAGS = ("compare", "output", "flops", "breakdown", "profile", "dump_stablehlo", "peer")
-TIMING_FLAGS = ("rounds", "steps", "jit_compile", "resident")
+TRAINING_FLAGS = ("compare", "output", "flops", "breakdown", "profile", "peer")
 _flags.define_data()
 _flags.define_data_place()
 _flags.define_recipe()
@@ -110,9 +105,6 @@ def _machine() -> str:
 
 
 def _training(paths: Paths) -> None:
-    if FLAGS.dump_stablehlo:
-        _dump(paths)
-        return
     recipes, switches = _versions(paths)
     if FLAGS.profile and any(switch["jit_compile"] is True for switch in switches.values()):
         raise InputError("`profile` is of a step without XLA. Received: --jit_compile=on")
@@ -237,18 +229,6 @@ def _recipe(path: pathlib.Path, overrides: list[str], more: list[str]) -> Recipe
         return read_recipe(path, [*overrides, *more])
     except InputError as error:
         raise InputError(f"`compare` {' '.join(more)}: {error}") from error
-
-
-def _dump(paths: Paths) -> None:
-    others = [name for name in (*TRAINING_FLAGS, *TIMING_FLAGS) if FLAGS[name].present and name != "dump_stablehlo"]
-    if others:
-        raise InputError(f"`dump_stablehlo` writes a step and times none. Received: --{others[0]}")
-    if len(paths) != 1:
-        raise InputError(f"`dump_stablehlo` takes one recipe. Received: {len(paths)}")
-    (recipe,) = _versions(paths)[0].values()
-    program = _step_program(recipe, _flags.data_place()).text("stablehlo", with_optimizer=True)
-    write_text(pathlib.Path(FLAGS.dump_stablehlo), program)
-    say(f"{FLAGS.dump_stablehlo}: {len(program) / 2**20:.1f} MiB")
 
 
 def _inference(paths: Paths) -> None:

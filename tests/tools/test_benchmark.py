@@ -74,13 +74,6 @@ def test_operations_parts_and_a_peer_stand_beside_the_step(tmp_path, tool):
     assert cost["peers"][peer]["times_the_peer"] == pytest.approx([times] * 3)
     assert cost["peers"][peer]["round_step_seconds"] == [[0.5]]
     assert "matrix product, float32: " in measured.stdout
-    program = tmp_path / "step.mlir"
-    dumped = tool("benchmark", "training", *small, f"--dump_stablehlo={program}")
-    assert dumped.returncode == 0, dumped.stderr
-    assert "stablehlo.convolution" in program.read_text()
-    # The first kernel is there three times: the student's, its momentum for the optimizer, and the teacher's.
-    (main,) = (line for line in program.read_text().splitlines() if "func.func @main(" in line)
-    assert main.partition(") -> (")[0].count("tensor<3x3x1x16xf32>") == 3
 
 
 @pytest.mark.slow
@@ -103,15 +96,9 @@ MISTAKES = {
     ("training", AT, "--compare=--jit_compile=maybe"): "`compare` --jit_compile=maybe: ",
     ("training", AT, "--profile", "--jit_compile=on"): "`profile` is of a step without XLA",
     ("training", AT, "--peer=nowhere/python x.py", "--flops"): "`peer` nowhere/python x.py failed",
-    ("training", AT, AT, "--dump_stablehlo=x"): "`dump_stablehlo` takes one recipe. Received: 2",
     ("inference", AT, "--flops"): "`flops` is of `training`",
     ("inference", AT, "--model=wrn-10-1"): "`model` is of `training`",
     ("speed", AT): "must be one of training, inference",
-    **{
-        ("training", AT, "--dump_stablehlo=x", f"{flag}{value}"): "`dump_stablehlo` writes a step and times none. "
-        f"Received: {flag}"
-        for flag, value in (("--flops", ""), ("--compare", "=--eps=0.1"), ("--rounds", "=2"))
-    },
 }
 MISTAKES_OF_A_WORKER = {
     ("training", AT, "--batch_size=5000"): "`batch_size`",

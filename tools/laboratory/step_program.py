@@ -29,26 +29,20 @@ class StepProgram:
 
     def __init__(self, recipe: Recipe, dataset: ImageDataset) -> None:
         if recipe.synchronized_bn:
-            raise InputError("`synchronized_bn` has no XLA program, which operations are counted in and dumps are of")
+            raise InputError("`synchronized_bn` has no XLA program, which operations are counted in")
         self._defense = untrained_defense(recipe, dataset, jit_compile=True)
         self._batch = next(iter(training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed)))
 
-    def text(self, stage: Literal["hlo", "optimized_hlo", "stablehlo"] = "hlo", *, with_optimizer: bool = False) -> str:
+    def text(self, stage: Literal["hlo", "optimized_hlo", "stablehlo"] = "hlo") -> str:
         """Returns the program.
 
         Args:
             stage: "hlo" as TensorFlow gives it, "optimized_hlo" as XLA makes it, or "stablehlo".
-            with_optimizer: whether the optimizer's update follows the gradients in the same program. In training it is
-                compiled apart, and what it does to the weights is the same.
         """
         step, batch = self._defense.training_step, self._batch
 
         def program(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, memory: dict[str, tf.Tensor]) -> tuple:
-            gradients, scalars, kept = step.gradients(images, labels, seed, memory)
-            if not with_optimizer:
-                return gradients, scalars, kept
-            step.apply(gradients)
-            return scalars, kept
+            return step.gradients(images, labels, seed, memory)
 
         compiled = tf.function(program, jit_compile=True, autograph=False)
         seed = step_seed(self._defense.seed, 0)

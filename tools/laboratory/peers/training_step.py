@@ -11,6 +11,7 @@ augmentation.
 
 import argparse
 import statistics
+import sys
 import time
 
 import torch
@@ -78,7 +79,7 @@ def main():
     defaults = {"depth": 16, "width": 2, "batch_size": 32, "attack_steps": 2, "warmup": 3, "repeat": 8}
     for name, value in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=value)
-    for name in ("channels_last", "bfloat16", "compile"):
+    for name in ("channels_last", "bfloat16", "compile", "turns"):
         parser.add_argument(f"--{name}", action="store_true")
     flags = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -95,8 +96,7 @@ def main():
     def others(classes):
         return pool[classes, torch.randint(0, 64, classes.shape, device=device)].contiguous(memory_format=layout)
 
-    seconds = []
-    for number in range(flags.warmup + flags.repeat):
+    def step():
         begun = time.perf_counter()
         with torch.autocast(device, torch.bfloat16, enabled=flags.bfloat16):
             loss = loss_of(student, teacher, clean, labels, others, flags.attack_steps)
@@ -105,10 +105,18 @@ def main():
         optimizer.step()
         if device == "cuda":
             torch.cuda.synchronize()
-        if number >= flags.warmup:
-            seconds.append(time.perf_counter() - begun)
-    median = statistics.median(seconds)
-    print(f"torch {torch.__version__}, {device}: median {median:.7f} s, {flags.batch_size / median:.4f} images/s")
+        return time.perf_counter() - begun
+
+    for _ in range(flags.warmup):
+        step()
+    if flags.turns:
+        print("ready", flush=True)
+    for _ in sys.stdin if flags.turns else range(1):
+        median = statistics.median(step() for _ in range(flags.repeat))
+        line = f"torch {torch.__version__}, {device}: median {median:.7f} s, {flags.batch_size / median:.4f} images/s"
+        if device == "cuda":
+            line += f", peak memory {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB"
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
