@@ -209,7 +209,7 @@ class _Export:
             "from_teacher": from_teacher,
             "frozen": frozen,
             "student": [place_of(variable, step.variables) for variable in step.judged],
-            "learning_rates": self.array(_rates(step.sgd, total)),
+            "learning_rates": self.array(learning_rates(step.sgd, total)),
             "step": self.program(f"{name}_step", program) | {"scalars": scalars},
             "validation": self.program(f"{name}_validation", validation) | {"names": names, "batch_size": size},
             "batch_size": recipe.batch_size,
@@ -261,7 +261,7 @@ def _numpy(variable: keras.Variable) -> np.ndarray:
     return np.asarray(variable.numpy())
 
 
-def _rates(optimizer: keras.optimizers.SGD, total: int) -> np.ndarray:
+def learning_rates(optimizer: keras.optimizers.SGD, total: int) -> np.ndarray:
     """Returns the learning rate of each step, float32 [total]."""
     rate = optimizer.get_config()["learning_rate"]
     if not isinstance(rate, dict):
