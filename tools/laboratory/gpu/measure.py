@@ -38,7 +38,7 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve()
 PEER = HERE.parents[1] / "peers" / "training_step.py"
 PARTS = ("a", "b", "c")
-ROUNDS, REPEAT, WARM_UP = 5, 8, 3
+WARM_UP = 3  # steps
 MINUTES_EACH = 2.5  # of training, a student in part b
 SHARES = {"ready": 0.75, "teacher": 0.2, "students": 0.7, "last": 0.75}  # of what is left of the time
 GUESSES = {"clean": 10.0, "autoattack": 60.0}  # seconds, before the first was timed; of other attacks OTHER
@@ -375,9 +375,9 @@ class Report:
         return (
             f"AGKD-BML, {first['model']}, batches of {first['batch_size']}, {first['flops'] / 1e12:.4g} TFLOP a step "
             f"(the least that it takes: {first['minimum_flops'] / 1e12:.4g}). Medians, with the least and the most of "
-            f"{ROUNDS} rounds in turn; times are of images a second, round by round. An epoch is of {EPOCH:,} images, "
-            "steps alone. Neither library's default precision of float32 products was changed. The step here has "
-            "augmentation, the peer's has none."
+            f"{self._plan['rounds']} rounds in turn; times are of images a second, round by round. An epoch is of "
+            f"{EPOCH:,} images, steps alone. Neither library's default precision of float32 products was changed. The "
+            "step here has augmentation, the peer's has none."
         )
 
     def _steps_table(self) -> str:
@@ -406,10 +406,10 @@ class Report:
     def _networks_text(self) -> str:
         first = self._plan["students"][0]
         return (
-            f"CIFAR-10, bfloat16, a rate of one cycle, seed {first['seed']}; the last epoch's weights. Each student "
-            f"begins with its teacher's weights, AT's, too. The students of {first['model']} share one teacher, whose "
-            "time is not in theirs. Seconds are those of training steps; those of compiling are what was waited for. "
-            "Validation is accuracy in % on held-out images after the last epoch: clean and, of students, under a "
+            f"CIFAR-10, {first['precision']}, a rate of one cycle, seed {first['seed']}; the last epoch's weights. Each "
+            f"student begins with its teacher's weights, AT's, too. The students of {first['model']} share one teacher, "
+            "whose time is not in theirs. Seconds are those of training steps; those of compiling are what was waited "
+            "for. Validation is accuracy in % on held-out images after the last epoch: clean and, of students, under a "
             "short attack. Under the attacks: % of the first test images, with Wilson's 95 % intervals."
         )
 
@@ -481,6 +481,15 @@ class Report:
             f"Of {name}, in the order of the model's variables: `cat weights.npz.* > weights.npz`, of SHA-256 "
             f"{hashlib.sha256(content).hexdigest()}."
         )
+
+
+def reason(error: Exception) -> str:
+    """Returns in one line why a piece failed; what is not foreseen is printed with its place, too."""
+    text = " ".join(str(error).split())[:300]
+    if isinstance(error, MeasureError | OutOfTimeError) or type(error).__name__ == "PortableError":
+        return text
+    traceback.print_exc()
+    return f"{type(error).__name__}: {text}"
 
 
 def _replace(path: pathlib.Path, content: bytes) -> None:
@@ -607,7 +616,7 @@ def part_a(prepared: Prepared, report: Report, budget: Budget, work: pathlib.Pat
             wait(name)
         found: dict[str, list[float]] = {}
         peaks: dict[str, int | None] = {}
-        for turn in range(ROUNDS):
+        for turn in range(plan["rounds"]):
             for name in [*waiting, *commands]:
                 if name not in contestants:
                     continue
@@ -622,7 +631,7 @@ def part_a(prepared: Prepared, report: Report, budget: Budget, work: pathlib.Pat
                 found.setdefault(name, []).append(float(_number(r"median ([\d.]+) s", line)))
                 memory = re.search(r"peak memory (\d+) MiB", line)
                 peaks[name] = int(memory[1]) if memory else None
-            report.say(f"round {turn + 1} of {ROUNDS}")
+            report.say(f"round {turn + 1} of {plan['rounds']}")
             _enter_steps(report, plan, found, peaks)
             report.write()
         best = plan["timing"][-1]["name"]
@@ -720,7 +729,7 @@ def worker(prepared: Prepared, name: str) -> None:
             print(f"profile {json.dumps(_profile(step))}", flush=True)
             continue
         seconds = []
-        for _ in range(REPEAT):
+        for _ in range(prepared.plan["repeat"]):
             begun = time.perf_counter()
             step()
             seconds.append(time.perf_counter() - begun)
@@ -815,15 +824,17 @@ class Trainer:
         class Progress(run.Progress):
             """Ends a piece that takes longer than it may."""
 
-            until = math.inf
+            name, until = "", math.inf
 
             def show(self, text: str) -> None:
-                super().show(text)
+                if time.monotonic() - self._shown >= run.SHOWN_EVERY:
+                    self.say(text)
                 if time.monotonic() > self.until:
                     raise OutOfTimeError(f"stopped, out of time: {text}")
 
             def say(self, text: str) -> None:
-                report.say(text)
+                report.say(f"{self.name}: {text}")
+                self._shown = time.monotonic()
 
         self._device, self._progress = Device(), Progress()
         report.machine = self._device.described()
@@ -868,8 +879,7 @@ class Trainer:
         try:
             return piece(*arguments)
         except Exception as error:
-            traceback.print_exc()
-            self._report.note(f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            self._report.note(f"{name}: {reason(error)}")
             return None
 
     def _longest(self, entry: Entry) -> Any:
@@ -888,20 +898,20 @@ class Trainer:
 
     def _epoch_seconds(self, folder: Any, stage: Entry, teacher: Sequence[np.ndarray]) -> tuple[float, float]:
         """Returns seconds of an epoch with its validation, by a few steps, and those that compiling was waited for."""
-        device, begun = self._device, time.monotonic()
+        device, repeat, begun = self._device, self._prepared.plan["repeat"], time.monotonic()
         for part in ("step", "validation"):
             device.compiled(folder.program(stage[part]["program"]))
         compiling = time.monotonic() - begun
         training = self._prepared.run.Training(folder, stage, device, teacher)
         validation = self._prepared.run.Validation(folder, stage, device)
         state, places = [device.put(array) for array in training.initial()], np.arange(stage["batch_size"])
-        for number in range(WARM_UP + REPEAT):
+        for number in range(WARM_UP + repeat):
             if number == WARM_UP:
                 device.ready(state)
                 begun = time.monotonic()
             state, _ = training.step(state, places)
         device.ready(state)
-        step = (time.monotonic() - begun) / REPEAT
+        step = (time.monotonic() - begun) / repeat
         validation.run(training.student(state))
         begun = time.monotonic()
         validation.run(training.student(state))
@@ -980,7 +990,7 @@ class Trainer:
         run, stage = self._prepared.run, folder.description["stages"][place]
         results = run.Results(folder.path / "results")
         training = run.Training(folder, stage, self._device, teacher)
-        self._progress.until = time.monotonic() + self._budget.left
+        self._progress.name, self._progress.until = name, time.monotonic() + self._budget.left
         try:
             weights = training.run(results, self._progress)
         except OutOfTimeError as error:
@@ -1020,7 +1030,7 @@ class Trainer:
         results = run.Results(folder.path / "results")
         if name not in self._evaluations:
             self._evaluations = {name: run.Evaluation(folder, self._device, self._weights[name], results)}
-        self._progress.until = time.monotonic() + self._budget.left
+        self._progress.name, self._progress.until = name, time.monotonic() + self._budget.left
         begun = time.monotonic()
         self._evaluations[name].run(attack, count, self._progress)
         self._times[self._model_of(name), attack] = time.monotonic() - begun
@@ -1096,8 +1106,7 @@ def measure(parts: Sequence[str], prepared: Prepared, report: Report, budget: Bu
             trainer = trainer or Trainer(prepared, report, budget)
             trainer.part_b() if part == "b" else trainer.part_c()
         except Exception as error:
-            traceback.print_exc()
-            report.note(f"part {part} ended: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            report.note(f"part {part} ended: {reason(error)}")
     report.write()
     report.say(f"done: {report._output / 'summary.md'}")
 
