@@ -406,11 +406,11 @@ class Report:
     def _networks_text(self) -> str:
         first = self._plan["students"][0]
         return (
-            f"CIFAR-10, {first['precision']}, a rate of one cycle, seed {first['seed']}; the last epoch's weights. Each "
-            f"student begins with its teacher's weights, AT's, too. The students of {first['model']} share one teacher, "
-            "whose time is not in theirs. Seconds are those of training steps; those of compiling are what was waited "
-            "for. Validation is accuracy in % on held-out images after the last epoch: clean and, of students, under a "
-            "short attack. Under the attacks: % of the first test images, with Wilson's 95 % intervals."
+            f"CIFAR-10, {first['precision']}, a rate of one cycle, seed {first['seed']}; the last epoch's weights. "
+            f"Each student begins with its teacher's weights, AT's, too. The students of {first['model']} share one "
+            "teacher, whose time is not in theirs. Seconds are those of training steps; those of compiling what was "
+            "waited for. Validation is accuracy in % on held-out images after the last epoch: clean and, of students, "
+            "under a short attack. Under the attacks: % of the first test images, with Wilson's 95 % intervals."
         )
 
     def _networks_table(self) -> str:
