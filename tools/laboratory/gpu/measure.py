@@ -126,7 +126,7 @@ def decode(pictures: Sequence[bytes], decoder: pathlib.Path) -> np.ndarray:
     """
     sys.path.append(str(decoder))
     try:
-        import simplejpeg
+        simplejpeg = importlib.import_module("simplejpeg")
     except ImportError as error:
         wanted = ", ".join(path.name for path in decoder.glob("simplejpeg/*.so"))
         raise MeasureError(
@@ -467,7 +467,8 @@ class Report:
         for old in self._output.glob("weights.npz.*"):
             old.unlink()
         draft = io.BytesIO()
-        np.savez_compressed(draft, **{f"weight_{place}": array for place, array in enumerate(weights)})
+        named = {f"weight_{place}": array for place, array in enumerate(weights)}
+        np.savez_compressed(draft, **named)  # type: ignore[arg-type]  # NumPy's own arguments have other names
         content = draft.getvalue()
         pieces = [content[begin : begin + LARGEST_FILE] for begin in range(0, len(content), LARGEST_FILE)]
         others = [path for path in self._output.iterdir() if path.is_file()]
@@ -802,7 +803,7 @@ class Trainer:
         self._times: dict[tuple[str, str], float] = {}
         self._evaluations: dict[str, Any] = {}
 
-        class Device(run.Device):
+        class Device(run.Device):  # type: ignore[name-defined]  # a module read at run time
             """Compiles each program once, ahead of its use where that is asked for."""
 
             def __init__(self) -> None:
@@ -819,9 +820,16 @@ class Trainer:
                 return self._programs[digest]
 
             def compiled(self, text: str) -> Any:
-                return self.ahead(text).result()
+                try:
+                    return self.ahead(text).result(max(1.0, budget.left))
+                except concurrent.futures.TimeoutError:
+                    raise OutOfTimeError("stopped, out of time while compiling") from None
 
-        class Progress(run.Progress):
+            def close(self) -> None:
+                """Leaves out what was not begun."""
+                self._pool.shutdown(wait=False, cancel_futures=True)
+
+        class Progress(run.Progress):  # type: ignore[name-defined]
             """Ends a piece that takes longer than it may."""
 
             name, until = "", math.inf
@@ -840,6 +848,10 @@ class Trainer:
         report.machine = self._device.described()
         _check_device(prepared, self._device)
 
+    def close(self) -> None:
+        """Stops compiling ahead."""
+        self._device.close()
+
     def part_b(self) -> None:
         """Trains a teacher and, in equal time, the students; attacks them."""
         report, budget, students = self._report, self._budget, self._prepared.plan["students"]
@@ -848,7 +860,7 @@ class Trainer:
         for student in students:
             self._compile_ahead(self._longest(student), ("student",))
         self._compile_attacks_ahead(first)
-        teacher = self._train_teacher(students[0], budget.left * SHARES["teacher"], min(30.0, budget.left * 0.1))
+        teacher = self._train_teacher(students[0], budget.left * SHARES["teacher"])
         if teacher is None:
             return
         each = min(60 * MINUTES_EACH, budget.left * SHARES["students"] / len(students))
@@ -863,14 +875,13 @@ class Trainer:
 
     def part_c(self) -> None:
         """Trains the last network, with a teacher of its own, in what time is left, and attacks it."""
-        budget, entry = self._budget, self._prepared.plan["last"]
+        entry = self._prepared.plan["last"]
         folder = self._longest(entry)
         self._compile_ahead(folder, ("teacher", "student"))
-        teacher = self._train_teacher(entry, budget.left * SHARES["teacher"], 0.0)
+        teacher = self._train_teacher(entry, self._budget.left * SHARES["teacher"])
         if teacher is None:
             return
-        available = budget.left * SHARES["last"]
-        if self._guarded(entry["name"], self._train_student, entry, teacher, available):
+        if self._guarded(entry["name"], self._train_student, entry, teacher):
             self._attack(entry["name"], short=True)
             self._attack(entry["name"], short=False)
 
@@ -922,14 +933,15 @@ class Trainer:
             np.asarray(array)
         return seconds + 2 * (time.monotonic() - begun), compiling
 
-    def _train_teacher(self, entry: Entry, available: float, least: float) -> int | None:
+    def _train_teacher(self, entry: Entry, available: float) -> int | None:
         """Returns the epochs of the teacher that was trained; None where there was no time, or it failed."""
-        return self._guarded(f"the teacher of {entry['name']}", self._teacher, entry, max(available, least))
+        return self._guarded(f"the teacher of {entry['name']}", self._teacher, entry, available)
 
     def _teacher(self, entry: Entry, available: float) -> int | None:
         name, folder = f"teacher of {entry['model']}", self._longest(entry)
         stage = folder.description["stages"][0]
         seconds, compiling = self._epoch_seconds(folder, stage, ())
+        available = min(available, self._budget.left)
         epochs = longest([int(each) for each in entry["rates"]["teacher"]], seconds, available)
         if epochs is None:
             self._report.note(f"{name}: left out, an epoch takes {seconds:.0f} s and {available:.0f} s are there")
@@ -939,21 +951,27 @@ class Trainer:
         self._train(name, folder, 0, (), epochs, compiling)
         return epochs
 
-    def _train_student(self, entry: Entry, teacher_epochs: int, available: float) -> bool:
-        """Trains a student; returns whether there was time for an epoch."""
+    def _train_student(self, entry: Entry, teacher_epochs: int, available: float | None = None) -> bool:
+        """Trains a student; returns whether there was time for an epoch.
+
+        Args:
+            entry: of the student.
+            teacher_epochs: of its teacher.
+            available: seconds; a share of what is left once it is compiled if not given.
+        """
         name, rates = entry["name"], entry["rates"]
         longest_epochs = max(int(each) for each in rates["student"])
         source = self._prepared.folder(entry["folder"], lengths=(teacher_epochs, longest_epochs), rates=rates)
         teacher = self._teacher_weights(source)
         seconds, compiling = self._epoch_seconds(source, source.description["stages"][1], teacher)
-        available = min(available, self._budget.left)
+        left = self._budget.left
+        available = left * SHARES["last"] if available is None else min(available, left)
         epochs = longest([int(each) for each in rates["student"]], seconds, available)
         if epochs is None:
             self._report.note(f"{name}: left out, an epoch takes {seconds:.0f} s and {available:.0f} s are there")
             return False
         folder = self._prepared.folder(entry["folder"], lengths=(teacher_epochs, epochs), rates=rates)
-        # Where it is trained again as a whole, results know themselves.
-        self._teacher_weights(folder)
+        self._teacher_weights(folder)  # for whoever collects it
         weights = self._train(name, folder, 1, teacher, epochs, compiling, teacher_epochs=teacher_epochs)
         self._folders[name], self._weights[name] = folder, weights
         self._report.keep(self._prepared, self._folders, None)
@@ -1107,6 +1125,8 @@ def measure(parts: Sequence[str], prepared: Prepared, report: Report, budget: Bu
             trainer.part_b() if part == "b" else trainer.part_c()
         except Exception as error:
             report.note(f"part {part} ended: {reason(error)}")
+    if trainer:
+        trainer.close()
     report.write()
     report.say(f"done: {report._output / 'summary.md'}")
 

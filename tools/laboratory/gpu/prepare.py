@@ -205,15 +205,16 @@ class _Preparation:
         dataset = recipe.load_dataset(**self._place)
         keras.utils.clear_session()
         counted = StepProgram(recipe, dataset)
+        flops = counted.flops()
         entry = {
             "name": name,
             "folder": self._export(recipe, dataset, f"timing_{name}", attacks=()),
             "batch_size": recipe.batch_size,
             "model": recipe.model,
-            "flops": counted.flops(),
+            "flops": flops,
             "minimum_flops": counted.minimum_flops(),
         }
-        print(f"{name}: {entry['flops'] / 1e9:,.1f} GFLOP a step, exported", flush=True)
+        print(f"{name}: {flops / 1e9:,.1f} GFLOP a step, exported", flush=True)
         return entry
 
     def training(self, name: str, more: Sequence[str]) -> dict[str, Any]:
