@@ -464,18 +464,19 @@ class Report:
         if best is None:
             return
         name, weights = best
-        for old in self._output.glob("weights.npz.*"):
-            old.unlink()
         draft = io.BytesIO()
         named = {f"weight_{place}": array for place, array in enumerate(weights)}
         np.savez_compressed(draft, **named)  # type: ignore[arg-type]  # NumPy's own arguments have other names
         content = draft.getvalue()
         pieces = [content[begin : begin + LARGEST_FILE] for begin in range(0, len(content), LARGEST_FILE)]
-        others = [path for path in self._output.iterdir() if path.is_file()]
+        before = list(self._output.glob("weights.npz.*"))
+        others = [path for path in self._output.iterdir() if path.is_file() and path not in before]
         size = len(content) + sum(path.stat().st_size for path in others)
         if len(others) + len(pieces) > MOST_FILES or size > LARGEST:
-            self.weights = f"Those of {name} are left out: {len(content) / 2**20:.0f} MiB are too many."
+            self.note(f"{name}: its weights are left out, {len(content) / 2**20:.0f} MiB are too many")
             return
+        for path in before:
+            path.unlink()
         for number, piece in enumerate(pieces):
             _replace(self._output / f"weights.npz.{number}", piece)
         self.weights = (
