@@ -910,6 +910,8 @@ class Trainer:
 
     def _epoch_seconds(self, folder: Any, stage: Entry, teacher: Sequence[np.ndarray]) -> tuple[float, float]:
         """Returns seconds of an epoch with its validation, by a few steps, and those that compiling was waited for."""
+        if not self._budget.fits(1.0):
+            raise OutOfTimeError("left out, there is no time")
         device, repeat, begun = self._device, self._prepared.plan["repeat"], time.monotonic()
         for part in ("step", "validation"):
             device.compiled(folder.program(stage[part]["program"]))
@@ -945,7 +947,9 @@ class Trainer:
         available = min(available, self._budget.left)
         epochs = longest([int(each) for each in entry["rates"]["teacher"]], seconds, available)
         if epochs is None:
-            self._report.note(f"{name}: left out, an epoch takes {seconds:.0f} s and {available:.0f} s are there")
+            self._report.note(
+                f"{name}: left out, an epoch takes {seconds:.1f} s and {max(0.0, available):.1f} s are there"
+            )
             return None
         student = max(int(each) for each in entry["rates"]["student"])
         folder = self._prepared.folder(entry["folder"], lengths=(epochs, student), rates=entry["rates"])
@@ -969,7 +973,9 @@ class Trainer:
         available = left * SHARES["last"] if available is None else min(available, left)
         epochs = longest([int(each) for each in rates["student"]], seconds, available)
         if epochs is None:
-            self._report.note(f"{name}: left out, an epoch takes {seconds:.0f} s and {available:.0f} s are there")
+            self._report.note(
+                f"{name}: left out, an epoch takes {seconds:.1f} s and {max(0.0, available):.1f} s are there"
+            )
             return False
         folder = self._prepared.folder(entry["folder"], lengths=(teacher_epochs, epochs), rates=rates)
         self._teacher_weights(folder)  # for whoever collects it
