@@ -13,7 +13,6 @@ from agkd_tf.intervals import wilson_interval
 from agkd_tf.training import Recipe, read_recipe
 from agkd_tf.training.recipe_file import write_recipe
 from tools.laboratory.gpu import measure, prepare
-from tools.laboratory.stablehlo import numbered
 
 ROOT = pathlib.Path(__file__).parents[2]
 PICTURES = [bytes([number]) * (100 + 100 * number) for number in range(3)]  # lengths of one byte and of two
@@ -181,10 +180,3 @@ def test_what_cannot_be_measured_is_one_line(tmp_path, capsys, arguments, expect
     assert measure.main([str(tmp_path / "gpu"), f"--output={tmp_path / 'found'}", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
-
-
-def test_a_program_does_not_depend_on_what_was_traced_before_it():
-    text = "module @a_step_{0}__.63 {{ func @main() {{ call @map_{0}__.3 }} func private @map_{0}__.3() }}"
-    assert numbered(text.format(17)) == numbered(text.format(204958))
-    assert numbered(text.format(17)).count("@main") == 1
-    assert numbered("@a @b @a") == "@f0 @f1 @f0"

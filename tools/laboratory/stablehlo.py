@@ -12,7 +12,6 @@ from agkd_tf.errors import InputError
 Platform = Literal["CPU", "GPU", "TPU"]
 TYPE = re.compile(r"tensor<([^>]*)>")
 CUSTOM_CALL = re.compile(r"\b(?:stablehlo|mhlo|chlo)\.custom_call @([\w.]+)")
-SYMBOL = re.compile(r"@(?!main\b)[A-Za-z_][\w.]*")
 OPERATION = re.compile(r'= "?([a-z_]+)\.[a-z_]+')
 DIALECTS = {"stablehlo", "func"}
 # A whole number, and a size that an axis is given.
@@ -59,16 +58,7 @@ def lowered(
     text = compiled.experimental_get_compiler_ir(*signature)(stage="stablehlo", platform_name=platform)
     text = _plain(text)
     check_portable(text)
-    return StableHLO(numbered(text), [tensor.numpy() for tensor in captured])
-
-
-def numbered(text: str) -> str:
-    """Returns a program whose module and functions, but `main`, are named by their order.
-
-    TensorFlow's names have numbers that depend on what it traced before; without them, one program is one text.
-    """
-    names: dict[str, str] = {}
-    return SYMBOL.sub(lambda found: names.setdefault(found[0], f"@f{len(names)}"), text)
+    return StableHLO(text, [tensor.numpy() for tensor in captured])
 
 
 def _plain(text: str) -> str:

@@ -13,5 +13,5 @@ the machine with the GPU, in the checkout, with JAX, NumPy and, for the peer, Py
 writes found/summary.md, results.json, trained.zip and the best student's weights, anew after each piece, so that what
 was measured is there whenever it is broken off. Part a: seconds of WRN-28-10's step in turn with PyTorch's. Part b: a
 teacher and three students in equal time, and attacks on them. Part c: WRN-28-10, for as long as there is time.
-`prepare --tiny` makes a folder whose measuring takes two minutes on a CPU: the rehearsal.
+`prepare --tiny` makes a folder whose measuring takes some minutes on a CPU: the rehearsal.
 """
