@@ -408,9 +408,9 @@ class Report:
         return (
             f"CIFAR-10, {first['precision']}, a rate of one cycle, seed {first['seed']}; the last epoch's weights. "
             f"Each student begins with its teacher's weights, AT's, too. The students of {first['model']} share one "
-            "teacher, whose time is not in theirs. Seconds are those of training steps; those of compiling what was "
-            "waited for. Validation is accuracy in % on held-out images after the last epoch: clean and, of students, "
-            "under a short attack. Under the attacks: % of the first test images, with Wilson's 95 % intervals."
+            "teacher, whose time is not in theirs. Seconds are those of training steps; compiling is apart. "
+            "Validation is accuracy in % on held-out images after the last epoch: clean and, of students, under a "
+            "short attack. Under the attacks: % of the first test images, with Wilson's 95 % intervals."
         )
 
     def _networks_table(self) -> str:
@@ -817,10 +817,18 @@ class Trainer:
                 """Begins to compile a program."""
                 digest = hashlib.sha256(text.encode()).hexdigest()
                 if digest not in self._programs:
-                    self._programs[digest] = self._pool.submit(super().compiled, text)
+                    self._programs[digest] = self._pool.submit(self._timed, text)
                 return self._programs[digest]
 
+            def _timed(self, text: str) -> tuple[Any, float]:
+                begun = time.monotonic()
+                return super().compiled(text), time.monotonic() - begun
+
             def compiled(self, text: str) -> Any:
+                return self.compiled_in(text)[0]
+
+            def compiled_in(self, text: str) -> tuple[Any, float]:
+                """Returns a program, and the seconds that compiling it took."""
                 try:
                     return self.ahead(text).result(max(1.0, budget.left))
                 except concurrent.futures.TimeoutError:
@@ -909,13 +917,12 @@ class Trainer:
             self._device.ahead(folder.program(part["program"]))
 
     def _epoch_seconds(self, folder: Any, stage: Entry, teacher: Sequence[np.ndarray]) -> tuple[float, float]:
-        """Returns seconds of an epoch with its validation, by a few steps, and those that compiling was waited for."""
+        """Returns seconds of an epoch with its validation, by a few steps, and those of compiling it."""
         if not self._budget.fits(1.0):
             raise OutOfTimeError("left out, there is no time")
         device, repeat, begun = self._device, self._prepared.plan["repeat"], time.monotonic()
-        for part in ("step", "validation"):
-            device.compiled(folder.program(stage[part]["program"]))
-        compiling = time.monotonic() - begun
+        programs = [folder.program(stage[part]["program"]) for part in ("step", "validation")]
+        compiling = sum(device.compiled_in(text)[1] for text in programs)
         training = self._prepared.run.Training(folder, stage, device, teacher)
         validation = self._prepared.run.Validation(folder, stage, device)
         state, places = [device.put(array) for array in training.initial()], np.arange(stage["batch_size"])
@@ -1041,7 +1048,7 @@ class Trainer:
             known = self._times.get((self._model_of(name), attack))
             expected = GUESSES.get(attack, OTHER) if known is None else 1.2 * known
             if not self._budget.fits(expected):
-                there = f"{self._budget.left:.0f} s are there"
+                there = f"{max(0.0, self._budget.left):.0f} s are there"
                 self._report.note(f"{name}: {attack} is left out, it takes about {expected:.0f} s and {there}")
                 continue
             self._guarded(f"{name}, {attack}", self._evaluate, name, attack, count)
