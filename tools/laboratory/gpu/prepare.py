@@ -143,7 +143,7 @@ def main(argv: list[str]) -> None:
     begun = time.monotonic()
     size = prepare(output, tiny() if FLAGS.tiny else full(), python=FLAGS.python, **_flags.data_place())
     print(f"\n{output}: {size / 2**20:.1f} MiB of {LIMIT / 2**20:.0f}, in {time.monotonic() - begun:.0f} s")
-    print(f"On the machine with the GPU: python tools/laboratory/gpu/measure.py {output} --output=found")
+    print(f"On the machine with the GPU: python -m tools.laboratory.gpu.measure {output} --output=found")
 
 
 def prepare(output: pathlib.Path, contents: Contents, *, python: str = PYTHON, **place: Any) -> int:

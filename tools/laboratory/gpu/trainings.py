@@ -1,0 +1,324 @@
+"""Trainings and attacks, as far as the time allows."""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tools.laboratory.gpu.budget import Budget, longest
+from tools.laboratory.gpu.errors import MeasureError, OutOfTimeError, reason
+from tools.laboratory.gpu.prepared import Entry, Prepared, check_device
+from tools.laboratory.gpu.report import Report
+
+WARM_UP = 3  # steps
+MINUTES_EACH = 2.5  # of training, a student in part b
+SHARES = {"teacher": 0.2, "students": 0.7, "last": 0.75}  # of what is left of the time
+GUESSES = {"clean": 10.0, "autoattack": 60.0}  # seconds, before the first was timed; of other attacks OTHER
+OTHER = 25.0
+
+
+class Trainer:
+    """Trains and attacks what was prepared, as far as the time allows.
+
+    Args:
+        prepared: `Prepared`.
+        report: `Report`.
+        budget: `Budget`.
+    """
+
+    def __init__(self, prepared: Prepared, report: Report, budget: Budget) -> None:
+        self._prepared, self._report, self._budget = prepared, report, budget
+        run = prepared.run
+        self._folders: dict[str, Any] = {}
+        self._weights: dict[str, Sequence[np.ndarray]] = {}
+        self._times: dict[tuple[str, str], float] = {}
+        self._evaluations: dict[str, Any] = {}
+
+        class Device(run.Device):  # type: ignore[name-defined]  # a module read at run time
+            """Compiles each program once, ahead of its use where that is asked for."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                cores = os.cpu_count() or 1
+                self._pool = concurrent.futures.ThreadPoolExecutor(max(1, min(4, cores // 4)))
+                self._programs: dict[str, concurrent.futures.Future] = {}
+
+            def ahead(self, text: str) -> concurrent.futures.Future:
+                """Begins to compile a program."""
+                digest = hashlib.sha256(text.encode()).hexdigest()
+                if digest not in self._programs:
+                    self._programs[digest] = self._pool.submit(self._timed, text)
+                return self._programs[digest]
+
+            def _timed(self, text: str) -> tuple[Any, float]:
+                begun = time.monotonic()
+                return super().compiled(text), time.monotonic() - begun
+
+            def compiled(self, text: str) -> Any:
+                return self.compiled_in(text)[0]
+
+            def compiled_in(self, text: str) -> tuple[Any, float]:
+                """Returns a program, and the seconds that compiling it took."""
+                try:
+                    return self.ahead(text).result(max(1.0, budget.left))
+                except concurrent.futures.TimeoutError:
+                    raise OutOfTimeError("stopped, out of time while compiling") from None
+
+            def close(self) -> None:
+                """Leaves out what was not begun."""
+                self._pool.shutdown(wait=False, cancel_futures=True)
+
+        class Progress(run.Progress):  # type: ignore[name-defined]
+            """Ends a piece that takes longer than it may."""
+
+            name, until = "", math.inf
+
+            def show(self, text: str) -> None:
+                if time.monotonic() - self._shown >= run.SHOWN_EVERY:
+                    self.say(text)
+                if time.monotonic() > self.until:
+                    raise OutOfTimeError(f"stopped, out of time: {text}")
+
+            def say(self, text: str) -> None:
+                report.say(f"{self.name}: {text}")
+                self._shown = time.monotonic()
+
+        self._device, self._progress = Device(), Progress()
+        report.machine = self._device.described()
+        check_device(prepared, self._device)
+
+    def close(self) -> None:
+        """Stops compiling ahead."""
+        self._device.close()
+
+    def part_b(self) -> None:
+        """Trains a teacher and, in equal time, the students; attacks them."""
+        report, budget, students = self._report, self._budget, self._prepared.plan["students"]
+        first = self._longest(students[0])
+        self._compile_ahead(first, ("teacher",))
+        for student in students:
+            self._compile_ahead(self._longest(student), ("student",))
+        self._compile_attacks_ahead(first)
+        teacher = self._train_teacher(students[0], budget.left * SHARES["teacher"])
+        if teacher is None:
+            return
+        each = min(60 * MINUTES_EACH, budget.left * SHARES["students"] / len(students))
+        report.say(f"each student has {each:.0f} s of training")
+        done = []
+        for student in students:
+            if self._guarded(student["name"], self._train_student, student, teacher, each):
+                done.append(student)
+                self._attack(student["name"], short=True)
+        for student in done:
+            self._attack(student["name"], short=False)
+
+    def part_c(self) -> None:
+        """Trains the last network, with a teacher of its own, in what time is left, and attacks it."""
+        entry = self._prepared.plan["last"]
+        folder = self._longest(entry)
+        self._compile_ahead(folder, ("teacher", "student"))
+        teacher = self._train_teacher(entry, self._budget.left * SHARES["teacher"])
+        if teacher is None:
+            return
+        if self._guarded(entry["name"], self._train_student, entry, teacher):
+            self._attack(entry["name"], short=True)
+            self._attack(entry["name"], short=False)
+
+    def _guarded(self, name: str, piece: Callable[..., Any], *arguments: Any) -> Any:
+        """Returns what a piece returns, or None where it fails, which is told."""
+        try:
+            return piece(*arguments)
+        except Exception as error:
+            self._report.fail(f"{name}: {reason(error)}")
+            return None
+
+    def _longest(self, entry: Entry) -> Any:
+        """Returns the folder of the longest trainings, as it was exported."""
+        return self._prepared.folder(entry["folder"])
+
+    def _compile_ahead(self, folder: Any, stages: Sequence[str]) -> None:
+        for stage in folder.description["stages"]:
+            if stage["name"] in stages:
+                for part in ("step", "validation"):
+                    self._device.ahead(folder.program(stage[part]["program"]))
+
+    def _compile_attacks_ahead(self, folder: Any) -> None:
+        for part in folder.description["evaluation"]["parts"]:
+            self._device.ahead(folder.program(part["program"]))
+
+    def _epoch_seconds(self, folder: Any, stage: Entry, teacher: Sequence[np.ndarray]) -> tuple[float, float]:
+        """Returns seconds of an epoch with its validation, by a few steps, and those of compiling it."""
+        if not self._budget.fits(1.0):
+            raise OutOfTimeError("left out, there is no time")
+        device, repeat, begun = self._device, self._prepared.plan["repeat"], time.monotonic()
+        programs = [folder.program(stage[part]["program"]) for part in ("step", "validation")]
+        compiling = sum(device.compiled_in(text)[1] for text in programs)
+        training = self._prepared.run.Training(folder, stage, device, teacher)
+        validation = self._prepared.run.Validation(folder, stage, device)
+        state, places = [device.put(array) for array in training.initial()], np.arange(stage["batch_size"])
+        for number in range(WARM_UP + repeat):
+            if number == WARM_UP:
+                device.ready(state)
+                begun = time.monotonic()
+            state, _ = training.step(state, places)
+        device.ready(state)
+        step = (time.monotonic() - begun) / repeat
+        validation.run(training.student(state))
+        begun = time.monotonic()
+        validation.run(training.student(state))
+        seconds = step * stage["steps_per_epoch"] + time.monotonic() - begun
+        # What is written after an epoch.
+        begun = time.monotonic()
+        for array in state:
+            np.asarray(array)
+        return seconds + 2 * (time.monotonic() - begun), compiling
+
+    def _train_teacher(self, entry: Entry, available: float) -> int | None:
+        """Returns the epochs of the teacher that was trained; None where there was no time, or it failed."""
+        return self._guarded(f"the teacher of {entry['name']}", self._teacher, entry, available)
+
+    def _teacher(self, entry: Entry, available: float) -> int | None:
+        name, folder = f"teacher of {entry['model']}", self._longest(entry)
+        stage = folder.description["stages"][0]
+        seconds, compiling = self._epoch_seconds(folder, stage, ())
+        available = min(available, self._budget.left)
+        epochs = longest([int(each) for each in entry["rates"]["teacher"]], seconds, available)
+        if epochs is None:
+            self._report.note(
+                f"{name}: left out, an epoch takes {seconds:.1f} s and {max(0.0, available):.1f} s are there"
+            )
+            return None
+        student = max(int(each) for each in entry["rates"]["student"])
+        folder = self._prepared.folder(entry["folder"], lengths=(epochs, student), rates=entry["rates"])
+        self._train(name, folder, 0, (), epochs, compiling)
+        return epochs
+
+    def _train_student(self, entry: Entry, teacher_epochs: int, available: float | None = None) -> bool:
+        """Trains a student; returns whether there was time for an epoch.
+
+        Args:
+            entry: of the student.
+            teacher_epochs: of its teacher.
+            available: seconds; a share of what is left once it is compiled if not given.
+        """
+        name, rates = entry["name"], entry["rates"]
+        longest_epochs = max(int(each) for each in rates["student"])
+        source = self._prepared.folder(entry["folder"], lengths=(teacher_epochs, longest_epochs), rates=rates)
+        teacher = self._teacher_weights(source)
+        seconds, compiling = self._epoch_seconds(source, source.description["stages"][1], teacher)
+        left = self._budget.left
+        available = left * SHARES["last"] if available is None else min(available, left)
+        epochs = longest([int(each) for each in rates["student"]], seconds, available)
+        if epochs is None:
+            self._report.note(
+                f"{name}: left out, an epoch takes {seconds:.1f} s and {max(0.0, available):.1f} s are there"
+            )
+            return False
+        folder = self._prepared.folder(entry["folder"], lengths=(teacher_epochs, epochs), rates=rates)
+        self._teacher_weights(folder)  # for whoever collects it
+        weights = self._train(name, folder, 1, teacher, epochs, compiling, teacher_epochs=teacher_epochs)
+        self._folders[name], self._weights[name] = folder, weights
+        self._report.keep(self._prepared, self._folders, None)
+        return True
+
+    def _teacher_weights(self, folder: Any) -> list[np.ndarray]:
+        """Returns the teacher's weights, whose results are put into the folder from the one that trained it."""
+        run, of = self._prepared.run, folder.digest_of("teacher")
+        results = folder.path / "results"
+        for other in sorted(folder.path.parent.glob("*/results/teacher.npz")):
+            with contextlib.suppress(run.PortableError):
+                if run.Results(other.parent).read("teacher", of) is not None:
+                    results.mkdir(exist_ok=True)
+                    for name in ("teacher.npz", "teacher_chosen.npz"):
+                        if other.parent != results:
+                            shutil.copy(other.parent / name, results / name)
+                    break
+        found = run.Results(results).read("teacher_chosen", of)
+        if found is None:
+            raise MeasureError("no teacher was trained")
+        return run.in_order("weight", found[0])
+
+    def _train(
+        self,
+        name: str,
+        folder: Any,
+        place: int,
+        teacher: Sequence[np.ndarray],
+        epochs: int,
+        compiling: float,
+        **more: Any,
+    ) -> list[np.ndarray]:
+        """Returns the weights of a stage that is trained here, entered as far as it came."""
+        run, stage = self._prepared.run, folder.description["stages"][place]
+        results = run.Results(folder.path / "results")
+        training = run.Training(folder, stage, self._device, teacher)
+        self._progress.name, self._progress.until = name, time.monotonic() + self._budget.left
+        try:
+            weights = training.run(results, self._progress)
+        except OutOfTimeError as error:
+            self._report.note(f"{name}: {error}")
+            found = results.read(f"{stage['name']}_chosen", folder.digest_of(stage["name"]))
+            if found is None:
+                raise
+            weights = run.in_order("weight", found[0])
+        history = results.read(stage["name"], folder.digest_of(stage["name"]))[1]["history"]
+        # By what each epoch recorded: an epoch may have been trained by a command before this one.
+        images, done = stage["steps_per_epoch"] * stage["batch_size"], len(history)
+        seconds = sum(images / logs["images_per_second"] for logs in history)
+        own = {"epochs": epochs, "done": done, "seconds": seconds, "seconds_an_epoch": seconds / done}
+        own["validation"] = {name: value for name, value in history[-1].items() if name.startswith("val_")}
+        self._report.network(name, **own, compile_seconds=compiling, seed=stage["seed"], **more)
+        self._report.write()
+        return weights
+
+    def _attack(self, name: str, *, short: bool) -> None:
+        """Attacks a student with the last of the evaluations, or with those before it, which are short."""
+        *others, last = self._prepared.plan["evaluations"]
+        for attack, count in others if short else [last]:
+            known = self._times.get((self._model_of(name), attack))
+            expected = GUESSES.get(attack, OTHER) if known is None else 1.2 * known
+            if not self._budget.fits(expected):
+                there = f"{max(0.0, self._budget.left):.0f} s are there"
+                self._report.note(f"{name}: {attack} is left out, it takes about {expected:.0f} s and {there}")
+                continue
+            self._guarded(f"{name}, {attack}", self._evaluate, name, attack, count)
+
+    def _model_of(self, name: str) -> str:
+        plan = self._prepared.plan
+        return next(entry["model"] for entry in [*plan["students"], plan["last"]] if entry["name"] == name)
+
+    def _evaluate(self, name: str, attack: str, count: int) -> None:
+        folder, run = self._folders[name], self._prepared.run
+        results = run.Results(folder.path / "results")
+        if name not in self._evaluations:
+            self._evaluations = {name: run.Evaluation(folder, self._device, self._weights[name], results)}
+        self._progress.name, self._progress.until = name, time.monotonic() + self._budget.left
+        begun = time.monotonic()
+        self._evaluations[name].run(attack, count, self._progress)
+        self._times[self._model_of(name), attack] = time.monotonic() - begun
+        of = folder.digest_of_attack(attack, count, self._weights[name])
+        arrays, notes = results.read(f"attack_{attack}_{count}", of)
+        entry = self._report.network(name)
+        standing = int(np.count_nonzero(arrays["state"] >= 0))
+        entry["attacks"][attack] = {"standing": standing, "images": count, "seconds": notes["seconds"]}
+        self._report.keep(self._prepared, self._folders, self._best(name, attack))
+        self._report.write()
+
+    def _best(self, name: str, attack: str) -> tuple[str, Sequence[np.ndarray]] | None:
+        """Returns a student whose weights are to be kept: the best so far under the last of the short attacks."""
+        deciding = self._prepared.plan["evaluations"][-2][0]
+        if attack != deciding:
+            return None
+        found = {
+            each["name"]: each["attacks"][deciding]["standing"]
+            for each in self._report.networks
+            if deciding in each["attacks"]
+        }
+        return (name, self._weights[name]) if found[name] == max(found.values()) else None
