@@ -5,6 +5,7 @@ import glob
 import json
 import os
 import pathlib
+import shutil
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,30 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(argument: str, path: PathLike) -> Iterator[pathlib.Path]:
+    """Yields a folder to fill; when the block ends well, it takes the place of `path`, which is then whole.
+
+    Args:
+        argument: how messages call the path.
+        path: of a folder that is not there yet, or empty.
+
+    Raises:
+        InputError: if it holds something, or a file is in its place.
+    """
+    path = pathlib.Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"`{argument}` must be a folder that is not there yet, or empty. Received: {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        os.replace(temporary, path)  # an empty folder gives way
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_leftovers(path: pathlib.Path) -> None:

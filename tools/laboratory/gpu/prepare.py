@@ -25,7 +25,7 @@ from absl import flags
 
 from agkd_tf.data import ImageDataset
 from agkd_tf.errors import InputError
-from agkd_tf.files import write_text
+from agkd_tf.files import new_folder, write_text
 from agkd_tf.training import Recipe, read_recipe
 from agkd_tf.training.schedule import OneCycle
 from tools import _app, _flags
@@ -138,10 +138,9 @@ def main(argv: list[str]) -> None:
     if not FLAGS.output:
         raise InputError("`output`, the folder to write, is needed: --output=gpu")
     output = pathlib.Path(FLAGS.output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"`output` must be a folder that is not there yet, or empty. Received: {output}")
     begun = time.monotonic()
-    size = prepare(output, tiny() if FLAGS.tiny else full(), python=FLAGS.python, **_flags.data_place())
+    with new_folder("output", output) as folder:
+        size = prepare(folder, tiny() if FLAGS.tiny else full(), python=FLAGS.python, **_flags.data_place())
     print(f"\n{output}: {size / 2**20:.1f} MiB of {LIMIT / 2**20:.0f}, in {time.monotonic() - begun:.0f} s")
     print(f"On the machine with the GPU: python -m tools.laboratory.gpu.measure {output} --output=found")
 
@@ -181,10 +180,10 @@ def prepare(output: pathlib.Path, contents: Contents, *, python: str = PYTHON, *
         "records": preparation.records(),
         "images": preparation.images,
     }
-    write_text(output / "plan.json", json.dumps(plan, indent=1) + "\n")  # last: what is broken off has none
+    write_text(output / "plan.json", json.dumps(plan, indent=1) + "\n")
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     if size > LIMIT:
-        raise InputError(f"{output} has {size / 2**20:.1f} MiB, and may have {LIMIT / 2**20:.0f}: leave out lengths")
+        raise InputError(f"`output` has {size / 2**20:.1f} MiB, and may have {LIMIT / 2**20:.0f}: leave out lengths")
     return size
 
 

@@ -17,8 +17,7 @@ from agkd_tf.attacks import AttackSequence, Ball, parse_attack
 from agkd_tf.data import Examples, ImageDataset
 from agkd_tf.defenses import Defense
 from agkd_tf.defenses.pure_step import PureStep
-from agkd_tf.errors import InputError
-from agkd_tf.files import write_text
+from agkd_tf.files import new_folder, write_text
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import is_file_of_keras
 from agkd_tf.training import Recipe
@@ -75,38 +74,37 @@ def export_portable(
         InputError: for a recipe or an attack that is not understood, or has no portable program; or if the folder is
             there already.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"`output` must be a folder that is not there yet, or empty. Received: {output}")
     ball = Ball(recipe.hyperparameters["norm"], recipe.hyperparameters["eps"])
     sequences = [parse_attack(name, eps=ball.eps, norm=ball.norm, num_classes=dataset.num_classes) for name in attacks]
-    export = _Export(output, platform)
-    splits = {name: export.split(dataset.split(name)) for name in ("train", "validation", "test")}
-    stages, teacher, keeps = [], None, recipe.needs_teacher and not recipe.teacher
-    if keeps:
-        first = recipe.for_teacher()
-        defense = first.build_defense(dataset, jit_compile=False, resident=True)
-        stages.append(export.stage("teacher", first, defense, dataset, draw_weights=draw_weights))
-        teacher = defense.student
-    elif recipe.needs_teacher:
-        teacher = recipe.load_teacher(str(recipe.teacher))
-    defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=False, resident=True)
-    begins = draw_weights and not (recipe.init_from or recipe.init_from_teacher or is_file_of_keras(recipe.model))
-    trained_before = teacher if keeps else None
-    stages.append(export.stage("student", recipe, defense, dataset, teacher=trained_before, draw_weights=begins))
-    evaluation = export.evaluation(defense.classifier, sequences, ball, dataset, batch_size=batch_size, seed=seed)
-    write_recipe(output / "recipe.flags", recipe)
-    shutil.copy(run.__file__, output / "run.py")
-    description = {
-        "format": run.FORMAT,
-        "agkd_tf": __version__,
-        "platform": platform,
-        "recipe_sha256": hashlib.sha256((output / "recipe.flags").read_bytes()).hexdigest(),
-        "splits": splits,
-        "stages": stages,
-        "evaluation": evaluation,
-        "programs": export.digests,
-    }
-    write_text(output / "portable.json", json.dumps(description, indent=1) + "\n")  # last: what is broken off has none
+    with new_folder("output", output) as folder:
+        export = _Export(folder, platform)
+        splits = {name: export.split(dataset.split(name)) for name in ("train", "validation", "test")}
+        stages, teacher, keeps = [], None, recipe.needs_teacher and not recipe.teacher
+        if keeps:
+            first = recipe.for_teacher()
+            defense = first.build_defense(dataset, jit_compile=False, resident=True)
+            stages.append(export.stage("teacher", first, defense, dataset, draw_weights=draw_weights))
+            teacher = defense.student
+        elif recipe.needs_teacher:
+            teacher = recipe.load_teacher(str(recipe.teacher))
+        defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=False, resident=True)
+        begins = draw_weights and not (recipe.init_from or recipe.init_from_teacher or is_file_of_keras(recipe.model))
+        trained_before = teacher if keeps else None
+        stages.append(export.stage("student", recipe, defense, dataset, teacher=trained_before, draw_weights=begins))
+        evaluation = export.evaluation(defense.classifier, sequences, ball, dataset, batch_size=batch_size, seed=seed)
+        write_recipe(folder / "recipe.flags", recipe)
+        shutil.copy(run.__file__, folder / "run.py")
+        description = {
+            "format": run.FORMAT,
+            "agkd_tf": __version__,
+            "platform": platform,
+            "recipe_sha256": hashlib.sha256((folder / "recipe.flags").read_bytes()).hexdigest(),
+            "splits": splits,
+            "stages": stages,
+            "evaluation": evaluation,
+            "programs": export.digests,
+        }
+        write_text(folder / "portable.json", json.dumps(description, indent=1) + "\n")
     return PortableFolder(output, export.sizes, export.array_bytes)
 
 
