@@ -80,7 +80,7 @@ def measure(parts: Sequence[str], prepared: Prepared, report: Report, budget: Bu
     if trainer:
         trainer.close()
     report.write()
-    report.say(f"done: {report._output / 'summary.md'}")
+    report.say(f"done: {report.output / 'summary.md'}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Report:
     """
 
     def __init__(self, output: pathlib.Path, plan: Entry, budget: Budget) -> None:
-        self._output, self._plan, self._budget = output, plan, budget
+        self.output, self._plan, self._budget = output, plan, budget
         self.machine: Entry = {}
         self.steps: list[Entry] = []
         self.goals: list[Entry] = []
@@ -94,8 +94,8 @@ class Report:
         """Writes `results.json` and `summary.md`."""
         names = ("machine", "steps", "goals", "kernels", "networks", "notes", "weights")
         content = {name: getattr(self, name) for name in names}
-        _replace(self._output / "results.json", (json.dumps(content, indent=1) + "\n").encode())
-        _replace(self._output / "summary.md", self.text().encode())
+        _replace(self.output / "results.json", (json.dumps(content, indent=1) + "\n").encode())
+        _replace(self.output / "summary.md", self.text().encode())
 
     def text(self) -> str:
         """Returns the summary, in Markdown."""
@@ -215,7 +215,7 @@ class Report:
                         archive.writestr(f"{name}/{stage['name']}_history.json", json.dumps(read[1], indent=1))
                 for path in sorted((folder.path / "results").glob("attack_*.npz")):
                     archive.write(path, f"{name}/results/{path.name}")
-        _replace(self._output / "trained.zip", draft.getvalue())
+        _replace(self.output / "trained.zip", draft.getvalue())
         if best is None:
             return
         name, weights = best
@@ -224,8 +224,8 @@ class Report:
         np.savez_compressed(draft, **named)  # type: ignore[arg-type]  # NumPy's own arguments have other names
         content = draft.getvalue()
         pieces = [content[begin : begin + LARGEST_FILE] for begin in range(0, len(content), LARGEST_FILE)]
-        before = list(self._output.glob("weights.npz.*"))
-        others = [path for path in self._output.iterdir() if path.is_file() and path not in before]
+        before = list(self.output.glob("weights.npz.*"))
+        others = [path for path in self.output.iterdir() if path.is_file() and path not in before]
         size = len(content) + sum(path.stat().st_size for path in others)
         if len(others) + len(pieces) > MOST_FILES or size > LARGEST:
             self.note(f"{name}: its weights are left out, {len(content) / 2**20:.0f} MiB are too many")
@@ -233,7 +233,7 @@ class Report:
         for path in before:
             path.unlink()
         for number, piece in enumerate(pieces):
-            _replace(self._output / f"weights.npz.{number}", piece)
+            _replace(self.output / f"weights.npz.{number}", piece)
         self.weights = (
             f"Of {name}, in the order of the model's variables: `cat weights.npz.* > weights.npz`, of SHA-256 "
             f"{hashlib.sha256(content).hexdigest()}."
