@@ -41,7 +41,7 @@ def new_folder(argument: str, path: PathLike) -> Iterator[pathlib.Path]:
     Raises:
         InputError: if it holds something, or a file is in its place.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).absolute()  # `.` has no name
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"`{argument}` must be a folder that is not there yet, or empty. Received: {path}")
     path.parent.mkdir(parents=True, exist_ok=True)

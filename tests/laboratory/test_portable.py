@@ -17,6 +17,7 @@ import agkd_tf
 from agkd_tf.data import load_dataset
 from agkd_tf.data.device_images import packed_pixels
 from agkd_tf.errors import InputError
+from agkd_tf.models import build_model
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.training import Recipe
 from agkd_tf.training import run as run_module
@@ -277,6 +278,18 @@ def test_only_an_own_place_is_written_and_only_whole_results_are_collected(porta
     with pytest.raises(InputError, match=r"recipe.flags is missing or was changed"):
         PortableResults(folder)
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_a_training_begins_with_are_not_drawn_anew(data, tmp_path):
+    build_model("tiny", image_shape=(8, 8, 1), num_classes=10, seed=5).save(tmp_path / "own.keras")
+
+    def drawn(name, **settings):
+        export_portable(recipe(**settings), data, tmp_path / name, attacks=(), draw_weights=True)
+        stages = json.loads((tmp_path / name / "portable.json").read_text())["stages"]
+        return [sum("std" in entry for entry in stage["state"]) for stage in stages]
+
+    assert drawn("fresh") == [1, 0]  # the student's are the teacher's
+    assert drawn("own", model=str(tmp_path / "own.keras")) == [0, 0]
 
 
 def test_a_bounded_pool_is_refused(data, tmp_path):

@@ -83,12 +83,13 @@ def export_portable(
         if keeps:
             first = recipe.for_teacher()
             defense = first.build_defense(dataset, jit_compile=False, resident=True)
-            stages.append(export.stage("teacher", first, defense, dataset, draw_weights=draw_weights))
+            drawn = draw_weights and _begins_fresh(first)
+            stages.append(export.stage("teacher", first, defense, dataset, draw_weights=drawn))
             teacher = defense.student
         elif recipe.needs_teacher:
             teacher = recipe.load_teacher(str(recipe.teacher))
         defense = recipe.build_defense(dataset, teacher=teacher, jit_compile=False, resident=True)
-        begins = draw_weights and not (recipe.init_from or recipe.init_from_teacher or is_file_of_keras(recipe.model))
+        begins = draw_weights and _begins_fresh(recipe)
         trained_before = teacher if keeps else None
         stages.append(export.stage("student", recipe, defense, dataset, teacher=trained_before, draw_weights=begins))
         evaluation = export.evaluation(defense.classifier, sequences, ball, dataset, batch_size=batch_size, seed=seed)
@@ -195,8 +196,8 @@ class _Export:
                 frozen.append(self.array(_numpy(variable)))
         from_teacher = teacher is not None and bool(recipe.init_from_teacher)
         values = [_numpy(variable) for variable in step.variables]
+        count = len(defense.student.variables)
         if from_teacher:  # the weights are the teacher's, once it is trained
-            count = len(defense.student.variables)
             values[:count] = [np.zeros_like(value) for value in values[:count]]
         return {
             "name": name,
@@ -253,6 +254,12 @@ class _Export:
             "attacks": stages,
             "parts": entries,
         }
+
+
+def _begins_fresh(recipe: Recipe) -> bool:
+    """Returns whether a training begins with random weights: others like them can take their place."""
+    given = is_file_of_keras(recipe.model) and not recipe.reinitialize
+    return not (given or recipe.init_from or recipe.init_from_teacher)
 
 
 def _numpy(variable: keras.Variable) -> np.ndarray:
