@@ -68,7 +68,7 @@ def test_images_are_made_from_records_and_checked(file_of_records, tmp_path, mon
     assert (work / "arrays" / digest).read_bytes() == images.tobytes()
     (work / "arrays" / digest).unlink()
     monkeypatch.setattr(prepared, "decode", lambda *given: decode(*given) + 1)
-    with pytest.raises(errors.MeasureError, match="decoded otherwise"):
+    with pytest.raises(errors.MeasureError, match="decoded differently"):
         prepared.Prepared(folder, work).make_arrays()
     assert not (work / "arrays" / digest).exists()
 
@@ -174,7 +174,7 @@ def test_measuring_needs_neither_tensorflow_nor_this_projects_library():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--parts=d"], "--parts must be of a, b, c. Received: d"),
+        (["--parts=d"], "--parts must be among a, b, c. Received: d"),
         (["--minutes=0.1"], "--minutes must be more than 0.17"),
         ([], "makes one"),
     ],

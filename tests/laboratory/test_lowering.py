@@ -122,7 +122,7 @@ NUMBERS, STATE = tf.TensorSpec([8], tf.float32), tf.Variable(1.0)
     ("function", "message"),
     [
         (lambda x: [tf.linalg.qr(tf.reshape(x, [2, 4]))[0]], "no custom calls. Received: "),
-        (lambda x: [tf.boolean_mask(x, x > 0.0) * 2.0], "fixed shapes alone"),
+        (lambda x: [tf.boolean_mask(x, x > 0.0) * 2.0], "must have fixed shapes"),
         (lambda x: [x + STATE], "no variables"),
     ],
 )

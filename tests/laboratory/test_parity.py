@@ -63,9 +63,9 @@ def test_both_sides_stand_beside_each_other(parity, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "expected"),
     [
-        ("--seeds=x", "`seeds` must be whole numbers from 0 on. Received: 'x'"),
-        ("--seeds=", "`seeds` must be whole numbers from 0 on. Received: ''"),
-        ("--attacks=", "`attacks` must be of apgd-ce, apgd-t, fab-t, square, autoattack. Received: ''"),
+        ("--seeds=x", "`seeds` must be whole numbers of at least 0. Received: 'x'"),
+        ("--seeds=", "`seeds` must be whole numbers of at least 0. Received: ''"),
+        ("--attacks=", "`attacks` must be among apgd-ce, apgd-t, fab-t, square, autoattack. Received: ''"),
         ("--norm=l2", "`norm` l2 needs --eps"),
     ],
 )

@@ -19,7 +19,7 @@ def test_a_peer_tells_its_own_time():
 
 def test_a_rate_that_is_rounded_until_the_images_cannot_be_told_is_refused():
     # Eight images in 21.5 s are 0.37 a second; 0.4 of them would be nine images.
-    with pytest.raises(InputError, match=r"more digits: 0\.4 at 21\.5 s may be of 7\.5 to 9\.7 images"):
+    with pytest.raises(InputError, match=r"more digits: 0\.4 at 21\.5 s may mean 7\.5 to 9\.7 images per step"):
         Peer(command("print('median 21.5 s, 0.4 images/s')"))
     assert Peer(command("print('median 21.5 s, 0.3721 images/s')")).images == 8
 
@@ -35,7 +35,11 @@ def test_a_peer_that_says_nothing_is_refused(program, reason):
 
 @pytest.mark.parametrize(
     ("line", "reason"),
-    [("", "must be a command line"), ('echo "a', "is no command line"), ("sh -c 'echo >&2; exit 3'", "exit status 3")],
+    [
+        ("", "must be a command line"),
+        ('echo "a', "is not a command line"),
+        ("sh -c 'echo >&2; exit 3'", "exit status 3"),
+    ],
 )
 def test_a_peer_that_is_no_command_or_fails_in_silence_is_refused(line, reason):
     with pytest.raises(InputError, match=f"`peer` .*{reason}"):

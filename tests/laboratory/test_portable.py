@@ -202,15 +202,15 @@ def test_it_goes_on_where_it_was_killed_without_tensorflow(portable, tmp_path, m
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("portable.json", None, "is no portable folder: portable.json: No such file"),
-        ("portable.json", b"{", "is damaged: .*; export the recipe once more"),
-        ("portable.json", b'{"format": 0}', "is of format 0, this program reads 1: run .*/run.py"),
+        ("portable.json", None, "is not a portable folder: portable.json: No such file"),
+        ("portable.json", b"{", "is damaged: .*; export the recipe again"),
+        ("portable.json", b'{"format": 0}', "has format 0, but this program reads 1: run .*/run.py"),
         ("arrays/*", b"1", "is damaged: copy the whole folder"),
         ("arrays/*", None, "No such file or directory; copy the whole folder"),
         ("programs/student_step.mlir.gz", b"1", "student_step.mlir.gz: .*; copy the whole folder"),
         ("results/student.npz", b"1", "student.npz is damaged: .*; remove it"),
         ("results/student_chosen.npz", None, "student_chosen.npz is missing: put it back, or remove student.npz"),
-        ("results/teacher.npz", "results/student.npz", "teacher.npz is of another export: remove it"),
+        ("results/teacher.npz", "results/student.npz", "teacher.npz comes from another export: remove it"),
     ],
 )
 def test_a_wrong_or_damaged_folder_is_one_line(portable, tmp_path, capsys, monkeypatch, name, content, message):
@@ -247,7 +247,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(portable, tmp_path, capsys,
 
 def test_what_is_asked_for_must_be_there(portable, capsys):
     assert run.main([str(portable[0]), "--attacks=fgsm"]) == 2
-    assert "--attacks must be of clean, pgd-20, autoattack. Received: fgsm" in capsys.readouterr().err
+    assert "--attacks must be among clean, pgd-20, autoattack. Received: fgsm" in capsys.readouterr().err
     assert run.main([str(portable[0]), "--num_examples=100000"]) == 2
     assert "--num_examples must be at most" in capsys.readouterr().err
 
@@ -268,11 +268,11 @@ def test_only_an_own_place_is_written_and_only_whole_results_are_collected(porta
     with pytest.raises(InputError, match="`workdir` must be a folder that is not there yet"):
         collect_run(PortableResults(portable[0]), collected[0], data)
     other = load_dataset("digits", **{**DATA, "train_examples": 70})
-    with pytest.raises(InputError, match="exported with other train images"):
+    with pytest.raises(InputError, match="exported with different train images"):
         collect_run(PortableResults(portable[0]), Workdir(tmp_path / "run"), other)
     folder = tmp_path / "folder"
     shutil.copytree(portable[0], folder, ignore=without_results)
-    with pytest.raises(InputError, match="has no teacher that is trained"):
+    with pytest.raises(InputError, match="has no teacher trained for at least one epoch"):
         collect_run(PortableResults(folder), Workdir(tmp_path / "run"), data)
     (folder / "recipe.flags").write_text((folder / "recipe.flags").read_text() + "\n")
     with pytest.raises(InputError, match=r"recipe.flags is missing or was changed"):
@@ -307,7 +307,7 @@ def test_the_command_lines_export_run_and_collect(tool, tmp_path):
     early = tool("laboratory.portable", "collect", str(folder), f"--workdir={workdir}")
     assert early.returncode == 2
     early = early.stderr
-    assert "has no student that is trained for an epoch or more: `python -m tools.laboratory.portable run" in early
+    assert "has no student trained for at least one epoch: `python -m tools.laboratory.portable run" in early
     assert "student: epoch 1 of 1" in tool("laboratory.portable", "run", str(folder)).stdout
     shown = tool("laboratory.portable", "collect", str(folder), f"--workdir={workdir}").stdout
     assert "  clean " in shown
@@ -317,7 +317,7 @@ def test_the_command_lines_export_run_and_collect(tool, tmp_path):
         (("export", str(recipe)), "`output`, the folder to write, is needed: --output=DIR"),
         (("export",), "`export` takes one recipe, a flagfile. Received: none"),
         (("collect", str(folder)), "`workdir`, the folder of the run to make, is needed"),
-        (("collect", str(tmp_path / "none"), "--workdir=x"), "is no portable folder"),
+        (("collect", str(tmp_path / "none"), "--workdir=x"), "is not a portable folder"),
     ):
         refused = tool("laboratory.portable", *arguments)
         assert refused.returncode == 2

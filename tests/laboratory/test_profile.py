@@ -56,5 +56,5 @@ def test_the_time_is_that_of_a_step(digits):
 
 def test_a_gpu_whose_operations_would_be_missing_is_refused(digits, monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-    with pytest.raises(InputError, match="`profile` is of operations on the CPU"):
+    with pytest.raises(InputError, match="`profile` covers only operations on the CPU"):
         StepProfile(RECIPE, digits)

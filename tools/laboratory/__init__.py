@@ -1,6 +1,6 @@
-"""What this project measures itself with: a training step taken apart, counted, and timed beside those of others.
+"""Measures this project: times a training step and its parts, counts its operations, and compares it with others'.
 
-Not part of what is installed. `parity` is a command line, which compares attacks with another implementation's;
-`portable` another, which takes a recipe to machines without TensorFlow; `peers` holds the scripts of the others, which
+This package is not installed. `parity` is a command that compares attacks with another implementation's. `portable` is
+a command that takes a recipe to machines without TensorFlow. `peers` holds the other implementations' scripts, which
 need environments of their own.
 """

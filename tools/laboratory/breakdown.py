@@ -1,4 +1,4 @@
-"""Where the time of a training step goes."""
+"""Measures how long each part of a training step takes."""
 
 import itertools
 import statistics
@@ -16,12 +16,12 @@ WAITING_TURNS = 3
 
 
 class BreakdownBenchmark(TrainingBenchmark):
-    """A `TrainingBenchmark` that also tells the parts of its step."""
+    """A `TrainingBenchmark` that also times the parts of its step."""
 
     def breakdown(self, steps: int) -> dict[str, float]:
-        """Returns part of a step -> median seconds over `steps` turns; see `Breakdown`.
+        """Returns a dict of part of a step -> median seconds over `steps` runs; see `Breakdown`.
 
-        `waiting` is what steps that read their batches take longer than steps that get one batch again and again.
+        `waiting` is how much longer a step takes when it reads its batches than when it gets the same batch every time.
 
         Raises:
             NonFiniteLossError: if a term of the loss became NaN or infinite.
@@ -38,10 +38,11 @@ class BreakdownBenchmark(TrainingBenchmark):
 
 
 class Breakdown:
-    """The parts of a step, each compiled by itself and timed on the same batch.
+    """The parts of a training step, each compiled separately and timed on the same batch.
 
-    `attack` is all that a defense makes without gradient, its teacher's pass apart; `student` the training-mode
-    passes forward and back; `optimizer` the weights' update. Compiled apart, the parts need not sum up to a step.
+    `attack` is everything that the defense computes without a gradient, except the teacher's pass; `teacher` is that
+    pass; `student` is the forward and backward pass in training mode; `optimizer` is the update of the weights. Since
+    the parts are compiled separately, they need not add up to a whole step.
 
     Args:
         defense: a compiled `Defense`.
@@ -64,7 +65,7 @@ class Breakdown:
             return [_first(variable.value) for variable in defense.student.trainable_variables]
 
         apply = compiled_with_number(update, False)
-        # Each gives the number to wait for.
+        # Each returns a number that is ready once the part is done.
         self._parts = {
             "attack": lambda: craft(images, labels, seed, memory)[1],
             "student": lambda: differentiate(crafted, labels)[1],
@@ -76,11 +77,11 @@ class Breakdown:
         self.run(1)
 
     def run(self, steps: int) -> dict[str, float]:
-        """Returns part -> median seconds over `steps` turns; the parts take turns."""
+        """Returns a dict of part -> median seconds over `steps` runs; the parts take turns."""
         taken: dict[str, list[float]] = {name: [] for name in self._parts}
         for _, (name, part) in itertools.product(range(steps), self._parts.items()):
             begin = time.perf_counter()
-            part().numpy()  # waits until it is there
+            part().numpy()  # waits until the part is done
             taken[name].append(time.perf_counter() - begin)
         medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
         if "teacher" in medians:
@@ -89,10 +90,10 @@ class Breakdown:
 
 
 def compiled_with_number(function: Callable[..., Any], jit_compile: bool) -> Callable[..., tuple[Any, tf.Tensor]]:
-    """Returns a function that gives what `function` does, and one number that is not there before all of it is.
+    """Compiles a function so that it returns (its results, one number that is ready only once all of them are).
 
-    All results are given, so that none is left out or computed in part; to read one number takes less time than to
-    read one of each.
+    All results are returned, so that the compiler neither drops one nor computes only a part of it. Reading the one
+    number takes less time than reading a number of each result.
     """
 
     def with_number(*arguments: Any) -> tuple[Any, tf.Tensor]:

@@ -1,4 +1,4 @@
-"""Floating-point operations of convolutions and matrix products: what a step does, and what it cannot do without."""
+"""Counts the floating-point operations of convolutions and matrix products: those that a step does, and the minimum."""
 
 import math
 import re
@@ -22,14 +22,14 @@ Computation = dict[str, Instruction]
 def program_flops(hlo: str) -> int:
     """Returns the floating-point operations of an XLA program's convolutions and matrix products.
 
-    A multiplication and an addition are two. What the result does not depend on is not counted, and neither are
-    the zeros that a strided convolution's gradient is filled up with.
+    A multiplication and an addition count as two operations. Instructions that the result does not depend on are not
+    counted, and neither are products with the zeros that fill the gradient of a strided convolution.
 
     Args:
         hlo: the program's text (see `step_program`), its loops unrolled.
 
     Raises:
-        InputError: for a program that convolves or multiplies matrices in a loop, whose turns are not known.
+        InputError: if the program convolves or multiplies matrices in a loop, whose number of iterations is not known.
     """
     computations, entry = _parse(hlo)
 
@@ -40,11 +40,12 @@ def program_flops(hlo: str) -> int:
 
 
 def minimum_flops(model: keras.Model, *, attack_steps: int, batch_size: int = 1) -> int:
-    """Returns the floating-point operations that a step of AGKD-BML cannot do without, teacher and student alike.
+    """Returns the fewest floating-point operations that a step of AGKD-BML needs if teacher and student are alike.
 
-    With F those of a forward pass, as many again for a gradient by its input and by its weights, and B images: F * B
-    to find confusing classes, (F + F) * 2B for each step of the attack, F * 2B for the teacher, (F + F + F) * 3B for
-    the student, less the gradient by the images that training does not need.
+    A forward pass takes F operations per image. The gradients by its input and by its weights take F more each. For B
+    images, a step takes F * B to find the confusing classes, (F + F) * 2B for each step of the attack, F * 2B for the
+    teacher and (F + F + F) * 3B for the student, less the gradient by the images, which the student's training does
+    not need.
 
     Args:
         model: a Keras model; see `forward_flops`.
@@ -57,7 +58,7 @@ def minimum_flops(model: keras.Model, *, attack_steps: int, batch_size: int = 1)
 
 
 def _parse(hlo: str) -> tuple[dict[str, Computation], str]:
-    """Returns (computations, name of the entry); a computation is a dict of name -> matched instruction."""
+    """Returns (computations, name of the entry computation); each is a dict of name -> matched instruction."""
     computations: dict[str, Computation] = {}
     entry: str | None = None
     current: Computation | None = None
@@ -107,10 +108,10 @@ def _convolution_flops(instruction: Instruction, computation: Computation) -> in
     dilated = re.search(r"window={[^}]*lhs_dilate", rest) is not None
     left_labels, output_labels = _part(r"dim_labels=(\w+)_\w+->", rest), _part(r"dim_labels=\w+->(\w+)", rest)
     output = _shape(instruction["type"])
-    # Between the entries of a dilated input are zeros: its own entries are what is multiplied.
+    # A dilated input has zeros between its entries: only its own entries are multiplied.
     places, labels = (left, left_labels) if dilated else (output, output_labels)
     spatial = math.prod(size for size, label in zip(places, labels, strict=True) if label.isdigit())
-    # The kernel has its input features per group already.
+    # The kernel's shape already has the input features per group.
     return 2 * output[output_labels.index("b")] * spatial * math.prod(kernel)
 
 
@@ -120,16 +121,14 @@ def _operand_shapes(rest: str, computation: Computation) -> list[list[int]]:
 
 
 def _part(pattern: str, text: str) -> str:
-    """Returns the group of a pattern in an instruction.
+    """Returns what the group of a pattern matches in an instruction.
 
     Raises:
-        InputError: where the instruction is written otherwise than XLA writes it.
+        InputError: if nothing matches, since the instruction is not written the way XLA writes it.
     """
     found = re.search(pattern, text)
     if found is None:
-        raise InputError(
-            f"an instruction of the program is not understood: it has no {pattern}. Received: {text[:200]}"
-        )
+        raise InputError(f"an instruction of the program cannot be read: it has no {pattern}. Received: {text[:200]}")
     return found[1]
 
 

@@ -1,4 +1,4 @@
-"""The rate of a large matrix product: what the machine at hand can do at best."""
+"""Times a large matrix product: its rate is the best that this machine can do."""
 
 import time
 
@@ -11,8 +11,8 @@ class MatrixProduct:
     """A product of two square matrices, ready to run.
 
     Args:
-        dtype: of the matrices, a name such as "bfloat16".
-        size: rows and columns.
+        dtype: the dtype of the matrices, a name such as "bfloat16".
+        size: number of rows and of columns.
     """
 
     def __init__(self, dtype: str, size: int = SIZE) -> None:
@@ -31,5 +31,5 @@ class MatrixProduct:
         return seconds
 
     def facts(self) -> dict[str, str | int | float]:
-        """Returns for JSON: what it computes in, floating-point operations, seconds until the first was done."""
+        """Returns, for JSON, the dtype, the floating-point operations per product, and the first product's seconds."""
         return {"dtype": self._dtype, "flops": 2 * self._size**3, "first_step_seconds": self._first}

@@ -3,9 +3,9 @@
   python3 -m venv peer && peer/bin/pip install torch torchattacks numpy
   python -m tools.laboratory.parity --workdir=runs/cifar10_small/at --peer_python=peer/bin/python --output=runs/parity
 
-torch is not a requirement of this project: the other side runs in its own environment. Both attack all images
-with each part alone, in turn; what is compared is robust accuracy, image by image agreement, and seconds
-(ours with the time of tracing).
+torch is not a requirement of this project, so torchattacks runs in its own environment. Both sides run each part
+alone on all images, one side after the other. The table compares their robust accuracy, how many images they agree on,
+and their seconds (ours include tracing).
 """
 
 import json
@@ -34,29 +34,33 @@ from tools import _app, _flags
 FLAGS = flags.FLAGS
 PARTS = ("apgd-ce", "apgd-t", "fab-t", "square")
 
-flags.DEFINE_string("workdir", None, "Folder of the run, of a wide residual network.")
-flags.DEFINE_string("peer_python", None, "Python of an environment with torch and torchattacks.")
+flags.DEFINE_string("workdir", None, "Folder of the run to attack; its model must be a wide residual network.")
+flags.DEFINE_string("peer_python", None, "Path of the Python of an environment with torch and torchattacks.")
 flags.DEFINE_string("output", None, "Folder to write the comparison into.")
 _flags.define_eps("attack")
 flags.DEFINE_enum("norm", "linf", list(NORMS), "Norm of the ball.")
-flags.DEFINE_integer("num_examples", 500, "First so many test images.", 1)
-flags.DEFINE_integer("batch_size", 100, "Images a step.", 1)
+flags.DEFINE_integer("num_examples", 500, "Attack the first N test images.", 1)
+flags.DEFINE_integer("batch_size", 100, "Images per batch.", 1)
 flags.DEFINE_list("seeds", ["0", "1"], "Seeds, separated by commas.")
-flags.DEFINE_list("attacks", list(PARTS), "Of apgd-ce, apgd-t, fab-t, square, autoattack.")
-flags.DEFINE_integer("threads", 2, "CPU threads of both sides.", 1)
+flags.DEFINE_list(
+    "attacks", list(PARTS), "Attacks to compare, separated by commas: apgd-ce, apgd-t, fab-t, square, autoattack."
+)
+flags.DEFINE_integer("threads", 2, "CPU threads that each side uses.", 1)
 _flags.define_data_place()
 
 
 def main(argv: list[str]) -> None:
-    """Attacks on both sides and prints the comparison."""
+    """Runs the attacks on both sides and prints the comparison."""
     del argv
     for name in ("workdir", "peer_python", "output"):
         if not FLAGS[name].value:
             raise InputError(f"`{name}` is needed: --{name}=...")
     if not FLAGS.attacks or set(FLAGS.attacks) - {*PARTS, "autoattack"}:
-        raise InputError(f"`attacks` must be of {', '.join(PARTS)}, autoattack. Received: {','.join(FLAGS.attacks)!r}")
+        raise InputError(
+            f"`attacks` must be among {', '.join(PARTS)}, autoattack. Received: {','.join(FLAGS.attacks)!r}"
+        )
     if not FLAGS.seeds or not all(re.fullmatch("[0-9]+", seed) for seed in FLAGS.seeds):
-        raise InputError(f"`seeds` must be whole numbers from 0 on. Received: {','.join(FLAGS.seeds)!r}")
+        raise InputError(f"`seeds` must be whole numbers of at least 0. Received: {','.join(FLAGS.seeds)!r}")
     tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
     recipe = read_recipe(Workdir(FLAGS.workdir).flags)
     network = re.fullmatch(r"wrn-(\d+)-(\d+)", recipe.model)
@@ -66,7 +70,9 @@ def main(argv: list[str]) -> None:
     examples = recipe.load_dataset(**_flags.data_place()).test.take(slice(0, FLAGS.num_examples))
     own, eps = recipe.hyperparameters, FLAGS.eps
     if eps is None and own["norm"] != FLAGS.norm:
-        raise InputError(f"`norm` {FLAGS.norm} needs --eps, the radius in that norm: the run's own is of {own['norm']}")
+        raise InputError(
+            f"`norm` {FLAGS.norm} needs --eps, the radius in that norm: the run's own eps is in {own['norm']}"
+        )
     eps = own["eps"] if eps is None else eps
     seeds = [int(seed) for seed in FLAGS.seeds]
     folder = pathlib.Path(FLAGS.output)
@@ -102,7 +108,7 @@ def main(argv: list[str]) -> None:
 
 
 class Row(NamedTuple):
-    """One attack on both sides: seed, bool [N] still classified correctly, seconds."""
+    """One attack with one seed on both sides: bool [N], which images stay classified correctly; and seconds."""
 
     name: str
     seed: int
@@ -113,7 +119,7 @@ class Row(NamedTuple):
 
 
 def _peer(folder: pathlib.Path, name: str, seed: int) -> dict[str, Any]:
-    """Returns what the other side writes: `robust`, `seconds`, `versions`."""
+    """Runs an attack with torchattacks; returns what its script writes: `robust`, `seconds`, `versions`."""
     peer = pathlib.Path(__file__).parent / "peers" / "auto_attack.py"
     if subprocess.run([FLAGS.peer_python, str(peer), str(folder), name, str(seed)], check=False).returncode:
         sys.exit(1)
@@ -121,7 +127,7 @@ def _peer(folder: pathlib.Path, name: str, seed: int) -> dict[str, Any]:
 
 
 def _arrays(model: keras.Model) -> dict[str, Any]:
-    """Returns the network's weights by kind, numbered in the order in which its layers were built."""
+    """Returns the network's weights by kind of layer, numbered in the order in which the layers were built."""
 
     def numbered(prefix: str) -> list[keras.layers.Layer]:
         layers = [layer for layer in model.layers if re.fullmatch(rf"{prefix}(_\d+)?", layer.name)]

@@ -1,4 +1,4 @@
-"""The time of another implementation, as its own command tells it."""
+"""Times another implementation by running its own command."""
 
 import pathlib
 import re
@@ -9,48 +9,49 @@ from agkd_tf.errors import InputError
 
 
 class Peer:
-    """A command that measures steps of the same work and prints `median X s` and `Y images/s`.
+    """A command that times steps of the same work and prints `median X s` and `Y images/s`.
 
     Args:
-        command: the command line, without a shell.
+        command: the command line, which is run without a shell.
 
     Attributes:
-        images: images a step.
+        images: images per step.
 
     Raises:
-        InputError: if the command fails, prints no such line, or rounds its rate until the images cannot be told.
+        InputError: if the command fails, does not print both numbers, or rounds its rate so much that the number of
+            images per step is ambiguous.
     """
 
     def __init__(self, command: str) -> None:
         try:
             self._command = shlex.split(command)
         except ValueError as error:
-            raise InputError(f"`peer` is no command line: {error}. Received: {command!r}") from error
+            raise InputError(f"`peer` is not a command line: {error}. Received: {command!r}") from error
         if not self._command:
             raise InputError("`peer` must be a command line. Received: ''")
         median, rate = self._measure()
         images = float(median) * float(rate)
-        # A slow step's 0.4 images a second may be of one image more or less.
+        # For a slow step, a rate rounded to 0.4 images/s may mean one image more or less.
         rounded = float(median) * 0.5 * 10.0 ** -len(rate.partition(".")[2])
         if round(images - rounded) != round(images + rounded):
             raise InputError(
-                f"`peer` must print its images/s with more digits: {rate} at {median} s may be of "
-                f"{images - rounded:.1f} to {images + rounded:.1f} images a step"
+                f"`peer` must print its images/s with more digits: {rate} at {median} s may mean "
+                f"{images - rounded:.1f} to {images + rounded:.1f} images per step"
             )
         self.images = round(images)
 
     def run(self, steps: int) -> list[float]:
-        """Returns the seconds of its median step: how many steps it takes is the command's own business."""
+        """Returns the seconds of its median step. `steps` is ignored: the command decides how many it times."""
         median, _ = self._measure()
         return [float(median)]
 
     @property
     def name(self) -> str:
-        """The command, of each word like a path its last part."""
+        """The command, with each path in it shortened to its last part."""
         return " ".join(pathlib.Path(word).name if "/" in word and " " not in word else word for word in self._command)
 
     def _measure(self) -> tuple[str, str]:
-        """Returns (median seconds, images a second) as the command prints them."""
+        """Runs the command; returns (median seconds, images per second) as it prints them."""
         try:
             done = subprocess.run(self._command, capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:

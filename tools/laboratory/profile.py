@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, by kind of operation."""
+"""Measures how long a training step spends on each kind of operation."""
 
 import pathlib
 import re
@@ -17,7 +17,7 @@ from agkd_tf.models.fused_batch_normalization import SCOPE
 from agkd_tf.randomness import step_seed
 from agkd_tf.training import Recipe
 
-# Of TensorFlow's names of operations, with oneDNN and without. What TensorFlow fuses with a convolution is of its kind.
+# Patterns of TensorFlow's operation names, with oneDNN and without. What is fused with a convolution counts as one.
 KINDS = {
     "convolutions": re.compile(r"Conv2D$"),
     "by input": re.compile(r"Conv2DBackpropInput(V2)?$"),
@@ -27,15 +27,15 @@ KINDS = {
     "matrix products": re.compile(r"MatMul|Einsum"),
 }
 OTHERS = ("optimizer", "rest", "between")
-# What runs other operations, which are found themselves.
+# Operations that run other operations, which have entries of their own.
 _CALL = re.compile(r"PartitionedCall$|^(Stateless)?(While|If|Case)$")
 _OPERATION = re.compile(r"(?P<node>[\w./-]+):(?P<operation>\w+)")
 
 
 def run_one_operation_at_a_time() -> None:
-    """Lets TensorFlow run no two operations at once, but each on all cores: then their seconds add up to a step's.
+    """Makes TensorFlow run one operation at a time, on all cores, so that their seconds add up to a step's.
 
-    Must come before all else that TensorFlow does.
+    Must be called before TensorFlow does anything else.
     """
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
@@ -43,19 +43,19 @@ def run_one_operation_at_a_time() -> None:
 class StepProfile:
     """A recipe's training step on the CPU, without XLA, ready to run under TensorFlow's profiler.
 
-    Weights are random, the teacher's too: they cost the same.
+    Student and teacher have random weights, which take as long as trained ones.
 
     Args:
         recipe: `agkd_tf.training.Recipe`.
         dataset: its `ImageDataset`.
 
     Raises:
-        InputError: for a recipe that does not build, or where there is a GPU, whose operations are not found.
+        InputError: if the recipe cannot be built, or if there is a GPU, whose operations the profile would miss.
     """
 
     def __init__(self, recipe: Recipe, dataset: ImageDataset) -> None:
         if tf.config.list_physical_devices("GPU"):
-            raise InputError("`profile` is of operations on the CPU: hide the GPU, with CUDA_VISIBLE_DEVICES=-1")
+            raise InputError("`profile` covers only operations on the CPU: hide the GPU with CUDA_VISIBLE_DEVICES=-1")
         self._defense = defense = untrained_defense(recipe, dataset, jit_compile=False)
         batch = next(iter(training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed)))
         step = defense.training_step
@@ -67,10 +67,10 @@ class StepProfile:
         self.run(1)
 
     def run(self, steps: int) -> dict[str, float]:
-        """Returns kind of operation -> seconds of a step, the mean of `steps`.
+        """Returns a dict of kind of operation -> seconds per step, the mean over `steps`.
 
-        The kinds are those of `KINDS`, "by input" and "by kernel" of convolutions' gradients; all that the "optimizer"
-        does; the "rest" of the operations; and what is "between" them.
+        The kinds are those of `KINDS`, where "by input" and "by kernel" are the gradients of convolutions; "optimizer",
+        all operations of the update; "rest", all other operations; and "between", the time between operations.
         """
         passes, of_passes = _profiled(self._passes, steps)
         update, of_update = _profiled(self._update, steps)
@@ -89,7 +89,7 @@ def _kind(node: str, operation: str) -> str:
 
 
 def _profiled(call: Callable[[], object], steps: int) -> tuple[list[tuple[str, str, float]], float]:
-    """Returns ((node, operation, seconds) of all that `steps` calls ran, the seconds of the calls)."""
+    """Runs `steps` calls; returns (a list of (node, operation, seconds) of all operations, seconds of the calls)."""
     options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=2, python_tracer_level=0)
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder, options):

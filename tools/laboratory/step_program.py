@@ -15,21 +15,21 @@ from tools.laboratory.floating_point import minimum_flops, program_flops
 
 
 class StepProgram:
-    """A recipe's training step with XLA, as text: attack, passes and gradients. Nothing is run.
+    """The XLA program of a recipe's training step, as text: attack, passes and gradients. Nothing is run.
 
-    An attack of a few steps is unrolled in it.
+    An attack with only a few steps is unrolled.
 
     Args:
         recipe: `agkd_tf.training.Recipe`.
         dataset: its `ImageDataset`.
 
     Raises:
-        InputError: for a recipe that does not build, or synchronised BN, which has no such program.
+        InputError: if the recipe cannot be built, or has synchronised BN, for which there is no such program.
     """
 
     def __init__(self, recipe: Recipe, dataset: ImageDataset) -> None:
         if recipe.synchronized_bn:
-            raise InputError("`synchronized_bn` has no XLA program, which operations are counted in")
+            raise InputError("`synchronized_bn` has no XLA program, so its operations cannot be counted")
         self._defense = untrained_defense(recipe, dataset, jit_compile=True)
         self._batch = next(iter(training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed)))
 
@@ -37,7 +37,7 @@ class StepProgram:
         """Returns the program.
 
         Args:
-            stage: "hlo" as TensorFlow gives it, "optimized_hlo" as XLA makes it, or "stablehlo".
+            stage: "hlo", as TensorFlow writes it; "optimized_hlo", as XLA optimizes it; or "stablehlo".
         """
         step, batch = self._defense.training_step, self._batch
 
@@ -53,14 +53,14 @@ class StepProgram:
         """Returns the floating-point operations of a step; see `program_flops`.
 
         Raises:
-            InputError: for an attack of so many steps that it is not unrolled.
+            InputError: if the attack has so many steps that it is not unrolled.
         """
         return program_flops(self.text())
 
     def minimum_flops(self) -> int | None:
-        """Returns the operations that the step cannot do without (see `minimum_flops`); None where that is not known.
+        """Returns the fewest operations that the step needs (see the function `minimum_flops`), or None if unknown.
 
-        It is of AGKD and AGKD-BML, both with their backward adversary.
+        The number is known for AGKD and AGKD-BML, both with their backward adversary.
         """
         defense = self._defense
         if not (isinstance(defense, AGKD) and defense.backward_adversary):

@@ -1,16 +1,16 @@
-"""The time that is left, and what fits it."""
+"""Keeps track of the time that is left, and of what fits into it."""
 
 import time
 from collections.abc import Callable, Sequence
 
-CLOSING = 10.0  # seconds that are kept for writing
+CLOSING = 10.0  # seconds reserved for writing at the end
 
 
 class Budget:
-    """Seconds that are left.
+    """A number of seconds to spend, and how many of them are left.
 
     Args:
-        seconds: of the whole.
+        seconds: seconds in all.
         clock: returns the time, in seconds.
     """
 
@@ -19,19 +19,19 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since this budget began."""
         return self._clock() - self._begun
 
     @property
     def left(self) -> float:
-        """Seconds until the closing."""
+        """Seconds that are left before those reserved for writing."""
         return self.seconds - CLOSING - self.spent
 
     def fits(self, seconds: float) -> bool:
-        """Returns whether there is so much time."""
+        """Returns whether that many seconds are left."""
         return seconds <= self.left
 
 
 def longest(lengths: Sequence[int], seconds_an_epoch: float, available: float) -> int | None:
-    """Returns the greatest number of epochs that takes no more than the available seconds; None if none does."""
+    """Returns the greatest of the numbers of epochs that takes no more than the available seconds, or None."""
     return max((epochs for epochs in lengths if epochs * seconds_an_epoch <= available), default=None)

@@ -1,18 +1,18 @@
-"""What ends a piece of the measuring, or all of it."""
+"""Errors that end a piece of the measuring, or all of it."""
 
 import traceback
 
 
 class MeasureError(Exception):
-    """What a user can mend, in one line."""
+    """An error that a user can fix, told in one line."""
 
 
 class OutOfTimeError(Exception):
-    """A piece that took longer than there was time for."""
+    """A piece took longer than the time that was left."""
 
 
 def reason(error: Exception) -> str:
-    """Returns in one line why a piece failed; what is not foreseen is printed with its place, too."""
+    """Returns in one line why a piece failed; prints the traceback, too, if the error is unexpected."""
     text = " ".join(str(error).split())[:300]
     if isinstance(error, MeasureError | OutOfTimeError) or type(error).__name__ == "PortableError":
         return text

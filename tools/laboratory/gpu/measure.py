@@ -1,10 +1,10 @@
-"""Measures on a machine with a GPU what `prepare` prepared, with JAX, NumPy and, where it is there, PyTorch.
+"""Measures what `prepare` prepared, on a machine with a GPU, JAX, NumPy and, if installed, PyTorch.
 
   python -m tools.laboratory.gpu.measure gpu --output=found --parts=a,b,c --minutes=9
 
-See `tools/laboratory/gpu/__init__.py`. What is measured first is written first; a piece begins only if it fits what is
-left of the minutes, one that fails is told of, and the next goes on. Trainings and decoded images are kept in --work,
-from where the same command goes on.
+See `tools/laboratory/gpu/__init__.py`. Each result is written as soon as it is measured. A piece begins only if it fits
+into the minutes that are left. If one fails, that is reported and the next one begins. Trainings and decoded images are
+kept in --work; the same command resumes from there.
 """
 
 import argparse
@@ -24,24 +24,24 @@ PARTS = ("a", "b", "c")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs what the command line says; returns the exit code, 1 where something failed that others did not wait for."""
+    """Runs the command line; returns the exit code: 1 if only a piece failed, 2 if an error ended it all."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("folder", metavar="FOLDER", type=pathlib.Path, help="what `prepare` wrote")
-    parser.add_argument("--output", type=pathlib.Path, default="found", help="folder to write into")
-    parser.add_argument(
-        "--parts", default=",".join(PARTS), help="those to measure, separated by commas; all if not given"
-    )
-    parser.add_argument("--minutes", type=float, default=9.0, help="after which it ends")
+    parser.add_argument("folder", metavar="FOLDER", type=pathlib.Path, help="folder that `prepare` wrote")
+    parser.add_argument("--output", type=pathlib.Path, default="found", help="folder to write the results into")
+    parser.add_argument("--parts", default=",".join(PARTS), help="parts to measure, separated by commas (default: all)")
+    parser.add_argument("--minutes", type=float, default=9.0, help="minutes after which it ends")
     default = pathlib.Path(tempfile.gettempdir()) / "agkd_tf_gpu"
-    parser.add_argument("--work", type=pathlib.Path, default=default, help="folder for images and trainings")
+    parser.add_argument(
+        "--work", type=pathlib.Path, default=default, help="folder that keeps the decoded images and the trainings"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     try:
         parts = [part for part in given.parts.split(",") if part]
         if not parts or set(parts) - set(PARTS):
-            raise MeasureError(f"--parts must be of {', '.join(PARTS)}. Received: {given.parts}")
+            raise MeasureError(f"--parts must be among {', '.join(PARTS)}. Received: {given.parts}")
         budget = Budget(60 * given.minutes)
         if not budget.left > 0:
             raise MeasureError(f"--minutes must be more than {CLOSING / 60:.2f}. Received: {given.minutes}")
@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         report = Report(given.output, prepared.plan, budget)
         report.write()
-        report.say("making the arrays of images ...")
+        report.say("decoding the images ...")
         prepared.make_arrays()
-        report.say("the images are those that TensorFlow reads, bit for bit")
+        report.say("the images equal those that TensorFlow reads, bit for bit")
         measure(parts, prepared, report, budget, given.work)
         return 1 if report.failed else 0
     except MeasureError as error:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(parts: Sequence[str], prepared: Prepared, report: Report, budget: Budget, work: pathlib.Path) -> None:
-    """Measures parts in their order; one that fails is told of, and the next goes on."""
+    """Measures parts in alphabetical order. If one fails, that is reported and the next one begins."""
     trainer: Trainer | None = None
     for part in sorted(parts):
         report.begin(part)

@@ -2,7 +2,7 @@
 
   python -m tools.laboratory.gpu.prepare --output=gpu --data_dir=DIR
 
-See `tools/laboratory/gpu/__init__.py`. Fetches the wheel of simplejpeg from the package index.
+See `tools/laboratory/gpu/__init__.py`. The wheel of simplejpeg is downloaded from the package index.
 """
 
 import gzip
@@ -36,30 +36,32 @@ from tools.laboratory.step_program import StepProgram
 
 FLAGS = flags.FLAGS
 ROOT = pathlib.Path(__file__).parents[3]
-LIMIT = 60 * 2**20  # bytes that travel at once
+LIMIT = 60 * 2**20  # bytes that can travel in one piece
 SPLITS = ("train", "validation", "test")
 PYTHON = "3.12"
 
 flags.DEFINE_string("output", None, "The folder to write.")
-flags.DEFINE_bool("tiny", False, "Networks, images and lengths for a rehearsal on a CPU.")
-flags.DEFINE_string("python", PYTHON, "Version of the other machine's Python, which the decoder's wheel is for.")
+flags.DEFINE_bool("tiny", False, "Use small networks, few images and short trainings, for a rehearsal on a CPU.")
+flags.DEFINE_string(
+    "python", PYTHON, "Python version of the machine with the GPU; the decoder's wheel is downloaded for it."
+)
 _flags.define_data_place()
 
 
 class Contents(NamedTuple):
-    """What a folder is made of.
+    """What goes into a folder.
 
     Attributes:
         platform: kind of device that the programs are for.
-        peer: flags of `training_step.py` that measure the same step as the timing recipes.
-        timing: name -> flags of a recipe, those that are not of AGKD-BML on CIFAR-10 as published.
-        students: name -> flags likewise, of those that are trained in equal time.
-        last: name and flags likewise, of the one that is trained in what time is left.
-        teacher_epochs, epochs: lengths of trainings, increasing.
+        peer: flags with which `training_step.py` times the same step as the recipes in `timing`.
+        timing: name -> flags of a recipe to time; those in which it differs from the published AGKD-BML on CIFAR-10.
+        students: name -> such flags of a recipe; these are trained for equal time.
+        last: name and such flags of the recipe that is trained in the time that is left.
+        teacher_epochs, epochs: possible lengths of the trainings, increasing.
         evaluations: (attack, number of test images), in the order in which they are run.
-        batch_size: test images a step of an evaluation.
-        matrix: rows of the matrices whose product is timed.
-        rounds, repeat: turns of what is timed, and steps of a turn.
+        batch_size: test images per batch of an evaluation.
+        matrix: number of rows of the matrices whose product is timed.
+        rounds, repeat: turns that each timed program takes, and steps per turn.
     """
 
     platform: Platform
@@ -82,7 +84,7 @@ BFLOAT16 = "--mixed_precision=bfloat16"
 
 
 def full() -> Contents:
-    """Returns what is measured."""
+    """Returns the contents for the real measurements."""
     small = ("--model=preact-resnet-18", "--schedule=one_cycle", BFLOAT16)
     return Contents(
         platform="GPU",
@@ -108,8 +110,8 @@ def full() -> Contents:
 
 
 def tiny() -> Contents:
-    """Returns what the rehearsal measures."""
-    # JAX 0.11's CPU makes NaN of networks in bfloat16: there it is timed alone.
+    """Returns the contents for the rehearsal."""
+    # On a CPU, JAX 0.11 computes NaN for networks in bfloat16, so the rehearsal only times bfloat16.
     step = ("--model=wrn-10-1", "--train_examples=64", "--validation_examples=32", "--batch_size=16")
     small = (*step, "--schedule=one_cycle")
     return Contents(
@@ -133,7 +135,7 @@ def tiny() -> Contents:
 
 
 def main(argv: list[str]) -> None:
-    """Writes the folder, and says its size."""
+    """Writes the folder and prints its size."""
     del argv
     if not FLAGS.output:
         raise InputError("`output`, the folder to write, is needed: --output=gpu")
@@ -141,7 +143,7 @@ def main(argv: list[str]) -> None:
     begun = time.monotonic()
     with new_folder("output", output) as folder:
         size = prepare(folder, tiny() if FLAGS.tiny else full(), python=FLAGS.python, **_flags.data_place())
-    print(f"\n{output}: {size / 2**20:.1f} MiB of {LIMIT / 2**20:.0f}, in {time.monotonic() - begun:.0f} s")
+    print(f"\n{output}: {size / 2**20:.1f} MiB of at most {LIMIT / 2**20:.0f}, in {time.monotonic() - begun:.0f} s")
     print(f"On the machine with the GPU: python -m tools.laboratory.gpu.measure {output} --output=found")
 
 
@@ -149,13 +151,13 @@ def prepare(output: pathlib.Path, contents: Contents, *, python: str = PYTHON, *
     """Writes a folder for `measure.py`; returns its bytes.
 
     Args:
-        output: the folder, which holds nothing.
-        contents: what it is made of.
-        python: version of the other machine's Python.
-        **place: where CIFAR-10 is, as `load_dataset` takes it.
+        output: the folder, which must be empty.
+        contents: what goes into it.
+        python: Python version of the machine with the GPU.
+        **place: where CIFAR-10 is, as arguments of `load_dataset`.
 
     Raises:
-        InputError: if the data or the wheel cannot be had, or the folder is too large to travel.
+        InputError: if the data or the wheel is not available, or the folder is too large to travel.
     """
     for name in ("programs", "arrays", "folders", "records", "decoder"):
         (output / name).mkdir(parents=True)
@@ -183,23 +185,25 @@ def prepare(output: pathlib.Path, contents: Contents, *, python: str = PYTHON, *
     write_text(output / "plan.json", json.dumps(plan, indent=1) + "\n")
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     if size > LIMIT:
-        raise InputError(f"`output` has {size / 2**20:.1f} MiB, and may have {LIMIT / 2**20:.0f}: leave out lengths")
+        raise InputError(
+            f"`output` has {size / 2**20:.1f} MiB, at most {LIMIT / 2**20:.0f} are allowed: prepare fewer lengths"
+        )
     return size
 
 
 class _Preparation:
-    """Exports recipes, and keeps what several of them have once."""
+    """Exports recipes, and stores only once what several of them share."""
 
     def __init__(self, output: pathlib.Path, contents: Contents, place: dict[str, Any]) -> None:
         self._output, self._contents, self._place = output, contents, place
         self.images: dict[str, dict[str, Any]] = {}
-        # Fetches the data where that is asked for.
+        # Downloads the data if that is asked for.
         dataset = self._recipe(contents.timing["float32"]).load_dataset(**place)
         self._builder = tfds.builder("cifar10", data_dir=place["data_dir"])
         self._rows: dict[str, dict[bytes, int]] = {"train": {}, "test": _rows_of(np.asarray(dataset.test.images))}
 
     def timing(self, name: str, more: Sequence[str]) -> dict[str, Any]:
-        """Returns the entry of a step that is timed."""
+        """Exports a recipe whose step is timed; returns its entry in the plan."""
         recipe = self._recipe(more)
         dataset = recipe.load_dataset(**self._place)
         keras.utils.clear_session()
@@ -213,11 +217,11 @@ class _Preparation:
             "flops": flops,
             "minimum_flops": counted.minimum_flops(),
         }
-        print(f"{name}: {flops / 1e9:,.1f} GFLOP a step, exported", flush=True)
+        print(f"{name}: {flops / 1e9:,.1f} GFLOP per step, exported", flush=True)
         return entry
 
     def training(self, name: str, more: Sequence[str]) -> dict[str, Any]:
-        """Returns the entry of a network that is trained; its folder is of the longest training."""
+        """Exports a recipe that is trained, at its longest; returns its entry in the plan."""
         contents = self._contents
         longest = [f"--epochs={contents.epochs[-1]}", f"--teacher_epochs={contents.teacher_epochs[-1]}"]
         recipe = self._recipe((*more, *longest))
@@ -237,7 +241,7 @@ class _Preparation:
         }
 
     def records(self) -> dict[str, list[str]]:
-        """Writes the data set's records, compressed; returns split -> names of files, in order."""
+        """Writes the data set's records, compressed; returns a dict of split -> file names, in order."""
         found: dict[str, list[str]] = {}
         for split in ("train", "test"):
             for path in map(pathlib.Path, self._builder.info.splits[split].filepaths):
@@ -253,8 +257,8 @@ class _Preparation:
         return read_recipe(ROOT / "flags/cifar10/agkd_bml.flags", more)
 
     def _export(self, recipe: Recipe, dataset: ImageDataset, name: str, *, attacks: Sequence[str]) -> str:
-        """Exports a recipe, and moves what it has in common with others; returns the folder's name."""
-        keras.utils.clear_session()  # the same network's variables have the same names
+        """Exports a recipe, and moves what it may share with others; returns the folder's name."""
+        keras.utils.clear_session()  # so that the same network's variables get the same names
         folder = self._output / "folders" / name
         export_portable(
             recipe,
@@ -278,7 +282,7 @@ class _Preparation:
         return name
 
     def _take_images(self, folder: pathlib.Path, digest: str, dataset: ImageDataset, split: str) -> None:
-        """Leaves out an array of images, and notes from which records it is made again."""
+        """Removes an array of images, and notes the records from which it is made again."""
         (folder / "arrays" / digest).unlink(missing_ok=True)
         if digest in self.images:
             return
@@ -293,10 +297,10 @@ class _Preparation:
         self.images[digest] = {"split": source, "rows": _write_array(self._output, rows), "count": len(rows)}
 
     def _rates(self, recipe: Recipe, steps: int, lengths: Sequence[int]) -> dict[str, dict[str, Any]]:
-        """Returns epochs -> entry of the learning rates of a training of that length.
+        """Returns a dict of epochs -> entry of the learning rates of a training of that length.
 
-        All have the shape of the longest, which the program is for; what is over repeats the last rate, and no step
-        comes to it.
+        All have the shape of the longest training's rates, since the program takes that shape. The surplus repeats the
+        last rate; no step reads it.
         """
         found = {}
         for epochs in lengths:
@@ -309,12 +313,12 @@ class _Preparation:
 
 
 def _rows_of(images: np.ndarray) -> dict[bytes, int]:
-    """Returns the pixels of each image -> its place; of images that are the same, the last."""
+    """Returns a dict of the bytes of each image -> its index; of identical images, the last index."""
     return {image.tobytes(): place for place, image in enumerate(images)}
 
 
 def _write_array(output: pathlib.Path, array: np.ndarray) -> str:
-    """Writes an array of bytes by its digest, which it returns."""
+    """Writes the bytes of an array to a file named by their digest; returns the digest."""
     content = np.ascontiguousarray(array).tobytes()
     digest = hashlib.sha256(content).hexdigest()
     (output / "arrays" / digest).write_bytes(content)
@@ -322,16 +326,16 @@ def _write_array(output: pathlib.Path, array: np.ndarray) -> str:
 
 
 def _check_teachers(output: pathlib.Path, students: Sequence[dict[str, Any]]) -> None:
-    """Checks that the students have one teacher: it is trained once."""
+    """Checks that the students have the same teacher, which is trained only once."""
     paths = [output / "folders" / student["folder"] for student in students]
     if len({run.Folder(path).digest_of("teacher") for path in paths}) > 1:
         raise InputError("the students' recipes train different teachers: make their teachers' settings the same")
 
 
 def _fetch_decoder(output: pathlib.Path, python: str) -> None:
-    """Writes the modules of simplejpeg's wheel, for the other machine.
+    """Downloads simplejpeg's wheel for the machine with the GPU, and unpacks it.
 
-    It decodes as TensorFlow does, by libjpeg-turbo with its fast integer transform, if asked to.
+    simplejpeg can decode as TensorFlow does: with libjpeg-turbo and its fast integer transform.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
@@ -340,7 +344,7 @@ def _fetch_decoder(output: pathlib.Path, python: str) -> None:
         wheels = list(pathlib.Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
             reason = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
-            raise InputError(f"simplejpeg for Python {python} cannot be fetched: {reason}")
+            raise InputError(f"simplejpeg for Python {python} cannot be downloaded: {reason}")
         with zipfile.ZipFile(wheels[0]) as wheel:
             wheel.extractall(output)
 

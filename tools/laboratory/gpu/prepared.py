@@ -1,4 +1,4 @@
-"""What travels to the machine with the GPU, and what is made of it there."""
+"""Reads the folder that travels to the machine with the GPU, and makes portable folders of it there."""
 
 import gzip
 import hashlib
@@ -20,15 +20,15 @@ Entry = dict[str, Any]
 
 
 class Prepared:
-    """The folder that `prepare` wrote, and what is made of it here.
+    """The folder that `prepare` wrote, and what is made of it on this machine.
 
     Args:
         path: the folder.
-        work: folder for what is made: images, portable folders, their results.
+        work: folder for what is made here: images, portable folders and their results.
 
     Attributes:
         plan: what is to be measured.
-        run: the module `run` of the export.
+        run: the module `run` that was exported with the recipes.
     """
 
     def __init__(self, path: pathlib.Path, work: pathlib.Path) -> None:
@@ -41,13 +41,13 @@ class Prepared:
             ) from error
         spec = importlib.util.spec_from_file_location("portable_run", self.path / "run.py")
         if spec is None or spec.loader is None:
-            raise MeasureError(f"{self.path / 'run.py'} is no Python file")
+            raise MeasureError(f"{self.path / 'run.py'} is not a Python file")
         self.run: Any = importlib.util.module_from_spec(spec)
         sys.modules["portable_run"] = self.run
         spec.loader.exec_module(self.run)
 
     def make_arrays(self) -> None:
-        """Makes the arrays of images from the records, and puts the others beside them."""
+        """Decodes the arrays of images from the records, and copies the other arrays beside them."""
         arrays = self._work / "arrays"
         arrays.mkdir(parents=True, exist_ok=True)
         for source in (self.path / "arrays").iterdir():
@@ -66,17 +66,19 @@ class Prepared:
                     rows = np.frombuffer((self.path / "arrays" / entry["rows"]).read_bytes(), np.int32)
                     content = images[rows].tobytes()
                     if hashlib.sha256(content).hexdigest() != digest:
-                        raise MeasureError(f"images of the {split} split are decoded otherwise here than by TensorFlow")
+                        raise MeasureError(
+                            f"images of the {split} split are decoded differently here than by TensorFlow"
+                        )
                     draft = arrays / f".{digest}"
                     draft.write_bytes(content)
                     draft.replace(arrays / digest)
 
     def folder(self, name: str, *, lengths: tuple[int, int] | None = None, rates: Entry | None = None) -> Any:
-        """Returns a portable `Folder` that is made here.
+        """Makes a portable `Folder` and returns it.
 
         Args:
-            name: of the exported one.
-            lengths: epochs of the teacher and of the student; the exported ones if not given.
+            name: name of the exported folder.
+            lengths: epochs of the teacher and of the student; those that were exported if not given.
             rates: stage -> epochs -> entry of the learning rates.
         """
         source = self.path / "folders" / name
@@ -100,11 +102,11 @@ def _link(target: pathlib.Path, place: pathlib.Path) -> None:
 
 
 def with_lengths(description: Entry, text: str, lengths: tuple[int, int], rates: Mapping[str, Entry]) -> str:
-    """Gives a description other numbers of epochs; returns the text of its recipe with them.
+    """Sets the numbers of epochs in a description; returns the text of its recipe with the same numbers.
 
     Args:
-        description: of a portable folder; is changed.
-        text: its recipe.
+        description: the description of a portable folder, which is changed in place.
+        text: the text of its recipe.
         lengths: epochs of the teacher and of the student.
         rates: stage -> epochs -> entry of the learning rates.
     """
@@ -118,11 +120,13 @@ def with_lengths(description: Entry, text: str, lengths: tuple[int, int], rates:
 
 
 def check_device(prepared: Prepared, device: Any) -> None:
-    """Checks that a device, of the module `run`, is one that the programs are for.
+    """Checks that the programs can run on a device (a `Device` of the module `run`).
 
     Raises:
-        MeasureError: if there is no GPU, and they are for one.
+        MeasureError: if the programs are for a GPU and there is none.
     """
     found = device.described()["accelerators"]
     if prepared.plan["platform"] == "GPU" and not found:
-        raise MeasureError("JAX finds no GPU here, which the programs are for; `prepare --tiny` makes some for a CPU")
+        raise MeasureError(
+            "JAX finds no GPU here, and the programs are for one; `prepare --tiny` makes programs for a CPU"
+        )

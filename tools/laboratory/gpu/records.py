@@ -1,4 +1,4 @@
-"""Records of tensorflow-datasets, and the JPEG files in them, read without TensorFlow."""
+"""Reads records of tensorflow-datasets, and the JPEG files in them, without TensorFlow."""
 
 import importlib
 import pathlib
@@ -12,18 +12,21 @@ from tools.laboratory.gpu.errors import MeasureError
 
 
 def records(content: bytes) -> Iterator[bytes]:
-    """Yields the records of a TFRecord file's content: each has its length, 8 bytes, and checksums of 4 around it."""
+    """Yields the records of a TFRecord file's content.
+
+    Before each record are its length (8 bytes) and a checksum (4 bytes), and after it another checksum (4 bytes).
+    """
     place = 0
     while place < len(content):
         (length,) = struct.unpack_from("<Q", content, place)
         if place + 16 + length > len(content):
-            raise MeasureError("a file of records is cut off: copy the folder once more")
+            raise MeasureError("a file of records is cut off: copy the folder again")
         yield content[place + 12 : place + 12 + length]
         place += 16 + length
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yields (number, value) of the fields of a protocol buffer: whole numbers, and bytes, which may be messages."""
+    """Yields (number, value) of each field of a protocol buffer; values are integers, or bytes that may be messages."""
     place = 0
 
     def whole_number() -> int:
@@ -44,11 +47,11 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             yield number, message[place : place + length]
             place += length
         else:
-            raise MeasureError(f"a record has a field of kind {kind}, which no example has")
+            raise MeasureError(f"a record has a field of wire type {kind}, which no tf.train.Example has")
 
 
 def features(record: bytes) -> dict[str, bytes]:
-    """Returns name -> value of those features of a `tf.train.Example` that are one string of bytes."""
+    """Returns a dict of name -> value of the features of a `tf.train.Example` that are one string of bytes."""
     found = {}
     for _, every in fields(record):
         for _, entry in fields(_bytes(every)):
@@ -61,16 +64,16 @@ def features(record: bytes) -> dict[str, bytes]:
 
 def _bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
-        raise MeasureError("a record is no example: it has a number where a message belongs")
+        raise MeasureError("a record is not a tf.train.Example: it has a number where a message belongs")
     return value
 
 
 def decode(pictures: Sequence[bytes], decoder: pathlib.Path) -> np.ndarray:
-    """Returns JPEG files as uint8 [N, H, W, 3], decoded as TensorFlow does.
+    """Decodes JPEG files as TensorFlow does; returns uint8 [N, H, W, 3].
 
     Args:
         pictures: the files' contents.
-        decoder: folder of simplejpeg, where it is not installed.
+        decoder: folder that holds simplejpeg, for machines where it is not installed.
     """
     sys.path.append(str(decoder))
     try:
@@ -78,7 +81,7 @@ def decode(pictures: Sequence[bytes], decoder: pathlib.Path) -> np.ndarray:
     except ImportError as error:
         wanted = ", ".join(path.name for path in decoder.glob("simplejpeg/*.so"))
         raise MeasureError(
-            f"simplejpeg cannot be imported: {error}. The folder has {wanted or 'none'}, this is Python "
-            f"{sys.version_info[0]}.{sys.version_info[1]}: prepare with --python of that version"
+            f"simplejpeg cannot be imported: {error}. The folder has {wanted or 'none'}, but this is Python "
+            f"{sys.version_info[0]}.{sys.version_info[1]}: run prepare with --python set to this version"
         ) from error
     return np.stack([simplejpeg.decode_jpeg(each, "RGB", fastdct=True, fastupsample=False) for each in pictures])

@@ -1,4 +1,4 @@
-"""What was found, as a page, as numbers, and as what is kept of the trainings."""
+"""Writes the results: a page, the numbers, and what is kept of the trainings."""
 
 import contextlib
 import hashlib
@@ -17,12 +17,12 @@ from tools.laboratory.gpu.budget import Budget
 from tools.laboratory.gpu.prepared import Entry, Prepared
 
 EPOCH = 50_000  # images
-LARGEST_FILE, LARGEST, MOST_FILES = 15 * 2**20, 60 * 2**20, 8  # of what is written
+LARGEST_FILE, LARGEST, MOST_FILES = 15 * 2**20, 60 * 2**20, 8  # bytes per file and in all, and files, that are written
 VALIDATION = ("val_accuracy", "val_robust_accuracy")
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Returns (low, high), Wilson's 95 % interval of a share."""
+    """Returns (low, high), Wilson's 95 % interval of a proportion."""
     z = 1.959963984540054
     share, square = successes / trials, z * z / trials
     middle = share + square / 2
@@ -36,7 +36,7 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 class Report:
-    """What was found, written anew after each piece.
+    """The results, rewritten after each piece.
 
     Args:
         output: folder to write into.
@@ -55,34 +55,34 @@ class Report:
         self.part, self.failed = "", False
         self.weights: str | None = None
         output.mkdir(parents=True, exist_ok=True)
-        # A second command goes on with what the first one found.
+        # A second command adds to what the first one found.
         with contextlib.suppress(OSError, ValueError):
             for name, value in json.loads((output / "results.json").read_text()).items():
                 setattr(self, name, value)
 
     def say(self, text: str) -> None:
-        """Prints a line with the time that was spent."""
+        """Prints a line with the time spent so far."""
         print(f"[{self._budget.spent:5.0f} s] {text}", flush=True)
 
     def note(self, text: str) -> None:
-        """Says and keeps what was left out, or failed."""
+        """Prints and records what was left out or failed."""
         self.say(text)
         self.notes.setdefault(self.part, []).append(text)
         self.write()
 
     def fail(self, text: str) -> None:
-        """Says and keeps what failed."""
+        """Prints and records a failure."""
         self.failed = True
         self.note(text)
 
     def begin(self, part: str) -> None:
-        """Forgets what a part left out when it was measured before."""
+        """Begins a part, and drops its notes from an earlier measurement."""
         self.part = part
         self.notes.pop(part, None)
         self.say(f"part {part}, {self._budget.left:.0f} s are left")
 
     def network(self, name: str, **found: Any) -> Entry:
-        """Returns the entry of a network, which `found` is added to."""
+        """Adds `found` to the entry of a network; returns the entry."""
         entry = next((each for each in self.networks if each["name"] == name), None)
         if entry is None:
             entry = {"name": name, "attacks": {}}
@@ -102,17 +102,17 @@ class Report:
         machine = ", ".join(f"{name} {_shown(value)}" for name, value in self.machine.items())
         parts = ["# What was measured", machine or "No device was reached yet."]
         if self.steps:
-            parts += [f"## Seconds a step\n\n{self._steps_text()}", self._steps_table()]
+            parts += [f"## Seconds per step\n\n{self._steps_text()}", self._steps_table()]
         if self.goals:
             rows = [[each["goal"], each["measured"], each["met"]] for each in self.goals]
-            parts += [table(("goal", "measured (least to most of the rounds)", "met"), rows)]
+            parts += [table(("goal", "median (least-greatest of the rounds)", "met"), rows)]
         for each in self.kernels:
             rows = [
                 [f"`{name[:100]}`", f"{1000 * seconds:.2f}", f"{share:.1%}"] for name, seconds, share in each["top"]
             ]
             parts += [
-                f"The slowest kernels of {each['name']}, all of one name together:",
-                table(("kernel", "ms a step", "of all kernels"), rows),
+                f"The slowest kernels of {each['name']}, with the times of equal names summed:",
+                table(("kernel", "ms per step", "share of all kernels"), rows),
             ]
         if self.networks:
             parts += ["## Networks", self._networks_text(), self._networks_table()]
@@ -120,7 +120,7 @@ class Report:
             parts += [f"## Weights\n\n{self.weights}"]
         if self.notes:
             parts += [
-                "## Left out, or failed\n\n"
+                "## Left out or failed\n\n"
                 + "\n".join(f"- {note}" for part in sorted(self.notes) for note in self.notes[part])
             ]
         return "\n\n".join(parts) + "\n"
@@ -128,11 +128,11 @@ class Report:
     def _steps_text(self) -> str:
         first = self._plan["timing"][0]
         return (
-            f"AGKD-BML, {first['model']}, batches of {first['batch_size']}, {first['flops'] / 1e12:.4g} TFLOP a step "
-            f"(the least that it takes: {first['minimum_flops'] / 1e12:.4g}). Medians, with the least and the most of "
-            f"{self._plan['rounds']} rounds in turn; times are of images a second, round by round. An epoch is of "
-            f"{EPOCH:,} images, steps alone. Neither library's default precision of float32 products was changed. The "
-            "step here has augmentation, the peer's has none."
+            f"AGKD-BML, {first['model']}, batches of {first['batch_size']}, {first['flops'] / 1e12:.4g} TFLOP per step "
+            f"(the minimum is {first['minimum_flops'] / 1e12:.4g}). Figures are medians, with the least and the "
+            f"greatest of {self._plan['rounds']} rounds, in which all take turns; ratios compare images per second, "
+            f"round by round. An epoch is {EPOCH:,} images, and counts steps only. Neither library's default precision "
+            "of float32 products was changed. The step here has augmentation, the peer's has none."
         )
 
     def _steps_table(self) -> str:
@@ -155,17 +155,18 @@ class Report:
                 rows.append(
                     [step["name"], spread(step["seconds"], "{:.6f}"), "", "", spread(rate, "{:.4g} TFLOP/s"), ""]
                 )
-        heading = ("", "seconds", "images/s", "s an epoch", "of the matrix product", "peak memory, MiB")
+        heading = ("", "seconds", "images/s", "s per epoch", "share of the matrix product's rate", "peak memory, MiB")
         return table(heading, rows)
 
     def _networks_text(self) -> str:
         first = self._plan["students"][0]
         return (
-            f"CIFAR-10, {first['precision']}, a rate of one cycle, seed {first['seed']}; the last epoch's weights. "
-            f"Each student begins with its teacher's weights, AT's, too. The students of {first['model']} share one "
-            "teacher, whose time is not in theirs. Seconds are those of training steps; compiling is apart. "
-            "Validation is accuracy in % on held-out images after the last epoch: clean and, of students, under a "
-            "short attack. Under the attacks: % of the first test images, with Wilson's 95 % intervals."
+            f"CIFAR-10, {first['precision']}, one-cycle learning rate, seed {first['seed']}; the weights are the last "
+            f"epoch's. Each student, AT's too, begins with its teacher's weights. The students of {first['model']} "
+            "share one teacher, whose time is not included in theirs. Seconds are those of training steps; compiling "
+            "has a column of its own. Validation is accuracy in % on held-out images after the last epoch: clean and, "
+            "for students, under a short attack. The columns of the attacks show accuracy in % on the first test "
+            "images, with Wilson's 95 % intervals."
         )
 
     def _networks_table(self) -> str:
@@ -189,7 +190,7 @@ class Report:
                     low, high = wilson(found["standing"], found["images"])
                     row.append(f"{100 * found['standing'] / found['images']:.2f} ({100 * low:.2f}-{100 * high:.2f})")
             rows.append(row)
-        heading = ["", "teacher's epochs", "epochs", "training, s", "s an epoch", "compiling, s", "validation"]
+        heading = ["", "teacher's epochs", "epochs", "training, s", "s per epoch", "compiling, s", "validation"]
         return table([*heading, *(f"{name}, {count:,} images" for name, count in attacks)], rows)
 
     def keep(
@@ -200,7 +201,7 @@ class Report:
         Args:
             prepared: `Prepared`.
             folders: name of a network -> its portable folder.
-            best: name of a student, and its weights; None to leave the file that there is.
+            best: name of a student, and its weights; None to keep the file that exists.
         """
         draft = io.BytesIO()
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -228,15 +229,15 @@ class Report:
         others = [path for path in self.output.iterdir() if path.is_file() and path not in before]
         size = len(content) + sum(path.stat().st_size for path in others)
         if len(others) + len(pieces) > MOST_FILES or size > LARGEST:
-            self.note(f"{name}: its weights are left out, {len(content) / 2**20:.0f} MiB are too many")
+            self.note(f"{name}: its weights are left out: {len(content) / 2**20:.0f} MiB are too many")
             return
         for path in before:
             path.unlink()
         for number, piece in enumerate(pieces):
             _replace(self.output / f"weights.npz.{number}", piece)
         self.weights = (
-            f"Of {name}, in the order of the model's variables: `cat weights.npz.* > weights.npz`, of SHA-256 "
-            f"{hashlib.sha256(content).hexdigest()}."
+            f"Those of {name}, in the order of the model's variables. `cat weights.npz.* > weights.npz` joins them; "
+            f"its SHA-256 is {hashlib.sha256(content).hexdigest()}."
         )
 
 
@@ -251,6 +252,6 @@ def _shown(value: Any) -> str:
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """Returns the median with the least and the most."""
+    """Returns the median, with the least and the greatest value."""
     middle, low, high = (form.format(value) for value in (statistics.median(values), min(values), max(values)))
     return f"{middle} ({low.split()[0]}-{high.split()[0]})"

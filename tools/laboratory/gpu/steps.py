@@ -1,4 +1,4 @@
-"""Seconds a step, in turn with the peers and with a matrix product."""
+"""Times training steps, taking turns with the peers and with a matrix product."""
 
 import contextlib
 import importlib.util
@@ -26,18 +26,18 @@ from tools.laboratory.gpu.report import EPOCH, Report, spread
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PEER = ROOT / "tools" / "laboratory" / "peers" / "training_step.py"
 WARM_UP = 3  # steps
-SHARE = 0.75  # of the time that is left, until all are ready
-READY = 240.0  # seconds until a contestant is ready, at most
+SHARE = 0.75  # of the time that is left, at most, until all contestants are ready
+READY = 240.0  # seconds, at most, until all contestants are ready
 GOALS = {"plain": 2.0, "tuned": 1.2, "epoch": 40.0}
 
 
 class Contestant:
-    """A process that says `ready`, and then measures once for each line that it is sent.
+    """A process that prints `ready`, and then measures once for each line that it is sent.
 
     Args:
-        name: for the table.
+        name: name in the table.
         command: the command line.
-        log: file for what it says on standard error.
+        log: file for its standard error.
     """
 
     def __init__(self, name: str, command: Sequence[str], log: pathlib.Path) -> None:
@@ -64,11 +64,11 @@ class Contestant:
         self._lines.put(None)
 
     def answer(self, seconds: float, begins: str) -> str:
-        """Returns the next line that begins with a text.
+        """Returns the next line that begins with the text `begins`.
 
         Raises:
-            MeasureError: if the process ends before.
-            OutOfTimeError: if it takes longer than the seconds.
+            MeasureError: if the process ends first.
+            OutOfTimeError: if it takes longer than `seconds`.
         """
         until = time.monotonic() + seconds
         while True:
@@ -77,13 +77,13 @@ class Contestant:
             except queue.Empty:
                 raise OutOfTimeError(f"{self.name}: no answer after {seconds:.0f} s") from None
             if line is None:
-                errors = self._log.read_text(errors="replace").strip().splitlines() or ["it ended without a word"]
+                errors = self._log.read_text(errors="replace").strip().splitlines() or ["it ended without a message"]
                 raise MeasureError(f"{self.name}: {errors[-1][:300]}")
             if line.startswith(begins):
                 return line
 
     def ask(self, question: str, seconds: float, begins: str) -> str:
-        """Returns the answer to a line, as `answer`."""
+        """Sends a line; returns the answer, as `answer` does."""
         assert self._process.stdin is not None  # it is a pipe
         with contextlib.suppress(BrokenPipeError):  # the answer says why
             self._process.stdin.write(f"{question}\n")
@@ -97,7 +97,7 @@ class Contestant:
 
 
 def time_steps(prepared: Prepared, report: Report, budget: Budget, work: pathlib.Path) -> None:
-    """Times the steps in turn with the peers and with a matrix product."""
+    """Times the steps, taking turns with the peers and with a matrix product."""
     plan = prepared.plan
     own = [sys.executable, "-m", "tools.laboratory.gpu.measure", str(prepared.path), f"--work={work}"]
     peer = [sys.executable, str(PEER), *plan["peer"], "--turns"]
@@ -106,14 +106,16 @@ def time_steps(prepared: Prepared, report: Report, budget: Budget, work: pathlib
         "PyTorch, float32": peer,
     }
     if importlib.util.find_spec("torch") is None:
-        report.note("PyTorch is not installed here: part a is without its steps, and without the goals beside them")
+        report.note(
+            "PyTorch is not installed here: part a leaves out its steps, and the goals that are relative to them"
+        )
         commands = {}
     waiting = {timing["name"]: [*own, f"--worker={timing['name']}"] for timing in plan["timing"]}
     waiting |= {
         f"matrix product, {each['name']}": [*own, f"--worker=product:{each['name']}"] for each in plan["timing"]
     }
     with contextlib.ExitStack() as stack:
-        # The compiled peer takes longest until it is ready, on the CPU. Ours try kernels on the GPU: one at a time.
+        # The compiled peer takes longest to get ready, on the CPU. Ours try kernels on the GPU, hence one at a time.
         contestants: dict[str, Contestant] = {}
         limit = budget.spent + min(READY, budget.left * SHARE)
 
@@ -131,7 +133,7 @@ def time_steps(prepared: Prepared, report: Report, budget: Budget, work: pathlib
                     report.machine = json.loads(line.partition(" ")[2])["machine"]
             except (MeasureError, OutOfTimeError) as error:
                 contestants.pop(name).close()
-                report.note(f"part a: left out, since it did not get ready: {error}")
+                report.note(f"part a: left out because it did not get ready: {error}")
 
         for name, command in commands.items():
             begin(name, command)
@@ -171,14 +173,14 @@ def time_steps(prepared: Prepared, report: Report, budget: Budget, work: pathlib
 def _number(pattern: str, line: str) -> str:
     found = re.search(pattern, line)
     if found is None:
-        raise MeasureError(f"a line without {pattern}: {line[:200]}")
+        raise MeasureError(f"a line does not have {pattern}: {line[:200]}")
     return found[1]
 
 
 def _enter_steps(
     report: Report, plan: Entry, found: Mapping[str, list[float]], peaks: Mapping[str, int | None]
 ) -> None:
-    """Enters what was found so far, and judges the goals by it."""
+    """Records what was measured so far, and which goals it meets."""
     size = plan["timing"][0]["batch_size"]
     flops = {timing["name"]: timing["minimum_flops"] for timing in plan["timing"]}
     report.steps = []
@@ -196,8 +198,8 @@ def _enter_steps(
     best = plan["timing"][-1]["name"]
     report.goals = []
     goals = {
-        f"at least {GOALS['plain']} times PyTorch, float32": ("PyTorch, float32", GOALS["plain"]),
-        f"at least {GOALS['tuned']} times PyTorch, channels_last, bfloat16, compiled": (
+        f"at least {GOALS['plain']} times as fast as PyTorch, float32": ("PyTorch, float32", GOALS["plain"]),
+        f"at least {GOALS['tuned']} times as fast as PyTorch, channels_last, bfloat16, compiled": (
             "PyTorch, channels_last, bfloat16, compiled",
             GOALS["tuned"],
         ),
@@ -216,19 +218,19 @@ def _enter_steps(
 
 
 def slowest(planes: Any, steps: int, count: int = 3) -> list[tuple[str, float, float]]:
-    """Returns (kernel, seconds a step, share of all kernels) of those that take the most time.
+    """Returns (kernel, seconds per step, share of the time of all kernels) of the slowest kernels.
 
     Args:
-        planes: of a `jax.profiler.ProfileData`: those of GPUs, and of the CPU where there are none.
-        steps: that were traced.
-        count: how many kernels.
+        planes: planes of a `jax.profiler.ProfileData`; those of GPUs are read, or the CPU's if there are none.
+        steps: number of steps that were traced.
+        count: number of kernels to return.
     """
     planes = list(planes)
     devices = [plane for plane in planes if plane.name.startswith("/device:GPU")]
     sums: dict[str, float] = {}
     for plane in devices or planes:
         for line in plane.lines:
-            if devices and not line.name.startswith("Stream"):  # others sum up the same kernels
+            if devices and not line.name.startswith("Stream"):  # the other lines sum up the same kernels
                 continue
             for event in line.events:
                 if "hlo_op" in dict(event.stats):
@@ -239,7 +241,7 @@ def slowest(planes: Any, steps: int, count: int = 3) -> list[tuple[str, float, f
 
 
 def worker(prepared: Prepared, name: str) -> None:
-    """Measures a step, or a matrix product, once for each line of standard input."""
+    """Times a step, or a matrix product, once for each line of standard input."""
     run = prepared.run
     device = run.Device()
     check_device(prepared, device)
@@ -267,7 +269,7 @@ def worker(prepared: Prepared, name: str) -> None:
 
 
 def _step(prepared: Prepared, name: str, device: Any) -> Callable[[], Any]:
-    """Returns what makes a training step, and waits for it."""
+    """Returns a function that runs a training step and waits for it."""
     (entry,) = (timing for timing in prepared.plan["timing"] if timing["name"] == name)
     folder = prepared.folder(entry["folder"])
     *before, stage = folder.description["stages"]
@@ -283,7 +285,7 @@ def _step(prepared: Prepared, name: str, device: Any) -> Callable[[], Any]:
 
 
 def _product(dtype: str, size: int) -> Callable[[], Any]:
-    """Returns what multiplies two large matrices, and waits for the product."""
+    """Returns a function that multiplies two large matrices and waits for the product."""
     import jax
 
     left, right = (jax.random.normal(jax.random.key(seed), (size, size), dtype) for seed in range(2))

@@ -1,4 +1,4 @@
-"""Trainings and attacks, as far as the time allows."""
+"""Trains and attacks networks, as far as the time allows."""
 
 import concurrent.futures
 import contextlib
@@ -18,14 +18,14 @@ from tools.laboratory.gpu.prepared import Entry, Prepared, check_device
 from tools.laboratory.gpu.report import Report
 
 WARM_UP = 3  # steps
-MINUTES_EACH = 2.5  # of training, a student in part b
+MINUTES_EACH = 2.5  # of training per student in part b
 SHARES = {"teacher": 0.2, "students": 0.7, "last": 0.75}  # of what is left of the time
-GUESSES = {"clean": 10.0, "autoattack": 60.0}  # seconds, before the first was timed; of other attacks OTHER
+GUESSES = {"clean": 10.0, "autoattack": 60.0}  # seconds of an attack until the first one is timed; for others, OTHER
 OTHER = 25.0
 
 
 class Trainer:
-    """Trains and attacks what was prepared, as far as the time allows.
+    """Trains and attacks the prepared networks, as far as the time allows.
 
     Args:
         prepared: `Prepared`.
@@ -42,7 +42,7 @@ class Trainer:
         self._evaluations: dict[str, Any] = {}
 
         class Device(run.Device):  # type: ignore[name-defined]  # a module read at run time
-            """Compiles each program once, ahead of its use where that is asked for."""
+            """A device that compiles each program only once, and ahead of its use if asked to."""
 
             def __init__(self) -> None:
                 super().__init__()
@@ -51,7 +51,7 @@ class Trainer:
                 self._programs: dict[str, concurrent.futures.Future] = {}
 
             def ahead(self, text: str) -> concurrent.futures.Future:
-                """Begins to compile a program."""
+                """Begins to compile a program in the background."""
                 digest = hashlib.sha256(text.encode()).hexdigest()
                 if digest not in self._programs:
                     self._programs[digest] = self._pool.submit(self._timed, text)
@@ -72,11 +72,11 @@ class Trainer:
                     raise OutOfTimeError("stopped, out of time while compiling") from None
 
             def close(self) -> None:
-                """Leaves out what was not begun."""
+                """Cancels the compilations that have not begun."""
                 self._pool.shutdown(wait=False, cancel_futures=True)
 
         class Progress(run.Progress):  # type: ignore[name-defined]
-            """Ends a piece that takes longer than it may."""
+            """Shows progress, and ends a piece that takes longer than it may."""
 
             name, until = "", math.inf
 
@@ -99,7 +99,7 @@ class Trainer:
         self._device.close()
 
     def part_b(self) -> None:
-        """Trains a teacher and, in equal time, the students; attacks them."""
+        """Trains a teacher, then the students for equal time, and attacks the students."""
         report, budget, students = self._report, self._budget, self._prepared.plan["students"]
         first = self._longest(students[0])
         self._compile_ahead(first, ("teacher",))
@@ -110,7 +110,7 @@ class Trainer:
         if teacher is None:
             return
         each = min(60 * MINUTES_EACH, budget.left * SHARES["students"] / len(students))
-        report.say(f"each student has {each:.0f} s of training")
+        report.say(f"each student is trained for at most {each:.0f} s")
         done = []
         for student in students:
             if self._guarded(student["name"], self._train_student, student, teacher, each):
@@ -120,7 +120,7 @@ class Trainer:
             self._attack(student["name"], short=False)
 
     def part_c(self) -> None:
-        """Trains the last network, with a teacher of its own, in what time is left, and attacks it."""
+        """Trains the last network, with a teacher of its own, in the time that is left, and attacks it."""
         entry = self._prepared.plan["last"]
         folder = self._longest(entry)
         self._compile_ahead(folder, ("teacher", "student"))
@@ -132,7 +132,7 @@ class Trainer:
             self._attack(entry["name"], short=False)
 
     def _guarded(self, name: str, piece: Callable[..., Any], *arguments: Any) -> Any:
-        """Returns what a piece returns, or None where it fails, which is told."""
+        """Runs a piece and returns its result. If it fails, reports that and returns None."""
         try:
             return piece(*arguments)
         except Exception as error:
@@ -140,7 +140,7 @@ class Trainer:
             return None
 
     def _longest(self, entry: Entry) -> Any:
-        """Returns the folder of the longest trainings, as it was exported."""
+        """Returns the folder as it was exported, for the longest trainings."""
         return self._prepared.folder(entry["folder"])
 
     def _compile_ahead(self, folder: Any, stages: Sequence[str]) -> None:
@@ -154,9 +154,9 @@ class Trainer:
             self._device.ahead(folder.program(part["program"]))
 
     def _epoch_seconds(self, folder: Any, stage: Entry, teacher: Sequence[np.ndarray]) -> tuple[float, float]:
-        """Returns seconds of an epoch with its validation, by a few steps, and those of compiling it."""
+        """Returns (seconds per epoch with validation, estimated from a few steps; seconds of compiling)."""
         if not self._budget.fits(1.0):
-            raise OutOfTimeError("left out, there is no time")
+            raise OutOfTimeError("left out: there is no time")
         device, repeat, begun = self._device, self._prepared.plan["repeat"], time.monotonic()
         programs = [folder.program(stage[part]["program"]) for part in ("step", "validation")]
         compiling = sum(device.compiled_in(text)[1] for text in programs)
@@ -174,14 +174,14 @@ class Trainer:
         begun = time.monotonic()
         validation.run(training.student(state))
         seconds = step * stage["steps_per_epoch"] + time.monotonic() - begun
-        # What is written after an epoch.
+        # Reading the state, which is written after each epoch.
         begun = time.monotonic()
         for array in state:
             np.asarray(array)
         return seconds + 2 * (time.monotonic() - begun), compiling
 
     def _train_teacher(self, entry: Entry, available: float) -> int | None:
-        """Returns the epochs of the teacher that was trained; None where there was no time, or it failed."""
+        """Trains a teacher; returns its number of epochs, or None if there was no time or it failed."""
         return self._guarded(f"the teacher of {entry['name']}", self._teacher, entry, available)
 
     def _teacher(self, entry: Entry, available: float) -> int | None:
@@ -192,7 +192,7 @@ class Trainer:
         epochs = longest([int(each) for each in entry["rates"]["teacher"]], seconds, available)
         if epochs is None:
             self._report.note(
-                f"{name}: left out, an epoch takes {seconds:.1f} s and {max(0.0, available):.1f} s are there"
+                f"{name}: left out, since an epoch takes {seconds:.1f} s and only {max(0.0, available):.1f} s are left"
             )
             return None
         student = max(int(each) for each in entry["rates"]["student"])
@@ -204,9 +204,9 @@ class Trainer:
         """Trains a student; returns whether there was time for an epoch.
 
         Args:
-            entry: of the student.
-            teacher_epochs: of its teacher.
-            available: seconds; a share of what is left once it is compiled if not given.
+            entry: the student's entry in the plan.
+            teacher_epochs: epochs that its teacher was trained for.
+            available: seconds for the training; if not given, a share of those left once it is compiled.
         """
         name, rates = entry["name"], entry["rates"]
         longest_epochs = max(int(each) for each in rates["student"])
@@ -218,18 +218,18 @@ class Trainer:
         epochs = longest([int(each) for each in rates["student"]], seconds, available)
         if epochs is None:
             self._report.note(
-                f"{name}: left out, an epoch takes {seconds:.1f} s and {max(0.0, available):.1f} s are there"
+                f"{name}: left out, since an epoch takes {seconds:.1f} s and only {max(0.0, available):.1f} s are left"
             )
             return False
         folder = self._prepared.folder(entry["folder"], lengths=(teacher_epochs, epochs), rates=rates)
-        self._teacher_weights(folder)  # for whoever collects it
+        self._teacher_weights(folder)  # for `collect`
         weights = self._train(name, folder, 1, teacher, epochs, compiling, teacher_epochs=teacher_epochs)
         self._folders[name], self._weights[name] = folder, weights
         self._report.keep(self._prepared, self._folders, None)
         return True
 
     def _teacher_weights(self, folder: Any) -> list[np.ndarray]:
-        """Returns the teacher's weights, whose results are put into the folder from the one that trained it."""
+        """Copies the teacher's results into the folder from the one that trained it; returns the teacher's weights."""
         run, of = self._prepared.run, folder.digest_of("teacher")
         results = folder.path / "results"
         for other in sorted(folder.path.parent.glob("*/results/teacher.npz")):
@@ -255,7 +255,7 @@ class Trainer:
         compiling: float,
         **more: Any,
     ) -> list[np.ndarray]:
-        """Returns the weights of a stage that is trained here, entered as far as it came."""
+        """Trains a stage as far as the time allows, and records it in the report; returns its weights."""
         run, stage = self._prepared.run, folder.description["stages"][place]
         results = run.Results(folder.path / "results")
         training = run.Training(folder, stage, self._device, teacher)
@@ -269,7 +269,7 @@ class Trainer:
                 raise
             weights = run.in_order("weight", found[0])
         history = results.read(stage["name"], folder.digest_of(stage["name"]))[1]["history"]
-        # By what each epoch recorded: an epoch may have been trained by a command before this one.
+        # From each epoch's own record, since an earlier command may have trained some of them.
         images, done = stage["steps_per_epoch"] * stage["batch_size"], len(history)
         seconds = sum(images / logs["images_per_second"] for logs in history)
         own = {"epochs": epochs, "done": done, "seconds": seconds, "seconds_an_epoch": seconds / done}
@@ -279,14 +279,14 @@ class Trainer:
         return weights
 
     def _attack(self, name: str, *, short: bool) -> None:
-        """Attacks a student with the last of the evaluations, or with those before it, which are short."""
+        """Attacks a student with the last evaluation or, if `short`, with the short ones before it."""
         *others, last = self._prepared.plan["evaluations"]
         for attack, count in others if short else [last]:
             known = self._times.get((self._model_of(name), attack))
             expected = GUESSES.get(attack, OTHER) if known is None else 1.2 * known
             if not self._budget.fits(expected):
-                there = f"{max(0.0, self._budget.left):.0f} s are there"
-                self._report.note(f"{name}: {attack} is left out, it takes about {expected:.0f} s and {there}")
+                there = f"only {max(0.0, self._budget.left):.0f} s are left"
+                self._report.note(f"{name}: {attack} is left out, since it takes about {expected:.0f} s, and {there}")
                 continue
             self._guarded(f"{name}, {attack}", self._evaluate, name, attack, count)
 
@@ -312,7 +312,7 @@ class Trainer:
         self._report.write()
 
     def _best(self, name: str, attack: str) -> tuple[str, Sequence[np.ndarray]] | None:
-        """Returns a student whose weights are to be kept: the best so far under the last of the short attacks."""
+        """Returns a student's name and weights if they are to be kept: the best so far under the last short attack."""
         deciding = self._prepared.plan["evaluations"][-2][0]
         if attack != deciding:
             return None

@@ -1,6 +1,7 @@
-"""The other side of `tools.laboratory.parity`: the same attacks by torchattacks, in an environment of its own.
+"""Runs torchattacks' versions of the attacks that `tools.laboratory.parity` compares.
 
-Needs torch, torchattacks and numpy, nothing of this project; `tools.laboratory.parity` calls it.
+`tools.laboratory.parity` calls this script in an environment of its own. It needs torch, torchattacks and numpy, and
+nothing of this project.
 """
 
 import json
@@ -16,11 +17,11 @@ NORMS = {"linf": "Linf", "l2": "L2"}  # as torchattacks spells them
 
 
 def network(arrays, problem):
-    """Returns the network with given weights, as a function from images in [0, 1] to logits.
+    """Returns the network with the given weights, as a function from images in [0, 1] to logits.
 
     Args:
         arrays: dict with `conv_k` [H, W, I, O], `bn_k` [4, C] (scale, shift, mean, variance), `dense_0`
-            [K, n] and `dense_1` [n], k counting in the order in which the network was built.
+            [K, n] and `dense_1` [n]; k counts the layers in the order in which the network was built.
         problem: dict with `depth` and `width`.
     """
     channels, classes = arrays["conv_0"].shape[2], len(arrays["dense_1"])
@@ -52,7 +53,7 @@ class Logits(torch.nn.Module):
 
 
 def attacks(model, eps, norm, seed, classes):
-    """Returns name -> attack, set as AutoAttack's standard version has them."""
+    """Returns a dict of name -> attack, with the settings of AutoAttack's standard version."""
     settings = {"norm": NORMS[norm], "eps": eps, "seed": seed, "n_restarts": 1}
     parts = {
         "apgd-ce": torchattacks.APGD(model, steps=100, loss="ce", **settings),
@@ -65,7 +66,7 @@ def attacks(model, eps, norm, seed, classes):
 
 
 def main(folder, name, seed):
-    """Attacks what `problem.npz` and `problem.json` in a folder hold, and writes `peer.json` there."""
+    """Attacks the network and images in a folder's `problem.npz` and `problem.json`; writes `peer.json` there."""
     with open(f"{folder}/problem.json", encoding="utf-8") as file:
         problem = json.load(file)
     torch.set_num_threads(problem["threads"])
@@ -77,7 +78,7 @@ def main(folder, name, seed):
     with torch.no_grad():
         found = model(images).numpy()
     if np.abs(found - logits).max() > 1e-3:
-        raise SystemExit(f"error: the rebuilt network differs by {np.abs(found - logits).max():g} in its logits")
+        raise SystemExit(f"error: the rebuilt network's logits differ by up to {np.abs(found - logits).max():g}")
     attack = attacks(model, problem["eps"], problem["norm"], seed, logits.shape[1])[name]
     start, robust = time.perf_counter(), []
     for begin in range(0, len(images), problem["batch_size"]):

@@ -3,10 +3,10 @@
   python3 -m venv peer && peer/bin/pip install torch
   peer/bin/python tools/laboratory/peers/training_step.py --depth=16 --width=2 --batch_size=32 --attack_steps=2
 
-Needs torch alone. The step does what a step of the recipe `agkd_bml` does, on random images: the most confusing
-class from a clean pass; its images attacked towards the label, and the batch towards it; the teacher's maps of
-both; one pass of the student over the three batches; the loss, its gradient, SGD with momentum. There is no
-augmentation.
+Needs only torch. The step does what a step of the recipe `agkd_bml` does, on random images and without augmentation.
+A clean pass finds the most confusing class of each image. The images are attacked towards that class, and clean images
+of that class towards the label. The teacher computes the attention maps of both clean batches. The student passes once
+over the three batches. Then come the loss, its gradient, and SGD with momentum.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def attack(student, images, targets, steps):
 
 
 def loss_of(student, teacher, clean, labels, others, steps):
-    """Returns the loss of a batch; `others(classes)` draws a clean image of each class."""
+    """Returns the loss of a batch; `others(classes)` draws a clean image for each of the classes."""
     student.eval()
     with torch.no_grad():
         of_label = functional.one_hot(labels, CLASSES).bool()
@@ -74,7 +74,7 @@ def loss_of(student, teacher, clean, labels, others, steps):
 
 
 def main():
-    """Prints the median of the steps' seconds."""
+    """Times the steps and prints their median in seconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     defaults = {"depth": 16, "width": 2, "batch_size": 32, "attack_steps": 2, "warmup": 3, "repeat": 8}
     for name, value in defaults.items():

@@ -1,11 +1,11 @@
-"""A wide residual network in PyTorch, for the programs beside it."""
+"""A wide residual network in PyTorch, for the scripts in this folder."""
 
 import torch
 from torch.nn import functional
 
 
 class Block(torch.nn.Module):
-    """A pre-activation block; the shortcut has a 1x1 convolution where filters or size change."""
+    """A pre-activation block; the shortcut has a 1x1 convolution where the number of filters or the size changes."""
 
     def __init__(self, inputs, filters, stride):
         super().__init__()
@@ -25,9 +25,9 @@ class Block(torch.nn.Module):
 
 
 class WideResNet(torch.nn.Module):
-    """WRN-depth-width from images in [0, 1], [B, C, H, W], to features [B, K, h, w], embedding [B, K] and logits.
+    """WRN-depth-width: maps images in [0, 1], [B, C, H, W], to features [B, K, h, w], embedding [B, K] and logits.
 
-    Its modules are made in the order in which `agkd_tf.models.wide_resnet` makes its layers.
+    Its modules are created in the order in which `agkd_tf.models.wide_resnet` creates its layers.
     """
 
     def __init__(self, depth, width, channels=3, classes=10):

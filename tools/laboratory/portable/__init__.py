@@ -1,1 +1,1 @@
-"""A recipe as a folder that travels: programs that any XLA compiles, run by JAX where TensorFlow is not."""
+"""Turns a recipe into a folder that travels: programs that any XLA compiles, and that JAX runs without TensorFlow."""

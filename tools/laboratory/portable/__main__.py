@@ -1,13 +1,13 @@
-"""Trains and evaluates a recipe where TensorFlow is not, and takes the results home.
+"""Trains and evaluates a recipe on a machine without TensorFlow, and brings the results back.
 
   python -m tools.laboratory.portable export flags/digits/agkd_bml.flags --output=portable --attacks=clean,pgd-20
   python -m tools.laboratory.portable run portable
   python -m tools.laboratory.portable collect portable --workdir=runs/digits/agkd_bml
 
-`export` compiles the training step, the validation and the attacks to StableHLO, for the GPU if not told otherwise, and
-writes them with the images and the initial weights into a folder. `run` needs that folder, JAX and NumPy alone, and
-finds a GPU by itself; it goes on where it was broken off. `collect` makes of its results a run's folder, which
-evaluate, report, visualize, export and train take as any other.
+`export` compiles the training step, the validation and the attacks to StableHLO, for the GPU by default, and writes
+them into a folder with the images and the initial weights. `run` needs only that folder, JAX and NumPy. It uses a GPU
+if there is one, and resumes where it was interrupted. `collect` turns the results into a run's folder, which evaluate,
+report, visualize, export and train take like any other.
 """
 
 import pathlib
@@ -33,9 +33,11 @@ COMMANDS = ("export", "run", "collect")
 flags.DEFINE_string("output", None, "export: the folder to write.")
 flags.DEFINE_string("workdir", None, "collect: the folder of the run to make.")
 flags.DEFINE_list("attacks", ["clean", "pgd-20"], "export: attacks that `run` can evaluate the student with.")
-flags.DEFINE_integer("evaluation_batch_size", 100, "export: test images a step of an evaluation.", 1)
+flags.DEFINE_integer("evaluation_batch_size", 100, "export: test images per batch of an evaluation.", 1)
 flags.DEFINE_integer("evaluation_seed", 0, "export: seed of the attacks' random numbers.", 0)
-flags.DEFINE_bool("draw_weights", False, "export: leave the initial weights out; `run` draws others like them.")
+flags.DEFINE_bool(
+    "draw_weights", False, "export: leave out the initial weights; `run` draws others with the same mean and deviation."
+)
 flags.DEFINE_enum("platform", "GPU", ["GPU", "CPU", "TPU"], "export: kind of device that the programs are for.")
 _flags.define_data()
 _flags.define_data_place()
@@ -43,7 +45,7 @@ _flags.define_recipe()
 
 
 def main(argv: list[str]) -> None:
-    """Does what the first word names."""
+    """Runs the command that the first word names."""
     words = argv[2:]
     if len(words) != 1:
         what = {"export": "one recipe, a flagfile", "collect": "one portable folder"}[argv[1]]
@@ -78,7 +80,7 @@ def _collect(path: pathlib.Path) -> None:
     dataset = results.recipe.load_dataset(**_flags.data_place())
     for evaluation in collect_run(results, workdir, dataset):
         print(f"\n{evaluation}")
-    print(f"\n{workdir.path} is a run's folder now: python -m tools.evaluate --workdir={workdir.path} goes on with it")
+    print(f"\n{workdir.path} is a run's folder now. To go on: python -m tools.evaluate --workdir={workdir.path}")
 
 
 if __name__ == "__main__":

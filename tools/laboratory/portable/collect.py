@@ -1,4 +1,4 @@
-"""Makes a run's folder of what a portable folder trained and evaluated."""
+"""Turns the results of a portable folder into a run's folder."""
 
 import hashlib
 import pathlib
@@ -17,16 +17,16 @@ from tools.laboratory.portable import run
 
 
 class PortableResults:
-    """What a portable folder holds after `run`.
+    """The results that a portable folder holds after `run`.
 
     Args:
         path: the folder.
 
     Attributes:
-        recipe: what it trained.
+        recipe: the recipe that it trains.
 
     Raises:
-        InputError: if it is none, damaged, or nothing was trained in it.
+        InputError: if the folder is not a portable folder, or is damaged.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -37,7 +37,7 @@ class PortableResults:
         self._results, self._path = run.Results(path / "results"), path
         flags = path / "recipe.flags"
         if not flags.is_file() or hashlib.sha256(flags.read_bytes()).hexdigest() != self._description["recipe_sha256"]:
-            raise InputError(f"{flags} is missing or was changed: copy the folder once more")
+            raise InputError(f"{flags} is missing or was changed: copy the folder again")
         self.recipe: Recipe = read_recipe(flags)
 
     @property
@@ -51,26 +51,26 @@ class PortableResults:
             raise InputError(str(error)) from error
 
     def check_dataset(self, dataset: ImageDataset) -> None:
-        """Checks that a data set is what was exported.
+        """Checks that a data set is the one that was exported.
 
         Raises:
             InputError: if it is not.
         """
         for name, split in self._description["splits"].items():
             if dataset.split(name).digest().hex() != split["digest"]:
-                raise InputError(f"{self._path} was exported with other {name} images than {dataset.name} has here")
+                raise InputError(f"{self._path} was exported with different {name} images than {dataset.name} has here")
 
     def training(self, stage: str) -> TrainedElsewhere:
-        """Returns what a stage trained.
+        """Returns what a stage has trained.
 
         Raises:
-            InputError: if it trained nothing.
+            InputError: if it has not finished an epoch.
         """
         of = self._folder.digest_of(stage)
         found, chosen = self._read(stage, of), self._read(f"{stage}_chosen", of)
         if found is None or chosen is None:
             command = f"`python -m tools.laboratory.portable run {self._path}`"
-            raise InputError(f"{self._path} has no {stage} that is trained for an epoch or more: {command}")
+            raise InputError(f"{self._path} has no {stage} trained for at least one epoch: {command}")
         arrays, notes = found
         return TrainedElsewhere(
             state=run.in_order("state", arrays),
@@ -83,14 +83,14 @@ class PortableResults:
 
     @property
     def stages(self) -> list[str]:
-        """Names of the trainings, in order: the teacher's, where it was trained first, and the student's."""
+        """Names of the trainings, in order: the teacher's, if it was trained first, and the student's."""
         return [stage["name"] for stage in self._description["stages"]]
 
     def outcomes(self, student: Sequence[np.ndarray]) -> list[tuple[str, Outcome, Mapping[str, Any]]]:
-        """Returns (attack, what it did to the first images of the test split, machine) of each evaluation.
+        """Returns (attack, its outcome on the first images of the test split, machine) of each evaluation.
 
         Args:
-            student: values of the variables of the network that was attacked.
+            student: values of the variables of the attacked network.
         """
         found, counts = [], set()
         for path in self._results.path.glob("attack_*.npz"):
@@ -112,18 +112,18 @@ class PortableResults:
 
 
 def collect_run(results: PortableResults, workdir: Workdir, dataset: ImageDataset) -> list[Evaluation]:
-    """Makes a run's folder of the results, as far as they came, and finishes the evaluations that were begun.
+    """Turns the results so far into a run's folder, and finishes the evaluations that were begun.
 
     Args:
-        results: of the portable folder.
-        workdir: folder of the run, which must not hold anything.
+        results: the results of the portable folder.
+        workdir: the run's folder, which must be missing or empty.
         dataset: the data set of the recipe.
 
     Returns:
-        The evaluations: those of one number of images together.
+        One evaluation for each number of images.
 
     Raises:
-        InputError: if the folder is taken, or the data set is another.
+        InputError: if the run's folder is not empty, or the data set is not the exported one.
     """
     workdir.check()
     if workdir.path.exists() and any(workdir.path.iterdir()):

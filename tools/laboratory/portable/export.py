@@ -1,4 +1,4 @@
-"""Writes a recipe as a portable folder: its programs, the arrays that they begin with, and what runs them."""
+"""Writes a recipe as a portable folder: its programs, the arrays that they begin with, and a script that runs them."""
 
 import dataclasses
 import gzip
@@ -28,17 +28,17 @@ from tools.laboratory.portable import run
 from tools.laboratory.portable.programs import attack_program, place_of, step_program, validation_program
 from tools.laboratory.stablehlo import Platform, StableHLO
 
-SMALL = 1000  # numbers: fewer are written as they are, whatever is asked for
+SMALL = 1000  # entries: smaller arrays are always written as they are
 
 
 @dataclasses.dataclass(frozen=True)
 class PortableFolder:
-    """What an export wrote.
+    """The folder that an export wrote.
 
     Attributes:
         path: the folder.
         programs: name of a program -> bytes of its text.
-        array_bytes: of all arrays that were written.
+        array_bytes: bytes of all arrays that were written.
     """
 
     path: pathlib.Path
@@ -60,19 +60,18 @@ def export_portable(
     """Writes a recipe as a portable folder, which `run` trains and evaluates with JAX alone.
 
     Args:
-        recipe: what is trained; its teacher first where it names none.
+        recipe: the recipe to train; its teacher is trained first if it names none.
         dataset: the data set of the recipe.
-        output: the folder; must not hold anything.
+        output: the folder, which must be missing or empty.
         attacks: names of attacks that the trained student can be evaluated with, in the recipe's ball.
-        batch_size: test images a step of an evaluation.
-        seed: of the attacks' random numbers.
-        draw_weights: leave the initial weights out; `run` draws others like them. What trains then is not what `fit`
-            would have trained, but the folder is smaller by a network.
+        batch_size: test images per batch of an evaluation.
+        seed: seed of the attacks' random numbers.
+        draw_weights: leave out the initial weights; `run` draws others with the same mean and deviation. The result
+            then differs from what `fit` would have trained, but the folder is smaller by the size of a network.
         platform: kind of device that the programs are for.
 
     Raises:
-        InputError: for a recipe or an attack that is not understood, or has no portable program; or if the folder is
-            there already.
+        InputError: if the recipe or an attack is invalid or has no portable program, or if the folder is not empty.
     """
     ball = Ball(recipe.hyperparameters["norm"], recipe.hyperparameters["eps"])
     sequences = [parse_attack(name, eps=ball.eps, norm=ball.norm, num_classes=dataset.num_classes) for name in attacks]
@@ -121,11 +120,11 @@ class _Export:
             (output / name).mkdir(parents=True, exist_ok=True)
 
     def array(self, value: Any, *, drawn: Sequence[int] | None = None) -> dict[str, Any]:
-        """Returns the entry of an array, which is written once, and where it is all one number not at all.
+        """Writes an array and returns its entry. Equal arrays are written once, and constant ones not at all.
 
         Args:
             value: the array.
-            drawn: seed of numbers like these, to draw instead of them; None to write them.
+            drawn: seed to draw similar numbers from instead of writing these; None to write them.
         """
         array = np.ascontiguousarray(value)
         entry: dict[str, Any] = {"shape": list(np.shape(value)), "dtype": array.dtype.name}
@@ -142,7 +141,7 @@ class _Export:
         return entry | {"sha256": digest}
 
     def split(self, examples: Examples) -> dict[str, Any]:
-        """Returns the entries of a split's images and labels."""
+        """Writes a split's images and labels; returns their entries."""
         return {
             "images": self.array(np.asarray(examples.images)),
             "labels": self.array(examples.labels),
@@ -150,9 +149,9 @@ class _Export:
         }
 
     def program(self, name: str, program: StableHLO) -> dict[str, Any]:
-        """Returns the entry of a program."""
+        """Writes a program; returns its entry."""
         content = program.text.encode()
-        # Without a time in its header, the same program is the same file.
+        # Without a time stamp in the header, equal programs give equal files.
         (self._output / "programs" / f"{name}.mlir.gz").write_bytes(gzip.compress(content, mtime=0))
         self.digests[name], self.sizes[name] = hashlib.sha256(content).hexdigest(), len(content)
         return {"program": name, "constants": [self.array(each) for each in program.constants]}
@@ -167,15 +166,15 @@ class _Export:
         teacher: keras.Model | None = None,
         draw_weights: bool,
     ) -> dict[str, Any]:
-        """Returns the entry of a training.
+        """Writes the programs and arrays of a training; returns its entry.
 
         Args:
             name: teacher or student.
-            recipe: what it trains.
+            recipe: the recipe that it trains.
             defense: the defense of that recipe.
             dataset: its data set.
-            teacher: the network that the stage before trains.
-            draw_weights: as `export_portable`.
+            teacher: the network that the previous stage trains, if there is one.
+            draw_weights: as in `export_portable`.
         """
         steps = recipe.steps_per_epoch(dataset)
         step, total = PureStep(defense), steps * recipe.epochs
@@ -197,7 +196,7 @@ class _Export:
         from_teacher = teacher is not None and bool(recipe.init_from_teacher)
         values = [_numpy(variable) for variable in step.variables]
         count = len(defense.student.variables)
-        if from_teacher:  # the weights are the teacher's, once it is trained
+        if from_teacher:  # the weights will be the teacher's, once it is trained
             values[:count] = [np.zeros_like(value) for value in values[:count]]
         return {
             "name": name,
@@ -228,7 +227,7 @@ class _Export:
         batch_size: int,
         seed: int,
     ) -> dict[str, Any]:
-        """Returns the entry of an evaluation."""
+        """Writes the programs of an evaluation's attacks; returns its entry."""
         parts: dict[Any, int] = {}
         entries, stages = [], {}
         for sequence in sequences:
@@ -257,7 +256,7 @@ class _Export:
 
 
 def _begins_fresh(recipe: Recipe) -> bool:
-    """Returns whether a training begins with random weights: others like them can take their place."""
+    """Returns whether a training begins with random weights, which others like them can replace."""
     given = is_file_of_keras(recipe.model) and not recipe.reinitialize
     return not (given or recipe.init_from or recipe.init_from_teacher)
 

@@ -25,18 +25,18 @@ def step_program(
     [total_steps], and the batch: indices and labels, int32 [batch_size]. It returns the new state, then the scalars.
 
     Args:
-        defense: compiled without XLA, with its images on the device.
-        batch_size: images a step.
-        total_steps: of the training.
+        defense: a defense that is compiled without XLA and has its images on the device.
+        batch_size: images per step.
+        total_steps: steps of the training.
         platform: kind of device.
 
     Raises:
-        InputError: for a defense that has no pure step, or that draws from a part of the images alone.
+        InputError: if the defense has no pure step, or draws from only a part of the images.
     """
     if defense.resident is None:
-        raise InputError("a portable step has its images on the device: build the defense with `resident=True`")
+        raise InputError("a portable step needs its images on the device: build the defense with `resident=True`")
     if defense.pool is not None and defense.pool.bounded:
-        raise InputError("a portable step draws from all images: leave out `pool_capacity`")
+        raise InputError("a portable step must draw from all images: leave out `pool_capacity`")
     step = PureStep(defense)
     width, names = len(step.variables), list[str]()
     done, taken = (place_of(variable, step.variables) for variable in (defense.step, step.sgd.iterations))
@@ -44,7 +44,7 @@ def step_program(
     def program(*arguments: tf.Tensor) -> list[tf.Tensor]:
         *values, rates, indices, labels = arguments
         state, frozen = values[:width], values[width:]
-        # As in `fit`: by steps that were applied, of which an overflow's is none.
+        # As in `fit`, the rate is that of the number of applied steps; a step that overflows is not applied.
         rate = tf.gather(rates, tf.minimum(tf.cast(state[taken], tf.int32), total_steps - 1))
         seed = step_seed(defense.seed, state[done])
         after, scalars = step(state, frozen, labels, seed=seed, learning_rate=rate, indices=indices)
@@ -57,14 +57,14 @@ def step_program(
 
 
 def validation_program(defense: Defense, *, batch_size: int, platform: Platform = "GPU") -> tuple[StableHLO, list[str]]:
-    """Returns the program of a batch's validation, and the names of the sums that it returns, float32 scalars.
+    """Returns the program that validates a batch, and the names of the sums that it returns, float32 scalars.
 
     Its arguments are the values of the student's variables; images uint8 [batch_size, H, W, C]; labels and indices,
-    int32 [batch_size]; and float32 [batch_size], 0 for what fills up the last batch.
+    int32 [batch_size]; and float32 [batch_size], 0 for the images that pad the last batch and 1 for all others.
 
     Args:
         defense: `Defense`.
-        batch_size: images a batch.
+        batch_size: images per batch.
         platform: kind of device.
     """
     variables, names = defense.student.variables, list[str]()
@@ -94,16 +94,16 @@ def attack_program(
     """Returns the program of an attack on a batch.
 
     Its arguments are the values of the network's variables; images uint8 [batch_size, H, W, C]; labels and indices,
-    int32 [batch_size]; and the attack's variant, int32. It returns the classes that the network sees in the
-    adversaries, int32 [batch_size], and bool [batch_size], whether its logits are finite.
+    int32 [batch_size]; and the attack's variant, int32. It returns the classes that the network predicts for the
+    adversarial examples, int32 [batch_size], and whether its logits are finite, bool [batch_size].
 
     Args:
-        classifier: of the network.
+        classifier: the network's `Classifier`.
         part: the attack.
-        ball: that its adversaries lie in.
+        ball: the ball that its adversarial examples lie in.
         image_shape: (H, W, C).
-        batch_size: images a batch.
-        seed: of the attack's random numbers.
+        batch_size: images per batch.
+        seed: seed of the attack's random numbers.
         platform: kind of device.
     """
     variables = classifier.model.variables
@@ -121,7 +121,7 @@ def attack_program(
 
 
 def place_of(variable: keras.Variable, variables: Sequence[keras.Variable]) -> int:
-    """Returns the place of a variable among others, which compare by their values."""
+    """Returns the index of a variable in a sequence, by identity, since variables compare by their values."""
     return next(place for place, each in enumerate(variables) if each is variable)
 
 

@@ -1,10 +1,10 @@
-"""Trains and evaluates what a portable folder holds, with JAX and NumPy alone.
+"""Trains and evaluates what a portable folder holds, with only JAX and NumPy.
 
   python -m tools.laboratory.portable run DIR
   python DIR/run.py DIR
 
-Both do the same: the folder has a copy of this file, for machines without this project. Training goes on after the last
-epoch that is in DIR/results, an evaluation where it was broken off. --time=N measures N steps and writes nothing.
+Both commands do the same: the folder has a copy of this file, for machines without this project. Training resumes after
+the last epoch in DIR/results, and an evaluation where it was interrupted. --time=N times N steps and writes nothing.
 """
 
 import argparse
@@ -30,7 +30,7 @@ import numpy as np
 
 FORMAT = 1
 SHUFFLE_KEY, SHUFFLE_ROUNDS, SHUFFLE_BITS = 498247692, 4, 16
-AHEAD = 8  # steps that are asked for before the first of them is looked at
+AHEAD = 8  # steps that are queued before the results of the first one are read
 SHOWN_EVERY, SAVED_EVERY = 10.0, 60.0  # seconds
 WARM_UP = 3
 SHOWN = ("loss", "val_loss", "val_accuracy", "val_robust_accuracy")
@@ -41,28 +41,28 @@ Arrays = Sequence[Any]  # NumPy's, or the device's
 
 
 class PortableError(Exception):
-    """What a user can mend, in one line."""
+    """An error that a user can fix, told in one line."""
 
 
-# What a folder holds.
+# Reading and writing a folder.
 
 
 def digest_of(content: Any) -> str:
-    """Returns the SHA-256 of what JSON can hold."""
+    """Returns the SHA-256 of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class Folder:
-    """A portable folder; whatever is read is checked against the digest that the description has of it.
+    """A portable folder. Everything read from it is checked against its digest in the description.
 
     Args:
         path: the folder.
 
     Attributes:
-        description: content of `portable.json`.
+        description: the content of `portable.json`.
 
     Raises:
-        PortableError: if it is none, or of another format.
+        PortableError: if the path is not a portable folder, or has another format.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -72,21 +72,21 @@ class Folder:
             content = place.read_bytes()
         except OSError as error:
             raise PortableError(
-                f"{self.path} is no portable folder: {place.name}: {error.strerror}; "
+                f"{self.path} is not a portable folder: {place.name}: {error.strerror}; "
                 "`python -m tools.laboratory.portable export` makes one"
             ) from error
         try:
             self.description = json.loads(content)
             found = self.description["format"]
         except (ValueError, KeyError, TypeError) as error:
-            raise PortableError(f"{place} is damaged: {error!r}; export the recipe once more") from error
+            raise PortableError(f"{place} is damaged: {error!r}; export the recipe again") from error
         if found != FORMAT:
             raise PortableError(
-                f"{self.path} is of format {found}, this program reads {FORMAT}: run {self.path}/run.py"
+                f"{self.path} has format {found}, but this program reads {FORMAT}: run {self.path}/run.py"
             )
 
     def array(self, entry: Entry) -> np.ndarray:
-        """Returns the array that an entry of the description stands for."""
+        """Returns the array that an entry of the description describes."""
         shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
         if "fill" in entry:
             return np.full(shape, entry["fill"], dtype)
@@ -97,7 +97,7 @@ class Folder:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise PortableError(f"{path}: {error.strerror}; copy the whole folder once more") from error
+            raise PortableError(f"{path}: {error.strerror}; copy the whole folder again") from error
         self._check(path, content, entry["sha256"])
         return np.frombuffer(content, dtype).reshape(shape)
 
@@ -107,14 +107,14 @@ class Folder:
         try:
             content = gzip.decompress(path.read_bytes())
         except (OSError, EOFError, ValueError) as error:
-            raise PortableError(f"{path}: {error}; copy the whole folder once more") from error
+            raise PortableError(f"{path}: {error}; copy the whole folder again") from error
         self._check(path, content, self.description["programs"][name])
         return content.decode()
 
     def digest_of(self, stage: str) -> str:
-        """Returns the SHA-256 of all that decides what a stage trains, the stages before it among that.
+        """Returns the SHA-256 of everything that determines what a stage trains, including the stages before it.
 
-        Where two folders agree in it, the results of one are the other's.
+        Two folders with the same digest can exchange their results.
         """
         names = [each["name"] for each in self.description["stages"]]
         stages = self.description["stages"][: names.index(stage) + 1]
@@ -123,7 +123,7 @@ class Folder:
         return digest_of([stages, programs, splits])
 
     def digest_of_attack(self, name: str, count: int, student: Arrays) -> str:
-        """Returns the SHA-256 of all that decides what an attack does to the first so many test images."""
+        """Returns the SHA-256 of everything that determines an attack's outcome on the first `count` test images."""
         own = self.description["evaluation"]
         stages = [[own["parts"][part], variant] for part, variant in own["attacks"][name]]
         programs = [self.description["programs"][part["program"]] for part, _ in stages]
@@ -134,11 +134,11 @@ class Folder:
     @staticmethod
     def _check(path: pathlib.Path, content: bytes, digest: str) -> None:
         if hashlib.sha256(content).hexdigest() != digest:
-            raise PortableError(f"{path} is damaged: copy the whole folder once more")
+            raise PortableError(f"{path} is damaged: copy the whole folder again")
 
 
 class Results:
-    """The folder `results` of a portable folder: files that are written as a whole, and know what they are of.
+    """The folder `results` of a portable folder. Its files are written atomically, and record what made them.
 
     Args:
         path: the folder.
@@ -148,14 +148,14 @@ class Results:
         self.path = path
 
     def read(self, name: str, of: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Returns (arrays, notes) of a file, or None where there is none.
+        """Returns (arrays, notes) of a file, or None if there is no such file.
 
         Args:
-            name: of the file.
-            of: digest of what made it.
+            name: name of the file, without its suffix.
+            of: digest of what should have made it.
 
         Raises:
-            PortableError: if it is damaged, or of something else.
+            PortableError: if the file is damaged, or was made by something else.
         """
         path = self.path / f"{name}.npz"
         if not path.exists():
@@ -166,13 +166,13 @@ class Results:
             notes = json.loads(arrays.pop("notes").tobytes())
             found = notes.pop("of")
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise PortableError(f"{path} is damaged: {error}; remove it to begin that part anew") from error
+            raise PortableError(f"{path} is damaged: {error}; remove it to redo that part") from error
         if found != of:
-            raise PortableError(f"{path} is of another export: remove it, or export into another folder")
+            raise PortableError(f"{path} comes from another export: remove it, or export into another folder")
         return arrays, notes
 
     def write(self, name: str, of: str, arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
-        """Writes a file in the place of the one before."""
+        """Writes a file, in place of an earlier one of that name."""
         self.path.mkdir(exist_ok=True)
         text = np.frombuffer(json.dumps({**notes, "of": of}).encode(), np.uint8)
         handle, draft = tempfile.mkstemp(dir=self.path, prefix=f".{name}-")
@@ -195,10 +195,11 @@ def packed_pixels(images: np.ndarray) -> np.ndarray:
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Returns the order of an epoch's images, int64 [count]: `tf.random.experimental.index_shuffle` of them all.
+    """Returns the order of an epoch's images, int64 [count], equal to `tf.random.experimental.index_shuffle`.
 
-    That is the block cipher SIMON of few rounds over as many bits as the numbers need, and again where it leads beyond
-    them. Source: Beaulieu et al., The SIMON and SPECK Families of Lightweight Block Ciphers, 2013, section 3.
+    This is the block cipher SIMON with few rounds, on as many bits as the indices need. A result beyond the last index
+    is enciphered again. Source: Beaulieu et al., The SIMON and SPECK Families of Lightweight Block Ciphers, 2013,
+    section 3.
 
     Args:
         seed, epoch: integers.
@@ -239,7 +240,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return order
 
 
-# What runs it.
+# Running it.
 
 
 class Device:
@@ -249,7 +250,7 @@ class Device:
         import jax
         from jax.extend import backend
 
-        jax.config.update("jax_enable_x64", True)  # int64 stays so
+        jax.config.update("jax_enable_x64", True)  # keeps int64 as it is
         self._jax, self._client = jax, backend.get_backend()
         self._device = self._client.local_devices()[0]
 
@@ -258,15 +259,15 @@ class Device:
         return self._jax.device_put(array, self._device)
 
     def ready(self, arrays: Arrays) -> Arrays:
-        """Returns arrays, all of them computed."""
+        """Waits until all arrays are computed; returns them."""
         return self._jax.block_until_ready(arrays)
 
     def compiled(self, text: str) -> Callable[[list], list]:
-        """Returns a program, compiled: list of arrays -> list of arrays."""
+        """Compiles a program; returns a function, list of arrays -> list of arrays."""
         return self._client.compile_and_load(text, [self._device]).execute
 
     def described(self) -> dict[str, Any]:
-        """Returns for JSON what the numbers are of."""
+        """Returns, for JSON, the machine and versions that results come from."""
         processor = platform.processor() or platform.machine()
         with contextlib.suppress(OSError):
             lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
@@ -281,24 +282,24 @@ class Device:
         }
 
     def peak_bytes(self) -> int | None:
-        """Returns the most memory that was in use, or None where the device does not tell."""
+        """Returns the peak memory in bytes, or None if the device does not report it."""
         return (self._device.memory_stats() or {}).get("peak_bytes_in_use")
 
 
 class Progress:
-    """One line that is written over on a terminal; elsewhere a line now and then."""
+    """Shows progress: on a terminal, one line that is overwritten; elsewhere, a new line now and then."""
 
     def __init__(self) -> None:
         self._over, self._shown = sys.stdout.isatty(), time.monotonic()
 
     def show(self, text: str) -> None:
-        """Shows where the work is."""
+        """Shows the state of the work; the next line may overwrite it."""
         if self._over or time.monotonic() - self._shown >= SHOWN_EVERY:
             print(f"\r{text}\033[K" if self._over else text, end="" if self._over else "\n", flush=True)
             self._shown = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Shows what stays."""
+        """Shows a line that stays."""
         print(f"\r{text}\033[K" if self._over else text, flush=True)
         self._shown = time.monotonic()
 
@@ -314,24 +315,24 @@ class TimeLeft:
     """Estimates the time that is left.
 
     Args:
-        whole: amount of work, in any unit.
+        whole: total amount of work, in any unit.
     """
 
     def __init__(self, whole: float) -> None:
         self._whole, self._begun = whole, time.monotonic()
 
     def after(self, done: float) -> str:
-        """Returns the time left after so much of the work."""
+        """Returns the time left when the amount `done` of the work is done."""
         return clock((time.monotonic() - self._begun) / done * (self._whole - done))
 
 
 def named(name: str, arrays: Arrays) -> dict[str, np.ndarray]:
-    """Returns arrays on the host, by numbered names."""
+    """Copies arrays to the host; returns a dict of numbered name -> array."""
     return {f"{name}_{place}": np.asarray(array) for place, array in enumerate(arrays)}
 
 
 def in_order(name: str, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Returns the arrays that `named` named."""
+    """Returns the arrays of a dict made by `named`, in order."""
     return [arrays[f"{name}_{place}"] for place in range(len(arrays))]
 
 
@@ -342,7 +343,7 @@ class Training:
         folder: `Folder`.
         stage: its entry in the description.
         device: `Device`.
-        teacher: the weights that the stage before trained; none where there is none.
+        teacher: the weights that the previous stage trained; empty if there is none.
     """
 
     def __init__(self, folder: Folder, stage: Entry, device: Device, teacher: Arrays = ()) -> None:
@@ -357,7 +358,7 @@ class Training:
 
     @functools.cached_property
     def _fixed(self) -> tuple[list, list]:
-        """What all steps read, on the device: arguments before the batch, and after it."""
+        """The arguments that are the same in all steps, on the device: those before the batch, and those after it."""
         folder, stage, put = self._folder, self._stage, self._device.put
         pixels = put(packed_pixels(folder.array(folder.description["splits"]["train"]["images"])))
         frozen = []
@@ -372,23 +373,23 @@ class Training:
         return [*frozen, rates], [put(folder.array(entry)) for entry in stage["step"]["constants"]]
 
     def initial(self) -> list:
-        """Returns the state before the first step, arrays on the host."""
+        """Returns the state before the first step, as arrays on the host."""
         own = [self._folder.array(entry) for entry in self._stage["state"]]
         return [*self._teacher, *own[len(self._teacher) :]] if self._stage["from_teacher"] else own
 
     def step(self, state: Arrays, places: np.ndarray) -> tuple[list, list]:
-        """Returns (state, scalars) after a step, both on the device."""
+        """Runs a step on the images at `places`; returns (state, scalars), both on the device."""
         before, after = self._fixed
         batch = [self._device.put(array) for array in (places.astype(np.int32), self._labels[places])]
         found = self._program([*state, *before, *batch, *after])
         return found[: len(state)], found[len(state) :]
 
     def student(self, state: Arrays) -> list:
-        """Returns of a state what is validated and kept: the student's weights, averaged where averages are kept."""
+        """Returns the weights of a state that are validated and kept: the student's, or their moving average if any."""
         return [state[place] for place in self._stage["student"]]
 
     def run(self, results: Results, progress: Progress) -> list:
-        """Trains the epochs that are left; returns the chosen student's weights, arrays on the host."""
+        """Trains the epochs that are left; returns the chosen student's weights, as arrays on the host."""
         state, weights, notes = self._begun(results)
         first = len(notes["history"])
         if first == self.epochs:
@@ -406,7 +407,7 @@ class Training:
             score = logs["val_robust_accuracy"] if self._stage["select_best"] == "robust" else epoch
             if notes["best"] is None or score > notes["best"]:
                 weights = [np.asarray(array) for array in student]
-                # Before the state that says so: a kill in between does an epoch again.
+                # Before the state that refers to them: after a kill in between, the epoch is trained again.
                 results.write(f"{self.name}_chosen", self._of, named("weight", weights), {})
                 notes |= {"best": score, "chosen_epoch": epoch + 1}
             notes["history"].append(logs)
@@ -422,33 +423,33 @@ class Training:
         return weights
 
     def _begun(self, results: Results) -> tuple[list, list, dict[str, Any]]:
-        """Returns (state, the chosen student's weights, notes) to go on from."""
+        """Returns (state, the chosen student's weights, notes) to resume from."""
         found, chosen = (results.read(name, self._of) for name in (self.name, f"{self.name}_chosen"))
         if found is None:
             return self.initial(), [], {"history": [], "chosen_epoch": 0, "best": None}
         if chosen is None:
             raise PortableError(
                 f"{results.path / self.name}_chosen.npz is missing: put it back, or remove {self.name}.npz, too, to "
-                "train anew"
+                "train from the start"
             )
         return in_order("state", found[0]), in_order("weight", chosen[0]), found[1]
 
     def _epoch(
         self, epoch: int, state: Arrays, first: int, progress: Progress, left: TimeLeft
     ) -> tuple[list, dict[str, float]]:
-        """Returns (state, means of the epoch's scalars by name)."""
+        """Trains an epoch; returns (state, a dict of name -> mean of that scalar)."""
         names, size = self._stage["step"]["scalars"], self._stage["batch_size"]
         order = epoch_order(self._stage["seed"], epoch, len(self._labels))
         sums, waiting, begun = np.zeros(len(names)), collections.deque[list](), time.monotonic()
 
         def look() -> None:
-            number = epoch * self.steps + step - len(waiting) + 2  # of the step, from 1
+            number = epoch * self.steps + step - len(waiting) + 2  # of the step, counted from 1
             values = np.array([float(value) for value in waiting.popleft()])
             bad = [name for name, value in zip(names, values, strict=True) if not math.isfinite(value)]
             if bad:
                 raise PortableError(
                     f"{', '.join(bad)} became NaN or infinite at step {number}: training stopped; {epoch} epochs are "
-                    "saved. A lower `learning_rate`, or `mixed_precision` of float32, are the usual remedies"
+                    "saved. The usual remedies are a lower `learning_rate`, or `mixed_precision` of float32"
                 )
             sums[:] += values
 
@@ -468,7 +469,7 @@ class Training:
 
 
 class Validation:
-    """What an epoch's student does on the validation split."""
+    """Measures a student on the validation split."""
 
     def __init__(self, folder: Folder, stage: Entry, device: Device) -> None:
         split, own = folder.description["splits"]["validation"], stage["validation"]
@@ -485,7 +486,7 @@ class Validation:
         self._judge = device.compiled(folder.program(own["program"]))
 
     def run(self, student: Arrays) -> dict[str, float]:
-        """Returns `val_<name>` -> mean."""
+        """Returns a dict of `val_<name>` -> mean over the images."""
         sums = np.zeros(len(self._names))
         for batch in self._batches:
             sums += [float(value) for value in self._judge([*student, *batch, *self._constants])]
@@ -493,12 +494,12 @@ class Validation:
 
 
 class Evaluation:
-    """Attacks on the chosen student, stage by stage on what the ones before left standing.
+    """Attacks the chosen student. Each stage of an attack gets only the images that withstood the stages before.
 
     Args:
         folder: `Folder`.
         device: `Device`.
-        student: list of arrays, its weights.
+        student: its weights, a list of arrays.
         results: `Results`.
     """
 
@@ -511,7 +512,7 @@ class Evaluation:
         self._programs: dict[int, tuple[Callable[[list], list], list]] = {}
 
     def run(self, name: str, count: int, progress: Progress) -> None:
-        """Evaluates one attack on the first `count` images, and records it; does nothing where that was done."""
+        """Evaluates one attack on the first `count` test images and records it, unless that is done already."""
         stages, parts = self._settings["attacks"][name], self._settings["parts"]
         file, of = f"attack_{name}_{count}", self._folder.digest_of_attack(name, count, self._weights)
         found = self._results.read(file, of)
@@ -541,7 +542,7 @@ class Evaluation:
                 seconds += time.monotonic() - started
                 progress.show(
                     f"{name}: {parts[part]['name']} {variant + 1}, stage {number + 1} of {len(stages)}, image "
-                    f"{begin + len(chosen)} of {len(places)}, {np.mean(state >= 0):.2%} stand, {clock(seconds)}"
+                    f"{begin + len(chosen)} of {len(places)}, {np.mean(state >= 0):.2%} standing, {clock(seconds)}"
                 )
                 if time.monotonic() - saved > SAVED_EVERY:
                     save()
@@ -553,7 +554,7 @@ class Evaluation:
         if part not in self._programs:
             own, device = self._settings["parts"][part], self._device
             constants = [device.put(self._folder.array(entry)) for entry in own["constants"]]
-            # One at a time: a part is not come back to.
+            # Only one is kept, since an attack does not return to an earlier part.
             self._programs = {part: (device.compiled(self._folder.program(own["program"])), constants)}
         program, constants = self._programs[part]
         batch = self._images[places], self._labels[places], places.astype(np.int32), np.int32(variant)
@@ -562,7 +563,7 @@ class Evaluation:
 
 
 def measure(folder: Folder, device: Device, steps: int) -> None:
-    """Prints the median of a stage's steps; random weights cost what trained ones do."""
+    """Prints the median time of the last stage's steps; random weights take as long as trained ones."""
     *before, stage = folder.description["stages"]
     teacher = [folder.array(before[0]["state"][place]) for place in before[0]["student"]] if before else []
     training, seconds, size = Training(folder, stage, device, teacher), [], stage["batch_size"]
@@ -594,16 +595,14 @@ def count_of(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs what the command line says; returns the exit code."""
+    """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("folder", metavar="DIR", help="the portable folder")
-    parser.add_argument("--attacks", help="those of the export's attacks to evaluate, separated by commas; all of them")
-    parser.add_argument("--num_examples", type=count_of, help="first so many test images; all of them")
-    parser.add_argument(
-        "--time", type=count_of, metavar="N", help="measure N steps of the last stage, and write nothing"
-    )
+    parser.add_argument("--attacks", help="exported attacks to evaluate, separated by commas (default: all)")
+    parser.add_argument("--num_examples", type=count_of, help="evaluate on the first N test images (default: all)")
+    parser.add_argument("--time", type=count_of, metavar="N", help="time N steps of the last stage, and write nothing")
     given = parser.parse_args(arguments)
     try:
         folder = Folder(given.folder)
@@ -611,7 +610,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         attacks = list(known) if given.attacks is None else [name for name in given.attacks.split(",") if name]
         for name in attacks:
             if name not in known:
-                raise PortableError(f"--attacks must be of {', '.join(known) or 'none'}. Received: {name}")
+                raise PortableError(f"--attacks must be among {', '.join(known) or 'none'}. Received: {name}")
         total = folder.description["splits"]["test"]["labels"]["shape"][0]
         count = given.num_examples or total
         if count > total:
@@ -619,7 +618,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             device = Device()
         except ImportError as error:
-            raise PortableError(f"JAX is needed: {error}. `pip install jax` brings it") from error
+            raise PortableError(f"JAX is needed: {error}. `pip install jax` installs it") from error
         if given.time:
             measure(folder, device, given.time)
             return 0
@@ -630,7 +629,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             evaluation = Evaluation(folder, device, student, results)
             for name in attacks:
                 evaluation.run(name, count, progress)
-        progress.say(f"Results are in {results.path}; python -m tools.laboratory.portable collect makes a run of them")
+        progress.say(
+            f"Results are in {results.path}; python -m tools.laboratory.portable collect turns them into a run"
+        )
     except PortableError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
