@@ -1,4 +1,4 @@
-"""Attacks: settings that make adversarial images of a classifier, in any ball.
+"""Attacks on image classifiers: objects that return adversarial images within a norm ball.
 
 from agkd_tf.attacks import PGD, AutoAttack
 

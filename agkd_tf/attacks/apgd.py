@@ -1,4 +1,4 @@
-"""Auto-PGD: projected gradient ascent with momentum that halves its own steps.
+"""Auto-PGD: projected gradient ascent with momentum, which halves its step size automatically.
 
 Source: Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
 Parameter-free Attacks, ICML 2020, algorithm 1; constants of the authors' released code.
@@ -22,11 +22,11 @@ from agkd_tf.settings import LARGEST, Range
 
 ITERATIONS, TARGETS = 100, 9
 
-MOMENTUM = 0.75  # share of the plain step in the next point
-INCREASE_SHARE = 0.75  # of an interval's steps that must raise the objective, or the step is halved
+MOMENTUM = 0.75  # weight of the plain gradient step in the next point
+INCREASE_SHARE = 0.75  # the step size is halved unless a larger share of an interval's steps raised the objective
 
 
-# What a ratio needs at least; with fewer classes the margin takes its place.
+# The fewest classes that each ratio is defined for; with fewer, the margin is used instead.
 CLASSES_NEEDED = {"dlr": 3, "targeted_dlr": 4}
 UNTARGETED = {"cross_entropy": cross_entropy, "dlr": difference_of_logits_ratio, "margin": margin}
 NAMES = {"cross_entropy": "apgd-ce", "dlr": "apgd-dlr", "targeted_dlr": "apgd-t", "margin": "apgd-margin"}
@@ -34,51 +34,51 @@ NAMES = {"cross_entropy": "apgd-ce", "dlr": "apgd-dlr", "targeted_dlr": "apgd-t"
 
 @dataclasses.dataclass(frozen=True)
 class APGD(Attack):
-    """Auto-PGD from a random point of the ball's edge.
+    """Auto-PGD from a random point on the boundary of the ball.
 
         APGD()                                # apgd-ce
         APGD("targeted_dlr", targets=4)       # apgd-t towards 4 classes
 
     Attributes:
-        objective: cross_entropy; dlr, the difference of logits ratio; targeted_dlr; or margin. For fewer than 3 classes
-            (targeted: 4), which a ratio cannot be made of, the margin takes its place.
-        steps: iterations.
-        restarts: runs from different random starts, where it is not targeted.
-        targets: runs of targeted_dlr; the k-th approaches the clean image's k-th wrong class. At most as many as
-            there are.
-        passes: forward passes that each look at a point is the mean of; more than one for random networks.
-        named: another name than the one that follows from the settings.
+        objective: cross_entropy; dlr, the difference of logits ratio; targeted_dlr; or margin. The ratios need at least
+            3 classes (targeted: 4); with fewer, the margin is used instead.
+        steps: number of iterations.
+        restarts: number of runs from different random starts, for objectives without a target.
+        targets: number of runs of targeted_dlr; the k-th run approaches the wrong class that has the k-th largest logit
+            on the clean image. At most the number of wrong classes is used.
+        passes: forward passes that are averaged at each point; use more than one for networks with random layers.
+        named: name to use instead of the one that follows from the settings.
     """
 
-    objective: Annotated[Literal["cross_entropy", "dlr", "targeted_dlr", "margin"], "What is ascended."] = (
+    objective: Annotated[Literal["cross_entropy", "dlr", "targeted_dlr", "margin"], "Objective to ascend."] = (
         "cross_entropy"
     )
-    steps: Annotated[int, Range(0, LARGEST), "Iterations."] = ITERATIONS
-    restarts: Annotated[int, Range(1, LARGEST), "Runs from different random starts."] = 1
-    targets: Annotated[int, Range(1, LARGEST), "Wrong classes that targeted_dlr approaches, one a run."] = TARGETS
-    passes: Annotated[int, Range(1, LARGEST), "Forward passes that each look is the mean of."] = 1
-    named: Annotated[str | None, "Another name than the settings'."] = None
+    steps: Annotated[int, Range(0, LARGEST), "Number of iterations."] = ITERATIONS
+    restarts: Annotated[int, Range(1, LARGEST), "Number of runs from different random starts."] = 1
+    targets: Annotated[int, Range(1, LARGEST), "Wrong classes that targeted_dlr approaches, one per run."] = TARGETS
+    passes: Annotated[int, Range(1, LARGEST), "Forward passes that are averaged at each point."] = 1
+    named: Annotated[str | None, "Name to use instead of the one that follows from the settings."] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.objective == "targeted_dlr" and self.restarts > 1:
-            raise InputError("`restarts` are for objectives without a target: give `targets`")
+            raise InputError("`restarts` is for objectives without a target: give `targets` instead")
         if self.objective != "targeted_dlr" and self.targets != TARGETS:
-            raise InputError('`targets` are for a targeted objective: give `objective="targeted_dlr"`')
+            raise InputError('`targets` is for a targeted objective: give `objective="targeted_dlr"`')
 
     @property
     def name(self) -> str:
-        """`apgd-ce`, `apgd-dlr` or `apgd-t`, with settings that are not the default."""
+        """`apgd-ce`, `apgd-dlr`, `apgd-t` or `apgd-margin`, then the settings that differ from their defaults."""
         return self.named or named_with(NAMES[self.objective], self, "steps", "targets", "passes")
 
     @property
     def spelling(self) -> str:
-        """The name, with restarts."""
+        """The name, with the number of restarts."""
         return self.name + (f"x{self.restarts}" if self.restarts > 1 else "")
 
     @property
     def variants(self) -> int:
-        """Runs: from different starts, or one a target."""
+        """Number of runs: one per restart, or one per target."""
         return self.targets if self.objective == "targeted_dlr" else self.restarts
 
     def resolve(self, num_classes: int | None) -> tuple[Attack, ...]:
@@ -135,7 +135,7 @@ class APGD(Attack):
 
 
 class State(NamedTuple):
-    """What one iteration hands to the next; all per image but `count`."""
+    """What one iteration passes to the next; everything but `count` is per image."""
 
     count: tf.Tensor
     adv: tf.Tensor
@@ -154,7 +154,7 @@ class State(NamedTuple):
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Returns the interval's length at each of `steps` iterations that ends one, and 0 at the others."""
+    """Returns, for each of `steps` iterations, the length of the interval that ends there, or 0 if none does."""
     lengths, interval, since = [0] * steps, max(int(0.22 * steps), 1), 0
     for step in range(steps):
         since += 1
@@ -173,25 +173,25 @@ def auto_pgd(
     start: tf.Tensor,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns (adversarial images, the objective's best values), by Auto-PGD.
+    """Runs Auto-PGD and returns (adversarial images, best values of the objective).
 
-    x_{t+1} = P(x_t + 0.75 (P(x_t + s g) - x_t) + 0.25 (x_t - x_{t-1})), from the step s = 2 eps. At each
-    checkpoint, s is halved and the search returns to the best point where the objective rose in at most
-    75 % of the steps since the last one, or where s was not halved then and the best value has not
-    improved since. The loop ends early when every image is fooled.
+    x_{t+1} = P(x_t + 0.75 (P(x_t + s g) - x_t) + 0.25 (x_t - x_{t-1})), starting with step size s = 2 eps.
+    At each checkpoint, an image's s is halved and its search returns to the best point so far if the
+    objective rose in at most 75 % of the steps since the last checkpoint, or if s was not halved at that
+    checkpoint and the best value has not improved since. The loop ends early when every image is fooled.
 
     Args:
-        judge: callable, images [B, H, W, C] -> (objective float32 [B] to ascend, fooled bool [B]), each
-            entry of its own image.
+        judge: callable, images [B, H, W, C] -> (objective float32 [B] to ascend, fooled bool [B]), where each
+            entry depends on its own image only; fooled is True for a misclassified image.
         clean: float32 [B, H, W, C] within the bounds.
-        ball: that the adversaries lie in; its eps is a number.
+        ball: ball that the adversarial images stay in; its eps is a number.
         steps: number of iterations.
-        start: float32 [B, H, W, C] displacement to begin with.
+        start: float32 [B, H, W, C], the initial displacement.
         bounds: least and greatest pixel value.
 
     Returns:
-        float32 [B, H, W, C]: where an image was fooled, the first point that fools it, elsewhere its best
-        point; and float32 [B]. The best value never falls below the starting one.
+        float32 [B, H, W, C], the first point that fooled the network, or the best point if none did; and float32
+        [B], the best values, which are never below the starting ones.
     """
     lengths = tf.constant(checkpoints(steps))
 
@@ -231,7 +231,7 @@ def auto_pgd(
                 best=best,
                 best_gradient=best_gradient,
                 best_value=best_value,
-                # The first point that fools: it does not depend on how long the rest of the batch goes on.
+                # The first point that fools the network does not depend on how long the rest of the batch runs.
                 found=_where(s.fooled, s.found, adv),
                 fooled=tf.logical_or(s.fooled, fooled),
                 step_size=tf.where(halve, s.step_size / 2, s.step_size),

@@ -1,4 +1,4 @@
-"""AutoAttack: an ensemble of parameter-free attacks, each on what the ones before left standing.
+"""AutoAttack: an ensemble of parameter-free attacks, each run on the images that the earlier ones did not fool.
 
 Source: Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
 Parameter-free Attacks, ICML 2020; constants of the authors' released code ("standard" and "rand").
@@ -28,14 +28,14 @@ PARTS = {
 class AutoAttack(Attack):
     """APGD-CE, APGD-T, FAB-T and Square, in this order.
 
-    What is misclassified without any perturbation is not attacked.
+    Images that are misclassified without any perturbation are not attacked.
 
     Attributes:
-        version: standard; or rand for random networks: APGD-CE and APGD-DLR, each look at a point the mean of 20
-            passes.
+        version: standard; or rand, for networks with random layers: APGD-CE and APGD-DLR, which average 20 forward
+            passes at each point.
     """
 
-    version: Annotated[Literal["standard", "rand"], "Of AutoAttack; rand is for random networks."] = "standard"
+    version: Annotated[Literal["standard", "rand"], "rand is for networks with random layers."] = "standard"
     variants = 1
 
     @property

@@ -1,4 +1,4 @@
-"""The ball: what a perturbation may be."""
+"""The ball that perturbations stay in: a norm and a radius."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from agkd_tf.randomness import named_seed, normal, normal_per_example, uniform, 
 Norm = Literal["linf", "l2"]
 NORMS: tuple[Norm, ...] = typing.get_args(Norm)
 ORDERS = {"linf": np.inf, "l2": 2}  # as cleverhans and NumPy name them
-# What float32 may add to a perturbation's length, relative and in units of images in [0, 1].
+# How much float32 rounding may add to a perturbation's length: relative, and in units of images in [0, 1].
 RELATIVE_SLACK, SLACK = 1e-5, 1e-6
 
 
@@ -29,11 +29,11 @@ class Ball:
     The step and the projection are cleverhans' (`optimize_linear`, `clip_eta`).
 
     Attributes:
-        norm: linf, the largest change of a pixel; or l2, the Euclidean length of all changes of an image.
-        eps: radius, in units of images in [0, 1]; a number, or a tensor float32 [B, 1, 1, 1] of a radius per image.
+        norm: linf, the largest change of a pixel; or l2, the Euclidean length of all changes in an image.
+        eps: radius, in units of images in [0, 1]; a number, or a float32 tensor [B, 1, 1, 1] with a radius per image.
 
     Raises:
-        InputError: for another norm, or a number that is no radius: l_inf radii lie in [0, 1].
+        InputError: for another norm, or an invalid radius: l_inf radii lie in [0, 1].
     """
 
     norm: Norm
@@ -44,7 +44,7 @@ class Ball:
         eps = self.eps
         if isinstance(eps, tf.Tensor):
             if eps.shape.rank == 0 and not tf.is_symbolic_tensor(eps):
-                eps = eps.numpy()  # a number, to be checked as one
+                eps = eps.numpy()  # to be checked as a number
             elif eps.shape.rank in (0, 4, None):
                 return
         if not isinstance(eps, int | float | np.integer | np.floating) or isinstance(eps, bool):
@@ -55,11 +55,12 @@ class Ball:
             raise InputError(f"`eps` must be a finite number. Received: {eps}")
 
     def project(self, adv: tf.Tensor, clean: tf.Tensor, bounds: tuple[float, float] = (0.0, 1.0)) -> tf.Tensor:
-        """Returns the images in the ball around `clean` and within the bounds.
+        """Returns the images projected onto the ball around `clean`, within the bounds.
 
-        Bounds, ball, bounds. The last one only moves pixels towards `clean`, which lies within them, so that the
-        image stays in the ball. AutoAttack's authors clip an l_2 step to the ball before the bounds, which cost part
-        of its length; clipped before it, the step keeps more of it.
+        Images are clipped to the bounds, projected onto the ball, and clipped to the bounds again. The last clip only
+        moves pixels towards `clean`, which lies within the bounds, so images stay in the ball. AutoAttack's authors
+        project an l_2 step onto the ball before they clip it, and clipping then costs part of its length; clipping
+        first keeps more of it.
 
         Args:
             adv, clean: float32 [B, H, W, C]; `clean` lies within the bounds.
@@ -69,11 +70,11 @@ class Ball:
         return tf.clip_by_value(clean + clip_eta(adv - clean, ORDERS[self.norm], self.eps), *bounds)
 
     def steepest(self, gradient: tf.Tensor, length: float | tf.Tensor) -> tf.Tensor:
-        """Returns the step of a length that a linear function rises most by: for l_inf, its gradient's sign.
+        """Returns the step along which a linear function rises most: for l_inf, the gradient's sign times `length`.
 
         Args:
             gradient: float32 [B, H, W, C].
-            length: a number, or float32 [B, 1, 1, 1].
+            length: length of the step; a number, or float32 [B, 1, 1, 1].
         """
         if self.norm == "l2":
             # cleverhans divides by at least 1e-6, which would shorten the steps of small gradients.
@@ -95,14 +96,14 @@ class Ball:
         return self.length(displacement) <= tf.reshape(self.eps, [-1]) * (1 + RELATIVE_SLACK) + SLACK
 
     def sample(self, shape: tf.Tensor, seed: tf.Tensor, *, batches: int = 1) -> tf.Tensor:
-        """Returns displacements that are uniform in the ball, for a batch of training: float32 [B, H, W, C].
+        """Returns displacements drawn uniformly from the ball for a training batch: float32 [B, H, W, C].
 
-        Of several replicas, each gets its part of what one with the whole batch would.
+        With several replicas, each gets its part of what a single replica with the whole batch would draw.
 
         Args:
             shape: int32 [4], (B, H, W, C) of this replica's part; a tensor, or a tuple without None.
             seed: int32 [2].
-            batches: how many batches, one behind the other, the images are.
+            batches: number of batches that are concatenated in the images.
         """
         if self.norm == "linf":
             return -self.eps + 2 * self.eps * batch_draw(uniform, shape, seed, batches)
@@ -112,13 +113,13 @@ class Ball:
         return self.eps * radius ** (1.0 / dimensions) * _unit(batch_draw(normal, shape, seed, batches))
 
     def sample_per_example(self, indices: tf.Tensor, shape: tuple[int, ...], seed: tf.Tensor) -> tf.Tensor:
-        """Returns displacements that are uniform in the ball, for evaluation: float32 [B, H, W, C].
+        """Returns displacements drawn uniformly from the ball for an evaluation: float32 [B, H, W, C].
 
-        Each is a function of the seed and of its image's index alone, so that an image's adversary does not depend on
-        its batch.
+        Each depends only on the seed and on its image's index, so that an adversarial image does not depend on its
+        batch.
 
         Args:
-            indices: int32 [B], the examples' places in the data set.
+            indices: int32 [B], each example's index in the data set.
             shape: (H, W, C).
             seed: int32 [2].
         """
@@ -132,7 +133,7 @@ class Ball:
     def edge_per_example(self, indices: tf.Tensor, shape: tuple[int, ...], seed: tf.Tensor) -> tf.Tensor:
         """Returns displacements of length eps in a random direction, float32 [B, H, W, C].
 
-        For l_inf the direction is uniform in the cube and then stretched to its edge, as Auto-PGD starts.
+        For l_inf, a point is drawn uniformly from the cube and scaled to its surface, as Auto-PGD starts.
 
         Args:
             indices, shape, seed: as `sample_per_example`.
@@ -150,7 +151,7 @@ def batch_draw(draw: Any, shape: tf.Tensor, seed: tf.Tensor, batches: int) -> tf
         draw: `agkd_tf.randomness.uniform` or `normal`.
         shape: int32 [4], of this replica's part.
         seed: int32 [2].
-        batches: how many batches, one behind the other, the images are: replicas share each of them.
+        batches: number of batches that are concatenated in the images; replicas share each of them.
     """
     each = tf.concat([[batches, shape[0] // batches], shape[1:]], 0)
     return tf.reshape(draw(each, seed, batch_axis=1), shape)

@@ -1,4 +1,4 @@
-"""Adversarial images of arrays, batch by batch, and of tensors, in the graph at hand."""
+"""Crafts adversarial images: from arrays batch by batch, from tensors in the current graph."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,9 +16,9 @@ from agkd_tf.models import logits_of
 from agkd_tf.randomness import step_seed
 
 Logits = Callable[[tf.Tensor], tf.Tensor]
-# (attack, its variant), in order. See `agkd_tf.attacks.attack`, which imports this module.
+# (attack, variant) pairs, in order. See `agkd_tf.attacks.attack`, which imports this module.
 Stages = Sequence[tuple[Any, int]]
-FIRST = 8  # images that are looked at to see whether a classifier returns logits
+FIRST = 8  # number of images that a classifier is given to check that it returns logits
 
 
 def craft(
@@ -31,23 +31,23 @@ def craft(
     seed: int | tf.Tensor = 0,
     batch_size: int = 100,
 ) -> np.ndarray | tf.Tensor:
-    """Returns, for each image, the adversary of the first stage that fools the model, or of the last.
+    """Returns, per image, the adversarial image of the first stage that fools the model, or of the last stage.
 
     Args:
         stages_of: callable, number of classes -> stages.
-        ball: that the adversaries lie in.
+        ball: ball that the adversarial images stay in.
         model: a `keras.Model` or a callable, see `agkd_tf.models.logits_of`.
-        x: images [N, H, W, C], uint8 or float in [0, 1]. A tensor is attacked as one batch in the graph at hand. An
-            array is attacked in batches, each stage only where those before it failed.
-        y: labels: integers [N]; of an array also all else that says the same (see `agkd_tf.data.labels`).
-        seed: integer, Python's or a tensor; an image's random numbers depend on it and on the image's place in `x`.
-        batch_size: images a step, of an array.
+        x: images [N, H, W, C], uint8 or float in [0, 1]. A tensor is attacked as one batch in the current graph. An
+            array is attacked in batches, by each stage only where the earlier ones failed.
+        y: labels: integers [N]; for an array also in any other form that `agkd_tf.data.labels` reads.
+        seed: integer or scalar tensor; an image's random numbers depend on it and on the image's index in `x`.
+        batch_size: images per step, for an array.
 
     Returns:
-        float32 [N, H, W, C], a tensor of a tensor and an array of an array.
+        float32 [N, H, W, C]: a tensor if `x` is a tensor, else an array.
 
     Raises:
-        InputError: for images, labels or models that are none.
+        InputError: for invalid images, labels or model.
     """
     logits, pair = logits_of(model), step_seed(seed, 0)
     if isinstance(x, tf.Tensor):
@@ -81,9 +81,9 @@ def first_that_fools(
     indices: tf.Tensor,
     seed: tf.Tensor,
 ) -> tf.Tensor:
-    """Returns, for each image, the adversary of the first stage that fools the classifier, or of the last.
+    """Returns, per image, the adversarial image of the first stage that fools the classifier, or of the last stage.
 
-    Every stage sees the whole batch; `agkd_tf.evaluation` spares what has fallen.
+    Every stage attacks the whole batch; `agkd_tf.evaluation` skips images that an earlier stage fooled.
 
     Args:
         stages: one or more.

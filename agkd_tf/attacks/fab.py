@@ -1,4 +1,4 @@
-"""FAB-T: the fast adaptive boundary attack, targeted, which looks for the smallest perturbation.
+"""FAB-T: the targeted fast adaptive boundary attack, which searches for the smallest perturbation.
 
 Source: Croce and Hein, Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack,
 ICML 2020, algorithm 1; constants of the authors' released code.
@@ -19,33 +19,34 @@ from agkd_tf.settings import LARGEST, Range
 
 ITERATIONS, TARGETS = 100, 9
 
-ALPHA_MAX = 0.1  # how far a step may lean towards the clean image
+ALPHA_MAX = 0.1  # largest weight of the clean image in a step
 OVERSHOOT = 1.05  # eta
 BACKWARD = 0.9  # beta
 
 
 @dataclasses.dataclass(frozen=True)
 class FAB(Attack):
-    """FAB-T; where no perturbation within eps was found, the clean image is returned.
+    """FAB-T. An image for which it finds no perturbation within eps is returned unchanged.
 
     Attributes:
-        steps: iterations.
-        targets: runs; the k-th approaches the clean image's k-th wrong class. At most as many as there are.
-        named: another name than the one that follows from the settings.
+        steps: number of iterations.
+        targets: number of runs; the k-th run approaches the wrong class that has the k-th largest logit on the clean
+            image. At most the number of wrong classes is used.
+        named: name to use instead of the one that follows from the settings.
     """
 
-    steps: Annotated[int, Range(0, LARGEST), "Iterations."] = ITERATIONS
-    targets: Annotated[int, Range(1, LARGEST), "Wrong classes that are approached, one a run."] = TARGETS
-    named: Annotated[str | None, "Another name than the settings'."] = None
+    steps: Annotated[int, Range(0, LARGEST), "Number of iterations."] = ITERATIONS
+    targets: Annotated[int, Range(1, LARGEST), "Wrong classes to approach, one per run."] = TARGETS
+    named: Annotated[str | None, "Name to use instead of the one that follows from the settings."] = None
 
     @property
     def name(self) -> str:
-        """`fab-t`, with settings that are not the default."""
+        """`fab-t`, then the settings that differ from their defaults."""
         return self.named or named_with("fab-t", self, "steps", "targets")
 
     @property
     def variants(self) -> int:
-        """Runs, one a target."""
+        """Number of runs, one per target."""
         return self.targets
 
     def resolve(self, num_classes: int | None) -> tuple[Attack, ...]:
@@ -87,23 +88,23 @@ def fast_adaptive_boundary(
     ball: Ball,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the misclassified images nearest to `clean` that were found, and their distances.
+    """Returns the misclassified images found nearest to `clean`, and their distances.
 
-    Each step linearises z_target - z_label at the current point, projects both that point and the clean
-    image on the boundary, and goes to a mean of the two, a little beyond. From a misclassified point it
-    goes back by a tenth of the way.
+    Each step linearises z_target - z_label at the current point, projects that point and the clean image
+    onto the boundary, and moves slightly beyond a weighted mean of the two projections. From a
+    misclassified point it goes back a tenth of the way to the clean image.
 
     Args:
         logits: callable, images -> float32 [B, n].
         clean: float32 [B, H, W, C] within the bounds.
         labels, targets: int32 [B].
         steps: number of iterations.
-        ball: of the norm that distances are measured in. A perturbation within its eps, a number, ends the search for
-            an image, and the loop when every image has one; with eps 0 the search goes on for the smallest.
+        ball: gives the norm of the distances. The search for an image ends with a perturbation within the ball's eps, a
+            number, and the loop ends when every image has one; with eps 0 the search continues for the smallest.
         bounds: least and greatest pixel value.
 
     Returns:
-        (float32 [B, H, W, C], float32 [B]); where nothing was found, the clean image and infinity.
+        (float32 [B, H, W, C], float32 [B]); the clean image and infinity where none was found.
     """
     shape, flat = tf.shape(clean), [tf.shape(clean)[0], clean.shape[1] * clean.shape[2] * clean.shape[3]]
     origin = tf.reshape(clean, flat)

@@ -1,6 +1,6 @@
-"""What an attack ascends: per-example functions of logits and labels, to be summed over the batch.
+"""Objectives that attacks ascend: per-example functions of logits and labels, to be summed over the batch.
 
-The sum, not the mean, so that an image's gradient does not depend on the size of its batch.
+They are summed, not averaged, so that an image's gradient does not depend on the batch size.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from agkd_tf.logits import best_other_logit, label_margin
 
-MARGIN_CONFIDENCE = 50.0  # as in Madry, SML, FS, Bilateral and AGKD-BML; it never saturates
+MARGIN_CONFIDENCE = 50.0  # as in Madry, SML, FS, Bilateral and AGKD-BML; with it, the margin never saturates
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,7 @@
-"""Projected gradient ascent: one iteration, of which FGSM, BIM, PGD, CW, MIM and N-FGSM are settings.
+"""Projected gradient ascent: FGSM, BIM, PGD, CW, MIM and N-FGSM are settings of a single loop.
 
-The step and the projection are cleverhans' (see `Ball`); the loop is ours because cleverhans unrolls it in Python and
-draws its start from stateful randomness that XLA does not seed.
+The step and the projection are cleverhans' (see `Ball`). The loop is our own, because cleverhans unrolls it in Python
+and draws its start from a stateful generator that XLA does not seed.
 """
 
 import dataclasses
@@ -22,9 +22,9 @@ from agkd_tf.randomness import named_seed, normal, normal_per_example, variant_s
 from agkd_tf.settings import LARGEST, Range, Size
 
 Objective = Callable[[tf.Tensor], tf.Tensor]
-SHARE = 0.25  # of eps, a step: the published 2/255 of PGD and CW at eps 8/255
+SHARE = 0.25  # length of a step as a share of eps: the published 2/255 of PGD and CW at eps 8/255
 SIZES = ("step_size", "start_radius", "start_stddev")
-# The class that a targeted attack approaches, from the clean image's logits.
+# Name -> the class that a targeted attack approaches, from the logits of the clean image.
 TARGETS = {
     "mc": lambda logits, labels, indices, seed: most_confusing_class(logits, labels),
     "least": lambda logits, labels, indices, seed: ranked_other_class(logits, labels, logits.shape[1] - 1),
@@ -36,66 +36,68 @@ TARGETS = {
 
 @dataclasses.dataclass(frozen=True)
 class PGD(Attack):
-    """Projected gradient ascent on a loss; the last iterate is the adversary.
+    """Projected gradient ascent on a loss; the last iterate is the adversarial image.
 
         x_0 = P(x + start);  x_{t+1} = P(x_t + step_size * d_t)
 
-    with d_t the steepest direction (the gradient's sign for l_inf) of the gradient g_t, or with `momentum` of
-    v_t = momentum * v_{t-1} + g_t / mean|g_t|, and P the projection on the ball and on [0, 1]. All sizes are in units
+    Here d_t is the steepest direction (for l_inf the sign) of the gradient g_t or, with `momentum`, of
+    v_t = momentum * v_{t-1} + g_t / mean|g_t|, and P is the projection onto the ball and [0, 1]. All sizes are in units
     of images in [0, 1].
 
         PGD(steps=20)                                                                # pgd-20
         PGD(steps=20, restarts=5, target="mc")                                       # pgd-20x5@mc
         PGD(steps=1, step_size=eps, start_radius=2 * eps, clip_to_ball=False)        # N-FGSM
 
-    Without `step_size`, a step is `step_share` of eps, a quarter, however few the steps: PGD-1 takes a quarter of eps,
-    FGSM (`step_share=1.0`) all of it. Training has another default: see `AdversarialDefense`.
+    Without `step_size`, a step is `step_share` times eps, by default a quarter of eps, whatever the number of steps:
+    PGD-1 takes one step of eps / 4, FGSM (`step_share=1.0`) one of eps. Training attacks have another default: see
+    `AdversarialDefense`.
 
     Attributes:
-        steps: number of gradient steps; without any, and without a random start, images stay clean.
-        step_size: length of a step; None for `step_share` of eps.
-        step_share: length of a step as a share of eps, where `step_size` is not given.
-        objective: what is ascended, a name of `OBJECTIVES`: cross_entropy, or margin, which makes PGD-K CW-K.
-        random_start: begin at a random point instead of the image, by default a uniform one of the ball.
+        steps: number of gradient steps; with 0 steps and no random start, images stay clean.
+        step_size: length of a step; None for `step_share` times eps.
+        step_share: length of a step as a share of eps, used if `step_size` is None.
+        objective: what is ascended, a name of `OBJECTIVES`: cross_entropy; or margin, which turns PGD-K into CW-K.
+        random_start: whether to begin at a random point, by default drawn uniformly from the ball, instead of at the
+            image.
         start_radius: radius of the ball, in the attack's norm, that a random start is drawn from; None for eps.
-        start_stddev: standard deviation of a Gaussian start instead; None for a uniform one.
-        clip_to_ball: whether points are projected on the ball. If not, they are clipped to [0, 1] alone, and an
-            adversary may lie outside the ball: for training, not for an accuracy within the ball.
-        momentum: decay of the accumulated gradient; None for none.
-        target: class that the objective's targeted form approaches: mc, the most confusing one; least, the one with
-            the smallest logit; random. None for untargeted.
-        restarts: runs from different random starts.
-        named: another name than the one that follows from the settings.
+        start_stddev: standard deviation of a Gaussian start; None for a uniform start.
+        clip_to_ball: whether points are projected onto the ball. If False, they are only clipped to [0, 1], and an
+            adversarial image may lie outside the ball; this is for training, not to measure an accuracy within it.
+        momentum: decay of the accumulated gradient; None for no momentum.
+        target: class that the objective's targeted form approaches: mc, the most confusing class; least, the one with
+            the smallest logit; random, any wrong class. None for an untargeted attack.
+        restarts: number of runs from different random starts.
+        named: name to use instead of the one that follows from the settings.
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, 2018; momentum: Dong et al.,
     Boosting Adversarial Attacks with Momentum, CVPR 2018; without clipping: de Jorge et al., Make Some Noise: Reliable
     and Efficient Single-Step Adversarial Training, NeurIPS 2022.
     """
 
-    steps: Annotated[int, Range(0, LARGEST), "Steps of the attack."] = 20
+    steps: Annotated[int, Range(0, LARGEST), "Number of gradient steps."] = 20
     step_size: Annotated[float | None, Size(bounded=False), "Length of a step."] = None
-    step_share: Annotated[float, Range(0.0), "Length of a step as a share of eps, where no size is given."] = SHARE
-    objective: Annotated[Literal["cross_entropy", "margin"], "What is ascended."] = "cross_entropy"
+    step_share: Annotated[float, Range(0.0), "Length of a step as a share of eps, if step_size is not given."] = SHARE
+    objective: Annotated[Literal["cross_entropy", "margin"], "Objective to ascend."] = "cross_entropy"
     random_start: Annotated[bool, "Begin at a random point of the ball."] = True
-    start_radius: Annotated[float | None, Size(bounded=False), "Radius of the ball that the start lies in."] = None
+    start_radius: Annotated[float | None, Size(bounded=False), "Radius of the ball of random starts."] = None
     start_stddev: Annotated[float | None, Size(bounded=False), "Standard deviation of a Gaussian start."] = None
-    clip_to_ball: Annotated[bool, "Project every point on the ball."] = True
+    clip_to_ball: Annotated[bool, "Project every point onto the ball."] = True
     momentum: Annotated[float | None, Range(0.0), "Decay of the accumulated gradient."] = None
-    target: Annotated[Literal["mc", "least", "random"] | None, "Class that is approached."] = None
-    restarts: Annotated[int, Range(1, LARGEST), "Runs from different random starts."] = 1
-    named: Annotated[str | None, "Another name than the settings'."] = None
+    target: Annotated[Literal["mc", "least", "random"] | None, "Class that a targeted attack approaches."] = None
+    restarts: Annotated[int, Range(1, LARGEST), "Number of runs from different random starts."] = 1
+    named: Annotated[str | None, "Name to use instead of the one that follows from the settings."] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.step_size is not None and self.step_share != SHARE:
-            raise InputError("`step_size` and `step_share` both say how long a step is: leave one of them out")
+            raise InputError("`step_size` and `step_share` both set the length of a step: leave one of them out")
         for name in ("start_radius", "start_stddev"):
             if not self.random_start and getattr(self, name) is not None:
-                raise InputError(f"`{name}` is of a random start: give `random_start=True`, or leave it out")
+                raise InputError(f"`{name}` needs a random start: give `random_start=True`, or leave `{name}` out")
         if self.start_radius is not None and self.start_stddev is not None:
-            raise InputError("`start_radius` and `start_stddev` are of two kinds of start: leave one of them out")
+            raise InputError("`start_radius` is for a uniform start, `start_stddev` for a Gaussian one: leave one out")
         if self.restarts > 1 and not self.random_start:
-            raise InputError("`restarts` need a random start, or all would be the same: give `random_start=True`")
+            raise InputError("`restarts` needs a random start, or all runs would be the same: give `random_start=True`")
         if not self.steps:
             for name in ("step_size", "momentum", "target"):
                 if getattr(self, name) is not None:
@@ -103,12 +105,12 @@ class PGD(Attack):
 
     @property
     def name(self) -> str:
-        """`pgd-20`, `pgd-20~1/255@mc` and so on, as the command line has it; other settings in parentheses."""
+        """`pgd-20`, `pgd-20~1/255@mc` and so on, as on the command line, then other settings in parentheses."""
         return self._name("")
 
     @property
     def spelling(self) -> str:
-        """The name, with restarts."""
+        """The name, with the number of restarts."""
         return self._name(f"x{self.restarts}" if self.restarts > 1 else "")
 
     def _name(self, restarts: str) -> str:
@@ -127,7 +129,7 @@ class PGD(Attack):
         return f"{name}({','.join(changed)})" if changed else name
 
     def _kind(self) -> tuple[str, dict[str, Any]]:
-        """Returns the name of the published attack that this is, or comes nearest to, and what is usual with it."""
+        """Returns the name of the published attack that this is or comes closest to, and that one's usual settings."""
         if not self.steps and not self.random_start:
             return "clean", {"step_share": self.step_share}
         if self.objective == "margin":
@@ -140,12 +142,12 @@ class PGD(Attack):
 
     @property
     def variants(self) -> int:
-        """Runs from different random starts."""
+        """Number of runs from different random starts."""
         return self.restarts
 
     @property
     def stays_in_ball(self) -> bool:
-        """Whether points are projected on the ball."""
+        """Whether points are projected onto the ball."""
         return self.clip_to_ball
 
     def check(self, ball: Ball) -> None:
@@ -190,21 +192,21 @@ class PGD(Attack):
         batches: int = 1,
         unroll: bool = False,
     ) -> tf.Tensor:
-        """Returns adversaries of a training batch, on an objective of the defense's own.
+        """Returns the adversarial images of a training batch, which ascend the defense's own objective.
 
-        The random start is drawn by the step's seed. Of several replicas, each gets its part of what one with the
-        whole batch would.
+        The random start is drawn from the step's seed. With several replicas, each gets its part of what a single
+        replica with the whole batch would draw.
 
         Args:
             objective: callable, images [B, H, W, C] -> float32 [B] or a scalar, to ascend.
             images: float32 [B, H, W, C] in [0, 1].
-            ball: its eps may be a tensor [B, 1, 1, 1]; a step without `step_size` is then a share of each.
-            seed: int32 [2], of the step.
-            batches: how many batches, one behind the other, the images are.
+            ball: its eps may be a tensor [B, 1, 1, 1]; without `step_size`, an image's step is a share of its own eps.
+            seed: int32 [2], the seed of the training step.
+            batches: number of batches that are concatenated in the images.
             unroll: as `ascend`.
 
         Returns:
-            float32 [B, H, W, C] without gradient.
+            float32 [B, H, W, C]. No gradient flows from it.
         """
         start = None
         if self.random_start:
@@ -224,13 +226,13 @@ class PGD(Attack):
         start: tf.Tensor | None = None,
         unroll: bool = False,
     ) -> tf.Tensor:
-        """Returns adversarial images that ascend an objective, from a given start.
+        """Returns adversarial images that ascend an objective from a given start.
 
         Args:
-            objective: callable, images [B, H, W, C] -> float32 [B], each entry of its own image.
+            objective: callable, images [B, H, W, C] -> float32 [B], where each entry depends on its own image only.
             images: float32 [B, H, W, C] in [0, 1].
-            ball: that the adversaries lie in.
-            start: float32 [B, H, W, C] displacement to begin with; None begins at the images.
+            ball: ball that the adversarial images stay in.
+            start: float32 [B, H, W, C], the initial displacement; None to begin at the images.
             unroll: False keeps the graph small with a `tf.while_loop`; True repeats the step in the graph,
                 which XLA's CPU backend runs much faster.
 
@@ -271,15 +273,15 @@ class PGD(Attack):
         return ball if self.start_radius is None else Ball(ball.norm, self.start_radius)
 
     def check_for_training(self) -> None:
-        """Checks that nothing is set that a training attack does not have: a defense ascends an objective of its own.
+        """Checks that no setting is given that a training attack lacks, since a defense ascends its own objective.
 
         Raises:
-            InputError: if something is.
+            InputError: if one is.
         """
         for name in ("objective", "target", "restarts", "named"):
             if getattr(self, name) != getattr(PGD, name):
                 raise InputError(
-                    f"`{name}` is for evaluation, a defense attacks by its own objective: leave `{name}` out. "
+                    f"`{name}` is for evaluation; in training a defense ascends its own objective: leave `{name}` out. "
                     f"Received: {getattr(self, name)!r}"
                 )
 
@@ -301,7 +303,7 @@ class PGD(Attack):
             "target": self.target,
             "variants": self.restarts,
         }
-        # Not among what was always recorded: told where they are set.
+        # Older records lack these settings, so they are recorded only where they are not at their defaults.
         more = {"start_radius": None, "start_stddev": None, "clip_to_ball": True}
         return found | {name: getattr(self, name) for name, usual in more.items() if getattr(self, name) != usual}
 
@@ -315,7 +317,7 @@ def FGSM(*, random_start: bool = False, **settings: Any) -> PGD:  # noqa: N802
     """Returns the fast gradient sign method: one step of eps; FGSM-RS with `random_start`.
 
     Args:
-        random_start: begin at a random point of the ball.
+        random_start: whether to begin at a random point of the ball.
         **settings: as `PGD`.
 
     Source: Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015; random start: Wong et al.,
@@ -350,7 +352,7 @@ def CW(steps: int = 20, **settings: Any) -> PGD:  # noqa: N802
 
 
 def MIM(steps: int = 10, **settings: Any) -> PGD:  # noqa: N802
-    """Returns the momentum iterative method: from the image itself, with a decay of 1.
+    """Returns the momentum iterative method: PGD from the image itself, with a momentum decay of 1.
 
     Args:
         steps: number of gradient steps.
@@ -362,7 +364,7 @@ def MIM(steps: int = 10, **settings: Any) -> PGD:  # noqa: N802
 
 
 def input_gradient(objective: Objective, images: tf.Tensor) -> tf.Tensor:
-    """Returns d sum(objective(images)) / d images, float32 [B, H, W, C]; zeros where nothing depends on them.
+    """Returns d sum(objective(images)) / d images, float32 [B, H, W, C]; zeros if the objective ignores the images.
 
     Args:
         objective: callable, images -> float32 [B].

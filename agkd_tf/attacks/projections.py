@@ -1,4 +1,4 @@
-"""The shortest way from a point of a box to a hyperplane, within the box."""
+"""The shortest displacement from a point of a box to a hyperplane, within the box."""
 
 import tensorflow as tf
 
@@ -15,18 +15,18 @@ def onto_hyperplane(
 ) -> tf.Tensor:
     """Returns the smallest displacement d with <w, x + d> = b and x + d within the bounds.
 
-    Where no point of the box lies on the hyperplane, d reaches the corner that is nearest to it.
+    Where no point of the box lies on the hyperplane, d leads to the corner that is nearest to it.
 
-    With the sign of w turned so that <w, x> must fall, coordinate i moves by min(t c_i, room_i) against
-    sign(w_i), with c_i = 1 for the maximum norm and |w_i| for the Euclidean one; room_i is its way to
-    the bound. What all moves gain, sum |w_i| min(t c_i, room_i), grows with t, is linear between the
-    sorted room_i / c_i, and is solved for there.
+    With the sign of w chosen such that <w, x> must decrease, coordinate i moves by min(t c_i, room_i)
+    against sign(w_i). Here c_i is 1 for the maximum norm and |w_i| for the Euclidean one, and room_i is
+    the distance to the bound. The total decrease, sum |w_i| min(t c_i, room_i), grows with t and is linear
+    between the sorted values of room_i / c_i, where t is solved for.
 
     Args:
         points: float32 [B, D] within the bounds.
         normals: float32 [B, D], w.
         offsets: float32 [B], b.
-        norm: linf or l2, of the displacement's length.
+        norm: linf or l2, the norm of the displacement's length.
         bounds: least and greatest value of a coordinate.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Attacks by the names that the command line gives them, and whatever says an attack, within a ball."""
+"""Finds attacks by their names on the command line, and binds attacks to a ball."""
 
 import dataclasses
 import functools
@@ -37,9 +37,9 @@ ENSEMBLES = {
 ATTACK_NAMES = (*STEPLESS, *(f"{kind}-K" for kind in STEPPED), *ENSEMBLES)
 PATTERN = r"(fgsm-rs|[a-z]+)(?:-([1-9][0-9]{0,5}))?(?:~([0-9./]+))?(?:x([1-9][0-9]{0,2}))?(?:@([a-z]+))?"
 GRAMMAR = (
-    f"{', '.join(ATTACK_NAMES)}, with K steps, below 1,000,000; ~SIZE after a name for steps of that size "
-    f"(pgd-20~1/255), xR for R restarts, below 1,000 (pgd-20x5), @TARGET for a targeted form, of {', '.join(TARGETS)} "
-    "(pgd-20@mc)"
+    f"{', '.join(ATTACK_NAMES)}, where K is the number of steps, below 1,000,000; append ~SIZE for the size of a step "
+    f"(pgd-20~1/255), xR for R restarts, below 1,000 (pgd-20x5), and @TARGET for a targeted attack (pgd-20@mc), where "
+    f"TARGET is one of {', '.join(TARGETS)}"
 )
 
 
@@ -49,10 +49,10 @@ def attack_named(name: str) -> Attack:
         attack_named("pgd-20x5@mc") == PGD(steps=20, restarts=5, target="mc")
 
     Args:
-        name: as `GRAMMAR` says.
+        name: a name of the form that `GRAMMAR` describes.
 
     Raises:
-        InputError: for an unknown name, a missing or needless number of steps, a step of size 0, or restarts of an
+        InputError: for an unknown name, a missing or superfluous number of steps, a step of size 0, or restarts of an
             attack without a random start.
     """
     if name in ENSEMBLES:
@@ -62,7 +62,7 @@ def attack_named(name: str) -> Attack:
     known = kind in STEPLESS if steps is None else kind in STEPPED
     idle = (restarts and kind not in ("pgd", "cw", "fgsm-rs")) or ((target or size) and kind == "clean")
     if kind is None or not known or idle or target not in (None, *TARGETS):
-        raise InputError(f"`attacks` must be of {GRAMMAR}. Received: {name!r}")
+        raise InputError(f"`attacks` must be one or more of {GRAMMAR}. Received: {name!r}")
     settings: dict[str, Any] = {
         "steps": int(steps) if steps else None,
         "step_size": _step_size(name, size) if size else None,
@@ -70,7 +70,7 @@ def attack_named(name: str) -> Attack:
         "target": target,
     }
     attack = {**STEPLESS, **STEPPED}[kind](**{each: value for each, value in settings.items() if value is not None})
-    # The text itself where it says the same as another name, such as a step of 2/510.
+    # The name as it was given, where another one means the same, such as a step of 2/510.
     own = kind + (f"-{steps}" if steps else "") + (f"~{size}" if size else "") + (f"@{target}" if target else "")
     return attack if attack.name == own else dataclasses.replace(attack, named=own)
 
@@ -79,30 +79,31 @@ def _step_size(name: str, text: str) -> float:
     try:
         size = parse_size(text)
     except ValueError as error:
-        raise InputError(f"`attacks`: the step's size in {name!r} {error}") from error
+        raise InputError(f"`attacks`: the step size in {name!r} {error}") from error
     if size == 0:
-        raise InputError(f"`attacks`: the step's size in {name!r} must be greater than 0")
+        raise InputError(f"`attacks`: the step size in {name!r} must be greater than 0")
     return size
 
 
 def bound(attack: str | Attack | AttackSequence, ball: Ball, num_classes: int | None = None) -> AttackSequence:
-    """Returns an attack within a ball, as an evaluation runs it.
+    """Returns an attack bound to a ball, as an evaluation runs it.
 
         bound("pgd-20x5", Ball("linf", 8 / 255))
         bound(AutoAttack(), Ball("l2", 0.5), num_classes=10)
 
     Args:
-        attack: a name, as `GRAMMAR` says; an attack; or a sequence within the same ball, which is returned as it is.
-        ball: that the adversaries lie in.
-        num_classes: of the classifier; needed by AutoAttack, APGD on a ratio and FAB.
+        attack: a name of the form that `GRAMMAR` describes; an attack; or a sequence with the same ball, which is
+            returned as it is.
+        ball: ball that the adversarial images stay in.
+        num_classes: number of classes of the classifier; AutoAttack, FAB and APGD on a ratio need it.
 
     Raises:
-        InputError: for what is no attack, or does not fit the ball or the classes.
+        InputError: if it is not an attack, or does not fit the ball or the number of classes.
     """
     if isinstance(attack, AttackSequence):
         if attack.ball != ball:
             raise InputError(
-                f"`attacks`: {attack.name} is within {attack.ball.norm} {attack.ball.eps:g}, not within "
+                f"`attacks`: {attack.name} is bound to {attack.ball.norm} {attack.ball.eps:g}, not to "
                 f"{ball.norm} {ball.eps:g}: give the attack itself"
             )
         return attack
@@ -120,17 +121,17 @@ def bound(attack: str | Attack | AttackSequence, ball: Ball, num_classes: int | 
     attack.check(ball)
     if not attack.stays_in_ball:
         raise InputError(
-            f"`attacks`: {attack.spelling} leaves the ball, and an accuracy within it would say too little: "
+            f"`attacks`: {attack.spelling} may leave the ball, so it cannot measure an accuracy within the ball: "
             "give `clip_to_ball=True`"
         )
     return AttackSequence(attack.spelling, attack.resolve(num_classes), ball)
 
 
 def parse_attack(name: str, *, eps: float, norm: Norm = "linf", num_classes: int | None = None) -> AttackSequence:
-    """Returns the attack called `name` within a ball: `bound` of a name.
+    """Returns the attack called `name`, bound to a ball; the same as `bound` with a name.
 
     Args:
-        name: as `GRAMMAR` says.
+        name: a name of the form that `GRAMMAR` describes.
         eps: radius of the ball, in units of images in [0, 1].
         norm: linf or l2.
         num_classes: as `bound`.

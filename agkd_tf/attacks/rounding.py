@@ -1,4 +1,4 @@
-"""Adversaries of eight bits: what a PNG can hold, and what is shown to the network of it."""
+"""Adversarial images with 8 bits per channel, which a PNG file stores exactly as the network sees them."""
 
 import dataclasses
 
@@ -13,20 +13,20 @@ from agkd_tf.attacks.sequence import AttackSequence
 from agkd_tf.errors import InputError
 
 BITS, LEVELS = 8, 255
-# Of one of the 255 steps: what float32 may take from a whole number of them, some units in the last place at 1.
+# In steps of 1/255: what float32 rounding may take from a whole number of steps, a few units in the last place at 1.
 SLACK = 5e-5
 PIXELS = np.arange(LEVELS + 1, dtype=np.float32) / np.float32(
     LEVELS
-)  # a table: a compiled division may round otherwise
+)  # a table, since a compiled division may round differently
 
 
 @dataclasses.dataclass(frozen=True)
 class Rounded(Attack):
     """An attack whose every point is rounded to 8 bits before the network sees it.
 
-    Gradients pass the rounding as if it were not there, so that the attack goes on from what the network sees of the
-    rounded images, and stops at one that fools it. Rounded is towards the clean image, so that an image stays in the
-    ball, of either norm. See `rounded`.
+    Gradients pass the rounding as if it were not there, so that the attack follows what the network makes of the
+    rounded images, and stops at one that fools it. Points are rounded towards the clean image, so that images stay in
+    the ball of either norm. See `rounded`.
 
     Attributes:
         attack: the attack.
@@ -36,12 +36,12 @@ class Rounded(Attack):
 
     @property
     def name(self) -> str:
-        """Keys the random numbers: the attack's."""
+        """The attack's name, which keys the random numbers."""
         return self.attack.name
 
     @property
     def spelling(self) -> str:
-        """The attack's."""
+        """The attack's spelling."""
         return self.attack.spelling
 
     def resolve(self, num_classes: int | None) -> tuple[Attack, ...]:
@@ -49,7 +49,7 @@ class Rounded(Attack):
 
     @property
     def stays_in_ball(self) -> bool:
-        """Whether the attack's adversaries do."""
+        """Whether all adversarial images of the attack lie in the ball."""
         return self.attack.stays_in_ball
 
     def check(self, ball: Ball) -> None:
@@ -59,12 +59,12 @@ class Rounded(Attack):
 
     @property
     def variants(self) -> int:
-        """Runs of the attack."""
+        """Number of runs of the attack."""
         return self.attack.variants
 
     @property
     def passes(self) -> int:
-        """Forward passes that each look is the mean of."""
+        """Forward passes that are averaged at each point."""
         return getattr(self.attack, "passes", 1)
 
     def perturb(
@@ -98,7 +98,7 @@ class Rounded(Attack):
             return
         levels = np.asarray(images, np.float32) * LEVELS
         if len(images) and np.max(np.abs(levels - np.round(levels))) > 1e-3:
-            raise InputError("images must be uint8, or k / 255, for their adversaries to be rounded to 8 bits")
+            raise InputError("to round adversarial images to 8 bits, images must be uint8, or k / 255 with whole k")
 
     def climbed(self, logits: Logits) -> tuple[Logits, bool] | None:
         return self.attack.climbed(logits)
@@ -108,13 +108,15 @@ class Rounded(Attack):
 
 
 def rounded(attack: AttackSequence) -> AttackSequence:
-    """Returns an `AttackSequence` whose adversaries are images of 8 bits, k / 255 for whole k, where clean ones are.
+    """Returns an `AttackSequence` whose adversarial images have 8 bits: pixels k / 255 with whole k.
+
+    The clean images must have 8 bits, too.
 
     Args:
         attack: `agkd_tf.attacks.AttackSequence`.
 
     Raises:
-        InputError: if eps is less than one step of 1/255, so that nothing would be left of the attack.
+        InputError: if eps is less than one step of 1/255, so that nothing would be left of a perturbation.
     """
     if any(part != Clean() for part in attack.attacks):
         _check_levels(attack.name, attack.ball)
@@ -124,19 +126,20 @@ def rounded(attack: AttackSequence) -> AttackSequence:
 def _check_levels(name: str, ball: Ball) -> None:
     if ball.eps and ball.eps * LEVELS + SLACK < 1:
         raise InputError(
-            f"images of 8 bits have steps of 1/255, and {name} has none that is within eps: "
+            f"images of 8 bits change in steps of 1/255, and {name} cannot take one within eps: "
             f"`eps` must be at least 1/255. Received: {ball.eps:g}"
         )
 
 
 def towards(points: tf.Tensor, clean: tf.Tensor) -> tf.Tensor:
-    """Returns the images of 8 bits next to `points` on the way to `clean`, which is of 8 bits.
+    """Returns `points` rounded to 8 bits towards `clean`.
 
     Args:
-        points, clean: float32 [B, H, W, C] in [0, 1].
+        points: float32 [B, H, W, C] in [0, 1].
+        clean: float32 [B, H, W, C] in [0, 1], of 8 bits.
 
     Returns:
-        float32 [B, H, W, C], exactly k / 255 for whole k.
+        float32 [B, H, W, C], exactly k / 255 with whole k.
     """
     moved = (points - clean) * LEVELS
     steps = tf.sign(moved) * tf.floor(tf.abs(moved) + SLACK)

@@ -1,4 +1,4 @@
-"""Attacks in order, within a ball: what an evaluation runs."""
+"""A sequence of attacks bound to a ball, which is what an evaluation runs."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -18,12 +18,12 @@ class AttackSequence:
     """One or more attacks in order, within a ball; an image is robust if none of them fools the classifier.
 
     Attributes:
-        name: as the command line spells it, or the attack's own spelling.
-        attacks: in their order, each with a name of its own.
-        ball: that all adversaries lie in.
+        name: name on the command line, or the attack's own spelling.
+        attacks: the attacks in order, each with its own name.
+        ball: ball that all adversarial images stay in.
 
     Raises:
-        InputError: for two different attacks of one name.
+        InputError: if two different attacks have the same name.
     """
 
     name: str
@@ -35,19 +35,22 @@ class AttackSequence:
 
     @property
     def stages(self) -> Stages:
-        """The (attack, variant) that are run in order."""
+        """The (attack, variant) pairs to run, in order."""
         return [(attack, variant) for attack in self.attacks for variant in range(attack.variants)]
 
     def __call__(
         self, model: Any, x: Any, y: Any, *, seed: int | tf.Tensor = 0, batch_size: int = 100
     ) -> np.ndarray | tf.Tensor:
-        """Returns adversarial images, of the first stage that fools or of the last; see `Attack.__call__`."""
+        """Returns, per image, the result of the first stage that fools the model, or of the last stage.
+
+        See `Attack.__call__`.
+        """
         return craft(lambda num_classes: self.stages, self.ball, model, x, y, seed=seed, batch_size=batch_size)
 
     def perturb(
         self, logits: Logits, images: tf.Tensor, labels: tf.Tensor, *, indices: tf.Tensor, seed: tf.Tensor
     ) -> tf.Tensor:
-        """Returns adversarial images of one batch, float32 [B, H, W, C]; see `Attack.perturb`."""
+        """Returns the adversarial images of one batch, float32 [B, H, W, C]; see `Attack.perturb`."""
         return first_that_fools(self.stages, logits, images, labels, self.ball, indices, seed)
 
     def settings(self) -> list[dict]:
@@ -56,18 +59,18 @@ class AttackSequence:
 
 
 def check_names(whose: str, attacks: Iterable[Attack | AttackSequence]) -> None:
-    """Checks that no two different attacks have one name, under which their results would be mixed.
+    """Checks that no two different attacks have the same name, under which their results would be mixed up.
 
     Args:
-        whose: what the message begins with.
+        whose: beginning of the error message.
         attacks: attacks or sequences.
 
     Raises:
-        InputError: if two have.
+        InputError: if two have the same name.
     """
     seen: dict[str, Attack | AttackSequence] = {}
     for attack in attacks:
         if seen.setdefault(attack.name, attack) != attack:
             raise InputError(
-                f"{whose}: two different ones are called {attack.name!r}: give one of them another name, `named=...`"
+                f"{whose}: two different attacks are called {attack.name!r}: give one another name, `named=...`"
             )

@@ -32,28 +32,28 @@ class SquareAttack(Attack):
     """The Square Attack on the margin, which uses no gradient.
 
     Attributes:
-        queries: points that are tried per image.
-        restarts: runs from different random numbers.
-        named: another name than the one that follows from the settings.
+        queries: number of points tried per image.
+        restarts: number of runs with different random numbers.
+        named: name to use instead of the one that follows from the settings.
     """
 
-    queries: Annotated[int, Range(0, LARGEST), "Points that are tried per image."] = QUERIES
-    restarts: Annotated[int, Range(1, LARGEST), "Runs from different random numbers."] = 1
-    named: Annotated[str | None, "Another name than the settings'."] = None
+    queries: Annotated[int, Range(0, LARGEST), "Points to try per image."] = QUERIES
+    restarts: Annotated[int, Range(1, LARGEST), "Number of runs with different random numbers."] = 1
+    named: Annotated[str | None, "Name to use instead of the one that follows from the settings."] = None
 
     @property
     def name(self) -> str:
-        """`square`, with settings that are not the default."""
+        """`square`, then the settings that differ from their defaults."""
         return self.named or named_with("square", self, "queries")
 
     @property
     def spelling(self) -> str:
-        """The name, with restarts."""
+        """The name, with the number of restarts."""
         return self.name + (f"x{self.restarts}" if self.restarts > 1 else "")
 
     @property
     def variants(self) -> int:
-        """Runs from different random numbers."""
+        """Number of runs with different random numbers."""
         return self.restarts
 
     def resolve(self, num_classes: int | None) -> tuple[Attack, ...]:
@@ -95,7 +95,7 @@ class SquareAttack(Attack):
 
 
 def window_sides(queries: int, height: int, width: int) -> list[int]:
-    """Returns the windows' side for each query, a list of integers."""
+    """Returns the side of the square window in each query, in pixels."""
     shares = [SHARE / 2 ** sum(query > halving for halving in HALVINGS) for query in range(queries)]
     return [min(max(1, round((share * height * width) ** 0.5)), height, width) for share in shares]
 
@@ -109,19 +109,19 @@ def square_linf(
     draws: Draws,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tf.Tensor:
-    """Returns the images with the smallest margin that a random search found, in the l_inf ball.
+    """Returns the images of smallest margin that a random search finds in the l_inf ball.
 
-    It starts with vertical stripes of +-eps. Each query adds +-2 eps, a sign a channel, in a window at a
-    random place, projects on ball and box, and keeps the point where the margin falls. Each image has its
-    own windows, so that its result does not depend on its batch (the released code draws one place a
-    batch). The loop ends early when every image is fooled.
+    It starts with vertical stripes of +-eps. Each query adds +-2 eps, with one sign per channel, in a window
+    at a random place, projects onto the ball and the bounds, and keeps the point if the margin falls. Each
+    image has its own windows, so that its result does not depend on its batch (the released code draws one
+    place per batch). The loop ends early when every image is misclassified.
 
     Args:
         judge: callable, images -> margins float32 [B], at most 0 where an image is misclassified.
         clean: float32 [B, H, W, C] within the bounds.
         eps: radius of the ball, in units of the images.
         queries: number of points tried after the start.
-        draws: callable, (name, shape) -> float32 [B, *shape] from U(0, 1), a function of the image.
+        draws: callable, (name, shape) -> float32 [B, *shape] from U(0, 1), drawn for each image separately.
         bounds: least and greatest pixel value.
 
     Returns:
@@ -152,11 +152,11 @@ def square_l2(
     draws: Draws,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tf.Tensor:
-    """Returns the images with the smallest margin that a random search found, in the l_2 ball.
+    """Returns the images of smallest margin that a random search finds in the l_2 ball.
 
-    It starts with a grid of bumps. Each query takes the perturbation out of one window of a random place,
-    mixes a bump into another, into which the freed length and the length still unspent go, scales the
-    whole to eps, clips it to the box, and keeps the point where the margin falls.
+    It starts with a grid of bumps. Each query removes the perturbation from one window at a random place and
+    mixes a bump into another window, which gets the freed length and the length not yet spent. It then
+    scales the whole perturbation to eps, clips the image to the bounds, and keeps the point if the margin falls.
 
     Args:
         judge, clean, queries, draws, bounds: as `square_linf`.
@@ -174,7 +174,7 @@ def square_l2(
     bank = tf.constant(np.stack([bump_canvases(side, height, width) for side in distinct]), tf.float32)
     which = tf.constant([distinct.index(side) for side in sides])
     sides = tf.constant(sides)
-    # Two windows' places, the bump's orientation, a sign a channel.
+    # The places of two windows, the bump's orientation, and one sign per channel.
     table = draws("windows", (queries, 5 + channels))
 
     def normalized(values: tf.Tensor, axes: list[int]) -> tf.Tensor:
@@ -203,12 +203,12 @@ def square_l2(
 def _random_search(
     judge: Judge, propose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], best: tf.Tensor, queries: int
 ) -> tf.Tensor:
-    """Returns the best of the points proposed one after the other, image by image."""
+    """Returns, per image, the best of the points that are proposed one after the other."""
 
     def query(count: tf.Tensor, best: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         tried = propose(count, best)
         tried_margin = judge(tried)
-        # A fooled image rests.
+        # An image that is misclassified already stays as it is.
         better = tf.logical_and(tried_margin < margin, margin > 0)
         best = tf.where(better[:, None, None, None], tried, best)
         return count + 1, best, tf.where(better, tried_margin, margin)
@@ -238,7 +238,7 @@ def _bump_grid(height: int, width: int, channels: int, draws: Draws) -> tf.Tenso
 
 
 def bump_canvases(side: int, height: int, width: int) -> np.ndarray:
-    """Returns the bump of one side and its transpose, at the top left of an image: [2, height, width]."""
+    """Returns a bump with a given side, and its transpose, at the top left of empty images: [2, height, width]."""
     half = side // 2
     bump = np.concatenate([_pyramid(half, side), -_pyramid(side - half, side)])
     bump /= np.linalg.norm(bump)
@@ -248,11 +248,11 @@ def bump_canvases(side: int, height: int, width: int) -> np.ndarray:
 
 
 def _pyramid(height: int, width: int) -> np.ndarray:
-    """Returns sum_k (k + 1)^-2 over the squares of half side k around the middle, of norm 1."""
+    """Returns sum_k (k + 1)^-2 over the squares of half side k around the middle, scaled to norm 1."""
     rows, columns = (np.abs(np.arange(size) - size // 2) for size in (height, width))
     ring = np.maximum(rows[:, None], columns[None, :])
     levels = 1.0 / np.arange(1, max(height, width) // 2 + 2) ** 2
-    heights = np.cumsum(levels[::-1])[::-1]  # a place in ring r lies in all squares from r on
+    heights = np.cumsum(levels[::-1])[::-1]  # a pixel in ring r lies in all squares from r on
     profile = heights[np.minimum(ring, len(heights) - 1)]
     return profile / np.linalg.norm(profile)
 

@@ -6,7 +6,7 @@ from agkd_tf.randomness import uniform_integers, uniform_per_example
 
 
 def random_other_class(labels: tf.Tensor, num_classes: int, seed: tf.Tensor) -> tf.Tensor:
-    """Returns int32 [B], a class drawn uniformly from all but each label.
+    """Returns int32 [B]: for each label, a class drawn uniformly from all others.
 
     Args:
         labels: int32 [B].
@@ -20,12 +20,12 @@ def random_other_class(labels: tf.Tensor, num_classes: int, seed: tf.Tensor) -> 
 def random_other_class_per_example(
     labels: tf.Tensor, num_classes: int, indices: tf.Tensor, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Returns what `random_other_class` does, each entry a function of `seed` and of its own index.
+    """Returns classes as `random_other_class` does, but each depends only on `seed` and on its own index.
 
     Args:
         labels: int32 [B].
         num_classes: at least 2.
-        indices: int32 [B], the examples' places in the data set.
+        indices: int32 [B], each example's index in the data set.
         seed: int32 [2].
     """
     unit = uniform_per_example(indices, (), seed)

@@ -1,4 +1,4 @@
-"""Black-box attacks by transfer: crafted on another network, scored on the one at hand."""
+"""Black-box attacks by transfer: crafted on a source network, then tried on the attacked one."""
 
 import dataclasses
 from typing import Any
@@ -16,18 +16,18 @@ from agkd_tf.models import Classifier, logits_of
 
 @dataclasses.dataclass(frozen=True)
 class TransferAttack(Attack):
-    """An attack on a source network, whose adversaries are then shown to the network at hand.
+    """Crafts adversarial images on a source network, to be shown to the attacked network.
 
         TransferAttack(other_model)                       # crafted by pgd-20
         TransferAttack(other_model, attack=APGD())
 
     Attributes:
-        source: a `keras.Model` or a callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n], of the
+        source: a `keras.Model` or a callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n], with the
             same classes.
-        attack: the attack on the source. Which one and which sources the published black-box accuracies are of is not
-            said.
-        source_digest: what identifies the source in a record.
-        named: another name than `transfer`, or `transfer by apgd-ce` and so on.
+        attack: the attack on the source. The papers do not say which attack and which sources their black-box
+            accuracies are from.
+        source_digest: digest that identifies the source in a record.
+        named: name to use instead of `transfer`, `transfer by apgd-ce` and so on.
     """
 
     source: Any
@@ -36,26 +36,26 @@ class TransferAttack(Attack):
     named: str | None = None
 
     def __post_init__(self) -> None:
-        logits_of(self.source)  # refuses what is no network
+        logits_of(self.source)  # raises if it is not a network
         if not isinstance(self.attack, Attack):
             raise InputError(f"`attack` must be an attack, such as `PGD(steps=20)`. Received: {self.attack!r}")
 
     @property
     def name(self) -> str:
-        """`transfer`, with the attack where it is not the default."""
+        """`transfer`, then the attack if it is not the default."""
         if self.named is not None:
             return self.named
         return "transfer" if self.attack == PGD() else f"transfer by {self.attack.spelling}"
 
     @property
     def variants(self) -> int:
-        """Runs of the attack."""
+        """Number of runs of the attack."""
         return self.attack.variants
 
     def resolve(self, num_classes: int | None) -> tuple[Attack, ...]:
         source = getattr(logits_of(self.source), "__self__", None)  # a callable does not say how many classes it has
         if isinstance(source, Classifier) and num_classes not in (None, source.num_classes):
-            raise InputError(f"`source` has {source.num_classes} classes, the network at hand {num_classes}")
+            raise InputError(f"`source` has {source.num_classes} classes, the attacked network {num_classes}")
         attacks = self.attack.resolve(num_classes)
         attacking = [attack for attack in attacks if attack != Clean()]
         if len(attacking) > 1:
@@ -66,7 +66,7 @@ class TransferAttack(Attack):
 
     @property
     def stays_in_ball(self) -> bool:
-        """Whether the attack's adversaries do."""
+        """Whether all adversarial images of the attack lie in the ball."""
         return self.attack.stays_in_ball
 
     def check(self, ball: Ball) -> None:

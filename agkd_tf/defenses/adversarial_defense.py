@@ -1,4 +1,4 @@
-"""What every defense that trains on adversaries shares: the training attack."""
+"""Base class of the defenses that train on adversarial images: it runs the training attack."""
 
 import dataclasses
 from collections.abc import Callable
@@ -26,25 +26,25 @@ FIELDS = {
 
 
 class AdversarialDefense(Defense):
-    """Base of the defenses that attack the student while it learns.
+    """Base class of the defenses that attack the student while it trains.
 
-    The attack sees the student in inference mode and leaves its BN statistics alone. It is given whole, or by its
-    settings: `AdversarialTraining(student, attack=PGD(steps=7, step_size=2 / 255))` or `attack_steps=7,
-    attack_step_size=2 / 255`. N-FGSM is one step of eps from a start in a ball of twice the radius, without a
+    The attack runs the student in inference mode and does not change its BN statistics. Give the attack as a whole, or
+    by its settings: `AdversarialTraining(student, attack=PGD(steps=7, step_size=2 / 255))` or `attack_steps=7,
+    attack_step_size=2 / 255`. N-FGSM is one step of eps from a start in a ball of twice the radius, without
     projection: `PGD(steps=1, start_radius=16 / 255, clip_to_ball=False)` at an eps of 8 / 255.
 
     Args:
         student: as `Defense`.
-        attack: `agkd_tf.attacks.PGD` of which steps, step, start and projection are taken: what it ascends is the
-            defense's own. None for one by the settings below. Its `step_share` of a quarter, the default, is that of
-            `attack_step_size` here: for one or two steps of a quarter of eps, give it a `step_size`.
+        attack: `agkd_tf.attacks.PGD`, whose steps, step size, start and projection are used; its objective is the
+            defense's own. None to use the settings below. With the default `step_share` of a quarter, the step size
+            follows the rule of `attack_step_size` below: for one or two steps of eps / 4, give a `step_size`.
         **kwargs: as `Defense`.
 
     Attributes:
         attack: the `PGD`.
 
     Raises:
-        InputError: for an attack of other kind, or given both ways.
+        InputError: for another kind of attack, or for one that is given both ways.
     """
 
     def __init__(
@@ -52,17 +52,19 @@ class AdversarialDefense(Defense):
         student: keras.Model,
         *,
         attack: PGD | None = None,
-        attack_steps: Annotated[int, Range(0, LARGEST), "Steps of the training attack."] = 10,
+        attack_steps: Annotated[int, Range(0, LARGEST), "Number of steps of the training attack."] = 10,
         attack_step_size: Annotated[
-            Radius | None, "Step of the training attack; eps for up to 2 steps, eps / 4 beyond, if not given."
+            Radius | None,
+            "Step size of the training attack; if not given, eps for 1 or 2 steps and eps / 4 for more steps.",
         ] = None,
-        random_start: Annotated[bool, "Begin training attacks at a random point instead of the image."] = True,
+        random_start: Annotated[bool, "Start the training attack at a random point instead of at the image."] = True,
         start_radius: Annotated[
             Radius | None,
-            "Radius of the ball that a random start is drawn from, in the place of a Gaussian one; eps if not given.",
+            "Radius of the ball that a uniform random start is drawn from, instead of a Gaussian one; eps if not "
+            "given.",
         ] = None,
         start_stddev: Annotated[
-            Radius | None, "Standard deviation of a Gaussian random start; a uniform one if not given."
+            Radius | None, "Standard deviation of a Gaussian random start; the start is uniform if not given."
         ] = None,
         clip_to_ball: Annotated[bool, "Project each step of the training attack onto the ball."] = True,
         **kwargs: Any,
@@ -94,7 +96,7 @@ class AdversarialDefense(Defense):
         return PGD(**{FIELDS[name]: value for name, value in given.items() if value is not None})
 
     def _with_step(self, attack: PGD) -> PGD:
-        """Returns an attack whose step has a size: of one or two steps each is eps long, of more a quarter of it."""
+        """Returns the attack with a step size: by default eps for 1 or 2 steps, and eps / 4 for more steps."""
         attack.check(self.ball)
         if attack.step_size is not None or not attack.steps:
             return attack
@@ -113,17 +115,17 @@ class AdversarialDefense(Defense):
         eps: tf.Tensor | None = None,
         batches: int = 1,
     ) -> tf.Tensor:
-        """Returns the training attack's adversaries of `images`.
+        """Returns the adversarial images that the training attack makes of `images`.
 
         Args:
             images: float32 [B, H, W, C] in [0, 1].
             objective: callable, student's logits [B, n] -> float32 [B] or a scalar, to ascend.
             seed: int32 [2].
             eps: radius; a tensor that broadcasts against the images, or None for the defense's own.
-            batches: how many batches, one behind the other, the images are.
+            batches: number of batches that are concatenated in the images.
 
         Returns:
-            float32 [B, H, W, C] without gradient.
+            float32 [B, H, W, C]. No gradient flows from it.
         """
         ball = self.ball if eps is None else Ball(self.norm, eps)
         return self.attack.craft(
@@ -140,7 +142,7 @@ def _check_attack(attack: Any, given: list[str]) -> None:
     if not isinstance(attack, PGD):
         raise InputError(f"`attack` must be a PGD, such as PGD(steps=7). Received: {attack!r}")
     if given:
-        raise InputError(f"`attack` has its own {FIELDS[given[0]]}: leave out `{given[0]}`")
+        raise InputError(f"`attack` sets {FIELDS[given[0]]} already: leave out `{given[0]}`")
     attack.check_for_training()
     if attack.momentum is not None:
-        raise InputError(f"`attack` of training has {', '.join(FIELDS.values())}. Received: {attack!r}")
+        raise InputError(f"`attack` in training can only set {', '.join(FIELDS.values())}. Received: {attack!r}")

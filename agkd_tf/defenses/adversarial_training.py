@@ -13,12 +13,12 @@ from agkd_tf.losses import check_label_smoothing, smoothed_cross_entropy
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class AdversarialTraining(AdversarialDefense):
-    """Trains on untargeted PGD adversaries: L = CE_s(f(x_adv), y).
+    """Trains on untargeted PGD adversarial images: L = CE_s(f(x_adv), y).
 
-    The released code attacks a network in training mode and lets the attack move its BN statistics;
-    here it does neither.
+    The released code attacks the network in training mode and lets the attack change its BN statistics;
+    this implementation does neither.
 
-    The paper takes 7 steps of 2/255 at an eps of 8/255, and s = 0.
+    The paper uses 7 steps of 2/255 at an eps of 8/255, and s = 0.
 
     Args:
         student: as `Defense`.

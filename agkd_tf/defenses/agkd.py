@@ -18,7 +18,7 @@ from agkd_tf.settings import Choice, Weight
 class AGKD(Bidirectional):
     """Adds the guidance of a frozen clean teacher to `Bidirectional`: AGKD-BML without the metric loss.
 
-    With A the normalised attention map of the student f or the teacher t,
+    With A_f and A_t the normalised attention maps of the student f and the teacher t, the loss gains the term
 
         + attention_weight * (mean |A_f(x') - A_t(x)| + mean |A_f(x2') - A_t(x2)|)
 
@@ -26,17 +26,17 @@ class AGKD(Bidirectional):
 
     Args:
         student: as `Defense`.
-        teacher: classifier trained on clean images, with a feature map of the student's height and
-            width; frozen. None for a frozen copy of the student as it is given. Its layers, too, are found by
-            `layer_names` where it has layers of these names.
+        teacher: classifier trained on clean images, whose feature map has the height and width of the
+            student's; it is frozen. None for a frozen copy of the student as given. `layer_names` applies to the
+            teacher, too, where it has layers of these names.
         **kwargs: as `Bidirectional`.
 
     Raises:
         InputError: for values out of range, a teacher that does not fit or is the student itself, or a
-            head that class-relevant maps cannot read.
+            head that class-relevant maps cannot be made from.
 
-    Source: Wang et al., AGKD-BML, ICCV 2021; the variants: its supplement, Table 3. Whether the backward
-    adversary stays in the batch without the metric loss is not settled by the sources: `backward_adversary`.
+    Source: Wang et al., AGKD-BML, ICCV 2021; the variants: its supplement, Table 3. The sources do not say
+    whether the backward adversary stays in the batch without the metric loss: `backward_adversary` decides.
     """
 
     guide: Classifier
@@ -69,7 +69,7 @@ class AGKD(Bidirectional):
         return crafted | {"teacher_features": self.teach(crafted)}
 
     def teach(self, crafted: Tensors) -> tf.Tensor:
-        """Returns the teacher's features [B, h, w, K] of the clean images, those of the second images behind them.
+        """Returns the teacher's features [B, h, w, K] of the clean images, followed by those of the second images.
 
         Args:
             crafted: what `Bidirectional.craft` returned.
@@ -96,7 +96,7 @@ class AGKD(Bidirectional):
 
 
 def _guide(teacher: keras.Model, layer_names: dict[str, str | None]) -> Classifier:
-    """Returns the `Classifier` of a teacher, its layers found by the student's names where it has them."""
+    """Returns the `Classifier` of a teacher, with the student's layer names where the teacher has such layers."""
     try:
         guide = Classifier(teacher)
         names = {part: name for part, name in layer_names.items() if name and guide.has_layer(name)}
@@ -119,11 +119,11 @@ def _frozen(model: keras.Model, *, copy: bool) -> keras.Model:
 def _check_pair(student: Classifier, teacher: Classifier) -> None:
     shared = {id(weight) for weight in student.model.weights} & {id(weight) for weight in teacher.model.weights}
     if shared:
-        raise InputError("`teacher` shares weights with the student: it could not stay frozen; give a copy")
+        raise InputError("`teacher` shares weights with the student, so it could not stay frozen: give a copy")
     if teacher.num_classes != student.num_classes:
         raise InputError(f"`teacher` has {teacher.num_classes} classes, the student {student.num_classes}")
     if teacher.image_shape != student.image_shape:
         raise InputError(f"`teacher` takes images {teacher.image_shape}, the student {student.image_shape}")
-    maps = [classifier.map_shape for classifier in (teacher, student)]  # which there must be
+    maps = [classifier.map_shape for classifier in (teacher, student)]  # both have one, as checked before
     if maps[0] != maps[1]:
         raise InputError(f"`teacher` has attention maps of {maps[0]}, the student of {maps[1]}")

@@ -10,15 +10,15 @@ from agkd_tf.defenses.bml import BML
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class AGKDBML(BML, AGKD):
-    """Trains a student on bi-directional adversaries under the guidance of a frozen clean teacher.
+    """Trains a student on bi-directional adversarial images with the guidance of a frozen clean teacher.
 
-    One step on a batch, and where each line stands. f is the student, t the teacher, A a normalised attention map, h
-    the embedding, d the angular distance 1 - |cos|, CE_s the label-smoothed cross-entropy:
+    This is one step on a batch, with the method that does each line. f is the student, t the teacher, A a normalised
+    attention map, h the embedding, d the angular distance 1 - |cos|, CE_s the label-smoothed cross-entropy:
 
         clean     = augment(images)                                                # TrainingStep.craft
         confusing = argmax over k != labels of f(clean)_k                          # Bidirectional.craft
         other     = augment(pool.sample(confusing))
-        forward   = PGD from clean, ascending log p(confusing)                     # both attacks are one batch
+        forward   = PGD from clean, ascending log p(confusing)                     # both run as one batch
         backward  = PGD from other, ascending log p(labels)
         A_t       = maps of t(clean), t(other)                                     # AGKD.craft
 
@@ -31,7 +31,7 @@ class AGKDBML(BML, AGKD):
                                  + norm_weight * sum over the three of mean h^2)
         f   <- optimizer(d loss / d f)                                             # TrainingStep.apply
 
-    `mart` adds two terms (see `Bidirectional`). The clean image and the backward adversary get no cross-entropy.
+    `mart` adds two terms (see `Bidirectional`). The clean image and the backward adversary have no cross-entropy.
 
         pool = agkd_tf.ClassPool(x_train, y_train, num_classes=10)
         defense = agkd_tf.AGKDBML(model, pool=pool, eps=8 / 255)

@@ -10,21 +10,21 @@ from agkd_tf.defenses.defense import Tensors
 from agkd_tf.losses import embedding_pairing, logit_pairing, smoothed_cross_entropy
 from agkd_tf.settings import Choice, Weight
 
-# What is paired -> the term of the loss, of a field of `agkd_tf.models.Outputs`.
-PairingWeight = Annotated[Weight, "Weight of the pairing."]
+# What is paired, a field of `agkd_tf.models.Outputs` -> the term of the loss.
+PairingWeight = Annotated[Weight, "Weight of the pairing term."]
 PAIRINGS = {"logits": logit_pairing, "embedding": embedding_pairing}
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class ALP(AdversarialTraining):
-    """Pairs the logits of an image x and its adversary x', in one joint training-mode pass over both.
+    """Pairs the logits of an image x and its adversarial image x', in one joint training-mode pass over both.
 
         L = CE_s over x and x' + pairing_weight * mean (z(x) - z(x'))^2
 
     with z the logits, float32 [B, n]. The gradient flows through both sides. The attack is that of adversarial
-    training. The weight is 0.5 in the released code; that of the CIFAR-10 rows is not published. A `pairing` of
-    "embedding" takes mean ||h(x) - h(x')||^2 instead, as SML's released code pairs, from whose paper the published rows
-    come.
+    training. The weight is 0.5 in the released code; the one behind the CIFAR-10 rows is not published. A `pairing` of
+    "embedding" uses mean ||h(x) - h(x')||^2 instead, as does the released code of SML, whose paper the published rows
+    come from.
 
     Args:
         student: as `Defense`.
@@ -40,7 +40,9 @@ class ALP(AdversarialTraining):
         student: keras.Model,
         *,
         pairing_weight: PairingWeight = 0.5,
-        pairing: Annotated[str, Choice(PAIRINGS), "What of an image and its adversary is paired."] = "logits",
+        pairing: Annotated[
+            str, Choice(PAIRINGS), "What is paired between an image and its adversarial image."
+        ] = "logits",
         **kwargs: Any,
     ) -> None:
         super().__init__(student, **kwargs)

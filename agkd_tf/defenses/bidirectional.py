@@ -20,7 +20,7 @@ MartBeta = Annotated[Weight, "beta: weight of MART's divergence."]
 
 
 class Joint(NamedTuple):
-    """The parts of the joint pass, each the student's `Outputs` in training mode; `backward` may be left out."""
+    """The student's training-mode `Outputs` for each part of the joint pass; `backward` may be missing."""
 
     forward: Outputs
     clean: Outputs
@@ -28,23 +28,23 @@ class Joint(NamedTuple):
 
 
 class Bidirectional(AdversarialDefense):
-    """Base of the defenses that attack in two directions.
+    """Base class of the defenses that attack in two directions.
 
     For a clean image x of class y, the most confusing class is c = argmax_{k != y} f(x)_k. The forward
     adversary x' is x attacked towards c. Another clean image x2 is drawn uniformly from the training
     images of class c, and its backward adversary x2' is x2 attacked towards y. One joint training-mode
-    pass sees [x', x, x2']; the forward adversary alone has a cross-entropy,
+    pass runs on [x', x, x2']; only the forward adversary has a cross-entropy,
 
         L = CE_s(f(x'), y) + joint_terms
           [+ mean -log(1.0001 - p(x')_j) + beta * mean (1.0000001 - p(x)_y) KL(p(x) || p(x'))  with `mart`]
 
-    Both attacks run as one batch: the weights are frozen meanwhile, so that this equals two attacks. The supplement's
-    main rows take 2 steps (the step, not published, is `eps`), 10 with `mart`, and s = 0.5; beta is 6 in the public
-    code.
+    Both attacks run as one batch, which equals two attacks because the weights do not change meanwhile. The
+    supplement's main rows use 2 steps (their size is not published; here it is `eps`), 10 with `mart`, and s = 0.5;
+    beta is 6 in the public code.
 
     Args:
         student: as `Defense`.
-        pool: `agkd_tf.data.ClassPool` of the training images; needed to train.
+        pool: `agkd_tf.data.ClassPool` of the training images; required for training.
         **kwargs: as `AdversarialDefense`.
     """
 
@@ -55,11 +55,15 @@ class Bidirectional(AdversarialDefense):
         pool: ClassPool | None = None,
         attack_steps: int = 2,
         label_smoothing: LabelSmoothing = 0.5,
-        mart: Annotated[bool, "Add the two terms of MART."] = False,
+        mart: Annotated[bool, "Add the two terms of MART to the loss."] = False,
         mart_beta: MartBeta = 6.0,
-        targeted: Annotated[bool, "The forward adversary approaches c; otherwise it only leaves y."] = True,
+        targeted: Annotated[
+            bool, "Attack images towards their most confusing class; otherwise only away from the true class."
+        ] = True,
         backward_adversary: Annotated[
-            bool, "Attack the second image, too; otherwise the joint pass sees [x', x] alone."
+            bool,
+            "Also attack an image of the most confusing class; otherwise train on the forward adversary and the clean "
+            "image only.",
         ] = True,
         **kwargs: Any,
     ) -> None:
@@ -70,7 +74,7 @@ class Bidirectional(AdversarialDefense):
     needs = frozenset({"pool"})
 
     @property
-    def training_images(self) -> int:  # type: ignore[override]  # of the instance here
+    def training_images(self) -> int:  # type: ignore[override]  # here it depends on the instance
         return 3 if self.backward_adversary else 2
 
     @property

@@ -17,19 +17,19 @@ from agkd_tf.settings import Range
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class Bilateral(AdversarialDefense):
-    """Trains on one-step targeted adversaries x' with adversarial labels q: L = CE(f(x'), q).
+    """Trains on one-step targeted adversarial images x' with adversarial labels q: L = CE(f(x'), q).
 
     q is the label that hurts the clean prediction most (see `agkd_tf.losses.adversarial_label`).
-    R-MC-LA, the paper's main method, is the default; its step is eps, and ratio and gap are the released code's. x is
-    attacked towards `target`: "mc", the most confusing class; "mosa", the one whose boundary is nearest; "mix", "mosa"
-    where x is classified correctly and "mc" elsewhere; "random", any wrong one.
+    The default is R-MC-LA, the paper's main method, with a step of eps and the released code's ratio and gap. x is
+    attacked towards `target`: "mc", the most confusing class; "mosa", the class whose boundary is nearest; "mix",
+    "mosa" if x is classified correctly, else "mc"; "random", any wrong class.
 
     Args:
         student: as `Defense`.
         **kwargs: as `AdversarialDefense`.
 
     Raises:
-        InputError: for values out of range, or "mosa" and "mix" with a head that they cannot read.
+        InputError: for values out of range, or for "mosa" or "mix" with a head that does not support them.
 
     Source: Wang and Zhang, Bilateral Adversarial Training, ICCV 2019, and its released code.
     """
@@ -38,13 +38,13 @@ class Bilateral(AdversarialDefense):
         self,
         student: keras.Model,
         *,
-        target: Annotated[Literal["mc", "mix", "mosa", "random"], "Class that is attacked towards."] = "mc",
-        label_adversary: Annotated[bool, "Perturb the labels, too; otherwise q is the true class."] = True,
+        target: Annotated[Literal["mc", "mix", "mosa", "random"], "Class that images are attacked towards."] = "mc",
+        label_adversary: Annotated[bool, "Perturb the labels, too; otherwise use the true labels."] = True,
         label_ratio: Annotated[
-            float, Range(1.0), "How many times the true class outweighs the largest other in the label."
+            float, Range(1.0), "Mass of the true class in a perturbed label, relative to the largest other class."
         ] = 9.0,
         label_gap: Annotated[
-            float, Range(1e-6), "How far the class confused most stays from no mass in the label."
+            float, Range(1e-6), "How far the most confusing class stays from zero mass in a perturbed label."
         ] = 0.01,
         attack_steps: int = 1,
         **kwargs: Any,
@@ -54,7 +54,7 @@ class Bilateral(AdversarialDefense):
             self.classifier.check_pooled_dense()
 
     def choose_target(self, logits: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Returns the int32 [B] classes to attack towards, from logits [B, n] of the clean images."""
+        """Returns the classes to attack towards, int32 [B], from the logits [B, n] of the clean images."""
         if self.target == "random":
             return random_other_class(labels, self.classifier.num_classes, named_seed(seed, "target"))
         confusing = most_confusing_class(logits, labels)

@@ -12,20 +12,20 @@ from agkd_tf.losses import angular_triplet, embedding_norm
 from agkd_tf.settings import Range, Weight
 
 TripletWeight = Annotated[Weight, "Weight of the metric loss."]
-Margin = Annotated[float, Range(0.0), "Margin of the triplet."]
-NormWeight = Annotated[Weight, "Weight of the embeddings' size within the metric loss."]
+Margin = Annotated[float, Range(0.0), "Margin of the triplet loss."]
+NormWeight = Annotated[Weight, "Weight of the squared embedding norms within the metric loss."]
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class BML(Bidirectional):
     """Adds the metric loss to `Bidirectional`: AGKD-BML without the teacher.
 
-    With h the embedding, float32 [B, K], and d = 1 - |cos| the angular distance, float32 [B],
+    With h the embedding, float32 [B, K], and d = 1 - |cos| the angular distance, float32 [B], the loss gains the term
 
         + triplet_weight * (mean max(0, margin + d(h', h) - d(h', h2')) + norm_weight * sum mean h^2)
 
     The anchor is the forward adversary, the positive its clean image, the negative the backward
-    adversary; nothing is detached. The defaults are the released code's.
+    adversary; the gradient flows through all three. The defaults are the released code's.
 
     Args:
         student: as `Defense`.
@@ -51,7 +51,9 @@ class BML(Bidirectional):
         super().__init__(student, **kwargs)
         self.classifier.check_embedding()
         if not self.backward_adversary:
-            raise InputError("`backward_adversary` of False would leave the metric loss without its negatives")
+            raise InputError(
+                "the metric loss needs its negatives, the backward adversaries: give `backward_adversary=True`"
+            )
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -59,7 +61,7 @@ class BML(Bidirectional):
         return super().term_weights | metric
 
     def joint_terms(self, joint: Joint, crafted: Tensors, labels: tf.Tensor) -> Tensors:
-        assert joint.backward is not None  # as the constructor has seen to
+        assert joint.backward is not None  # as checked in the constructor
         anchor, positive, negative = joint.forward.embedding, joint.clean.embedding, joint.backward.embedding
         metric = {
             "triplet": angular_triplet(anchor, positive, negative, margin=self.margin),

@@ -1,4 +1,4 @@
-"""Customized adversarial training (CAT) with cross-entropy: each image its own eps."""
+"""Customized adversarial training (CAT) with cross-entropy: each image has its own eps."""
 
 from typing import Annotated, Any
 
@@ -15,23 +15,23 @@ from agkd_tf.settings import Range
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class CATCE(AdversarialDefense):
-    """Grows the perturbation of each training image as far as the student can bear it.
+    """Increases each training image's eps as long as the student still classifies the adversarial image correctly.
 
-    eps_i of training image i is 0 at first and remembered from epoch to epoch. Each time,
+    eps_i of training image i starts at 0 and is kept from epoch to epoch. Each time the image is seen,
 
         e = min(eps_i + eps_increment, eps);  x' = PGD of x in the ball of radius e, ascending the loss;
-        eps_i <- e where x' is classified correctly, and stays where it is not;
+        eps_i <- e if x' is classified correctly; otherwise eps_i stays as it is;
         L = CE(f(x'), q_i),  q_i = (1 - c eps_i) onehot(y) + c eps_i Dirichlet(1, ..., 1)
 
     with q_i float32 [B, n], c = `smoothing_scale`, and a fresh Dirichlet draw for the attack and for the loss. (The
-    released code, in the version shipped, takes the step back from images that stay correct; the rule here is the
-    paper's.) The eps_i, float32 [N], are global: under several replicas each grows those of its own part of the batch,
-    and all have them in the next step. c * eps must be below 1, so that the true class keeps mass; increment, c and the
-    10 steps from the image itself are the released code's.
+    released code, in its published version, undoes the increase for images that stay correct; the rule here is the
+    paper's.) The eps_i, float32 [N], are global: each of several replicas increases those of its own part of the batch,
+    and all replicas see them in the next step. c * eps must be below 1, so that the true class keeps some mass. The
+    increment, c and the 10 steps from the image itself are the released code's.
 
     Args:
         student: as `Defense`.
-        num_examples: number of training images; needed to train, on batches that are dicts with `index`.
+        num_examples: number of training images; required for training, on batches that are dicts with `index`.
         **kwargs: as `AdversarialDefense`.
 
     Source: Cheng et al., CAT: Customized Adversarial Training for Improved Robustness, IJCAI 2022.
@@ -42,7 +42,7 @@ class CATCE(AdversarialDefense):
         student: keras.Model,
         *,
         num_examples: int | None = None,
-        eps_increment: Annotated[float, Range(0.0, 1.0), "By how much an image's eps grows."] = 0.005,
+        eps_increment: Annotated[float, Range(0.0, 1.0), "How much an image's eps grows at a time."] = 0.005,
         smoothing_scale: Annotated[float, Range(0.0), "c: label smoothing per unit of an image's eps."] = 10.0,
         attack_steps: int = 10,
         random_start: bool = False,
@@ -78,13 +78,13 @@ class CATCE(AdversarialDefense):
         return tf.nn.softmax_cross_entropy_with_logits(labels=soft_labels, logits=logits)
 
     def soft_labels(self, labels: tf.Tensor, eps: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Returns float32 [B, n], the smoothed labels of images with perturbations `eps` [B]."""
+        """Returns float32 [B, n], the smoothed labels of images with perturbations of size `eps` [B]."""
         classes = self.classifier.num_classes
         smoothing = (self.smoothing_scale * eps)[:, None]
         noise = uniform_simplex(tf.shape(labels)[0], classes, seed)
         return (1.0 - smoothing) * tf.one_hot(labels, classes) + smoothing * noise
 
-    def craft(  # type: ignore[override]  # what `memory` names comes with it
+    def craft(  # type: ignore[override]  # it also takes what `memory` names
         self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, example_eps: tf.Tensor
     ) -> Tensors:
         grown = tf.minimum(example_eps + self.eps_increment, self.eps)

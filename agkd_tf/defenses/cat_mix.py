@@ -19,8 +19,8 @@ class CATMix(CATCE):
         L = L of CATCE + hinge_weight * mean max(0, max_{k != y} z_k - z_y + confidence)
         attack: ascends the soft cross-entropy - max(0, z_y - max_{k != y} z_k + confidence)
 
-    A weight of 1 is a choice, since the sources disagree (the released code sums eps_i times the hinge over the batch,
-    about four times as much at the largest eps). The confidence, kappa, is 10 in the paper.
+    The default weight of 1 is our choice, since the sources disagree (the released code sums eps_i times the hinge over
+    the batch, about four times as much at the largest eps). The confidence, kappa, is 10 in the paper.
 
     Args:
         student: as `Defense`.
@@ -33,8 +33,8 @@ class CATMix(CATCE):
         self,
         student: keras.Model,
         *,
-        hinge_weight: Annotated[Weight, "Weight of the hinge."] = 1.0,
-        confidence: Annotated[float, Range(0.0), "kappa: margin that the hinge asks for."] = 10.0,
+        hinge_weight: Annotated[Weight, "Weight of the hinge loss."] = 1.0,
+        confidence: Annotated[float, Range(0.0), "kappa: margin that the hinge loss demands."] = 10.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(student, **kwargs)

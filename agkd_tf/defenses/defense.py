@@ -1,4 +1,4 @@
-"""What a defense says of itself."""
+"""Base class of all defenses, and what each of them defines."""
 
 import abc
 import textwrap
@@ -16,24 +16,25 @@ from agkd_tf.models import Classifier
 from agkd_tf.settings import LARGEST, Choice, Radius, Range, Share, Weight, checked, describe, settings_of
 
 Tensors = dict[str, tf.Tensor]
-LabelSmoothing = Annotated[Share, "Mass taken from the true class of a label."]
+LabelSmoothing = Annotated[Share, "Label smoothing: mass taken from the true class."]
 EPS = 8 / 255  # in l_inf
 
 
 class Defense(StudentModel, abc.ABC):
-    """Base of all defenses: a Keras model whose `fit` trains a student.
+    """Base class of all defenses: a Keras model whose `fit` trains a student.
 
-    A defense says what is different about it in three places: `craft`, the tensors made without gradient
-    (adversaries, teacher's maps); `loss_terms`, the terms of its loss as scalars; and `term_weights`, their weights.
-    What is done with them is in `agkd_tf.defenses.training_step`.
+    A defense defines three things: `craft` returns the tensors that carry no gradient (adversarial images, the
+    teacher's maps), `loss_terms` returns the terms of the loss as scalars, and `term_weights` returns their weights.
+    `agkd_tf.defenses.training_step` does the rest.
 
-    In the formulas of defenses, f(x) are logits, float32 [B, n], p(x) their softmax, and CE_s the cross-entropy that
-    puts 1 - s on the true class and s / (n - 1) on each other; means are over the batch. Under several replicas each
-    takes its means, and BN its statistics, over its own part of the batch, unless BN is synchronised; after each step
-    the moving statistics are the mean of the replicas'.
+    In the formulas of defenses, f(x) are logits, float32 [B, n], p(x) is their softmax, and CE_s is the cross-entropy
+    whose target is 1 - s for the true class and s / (n - 1) for each other; means are over the batch. Each of several
+    replicas takes its means over its own part of the batch, and so does BN with its statistics, unless it is
+    synchronised; after each step, the moving statistics are averaged over the replicas.
 
-    The arguments whose annotations hold a text are its settings (see `agkd_tf.settings`): they are checked, kept as
-    attributes, saved in `.keras` files, and are flags of the command lines. A subclass adds its own in the same way:
+    The arguments whose annotations hold a text are the defense's settings (see `agkd_tf.settings`). They are checked,
+    kept as attributes, saved in `.keras` files, and become flags of the command lines. A subclass adds its own in the
+    same way:
 
         @keras.saving.register_keras_serializable(package="mine")
         class Flat(agkd_tf.AdversarialTraining):
@@ -51,27 +52,27 @@ class Defense(StudentModel, abc.ABC):
     Args:
         student: functional `keras.Model` from images in [0, 1], NHWC, to logits; trained in place.
         layer_names: names of the student's `features`, `embedding` and `logits` layers, where they
-            are not found by themselves (see `Classifier`).
-        name: of the model.
+            are not detected automatically (see `Classifier`).
+        name: name of the model.
 
     Raises:
-        InputError: for a value out of range, or a student whose structure is not understood.
+        InputError: for a value out of range, or a student whose structure is not supported.
     """
 
-    # How many images its training-mode passes see for each image of a batch: what memory is estimated by.
+    # How many images the training-mode passes see per image of a batch; used to estimate memory.
     training_images: ClassVar[int] = 1
-    # What a run gives it: "teacher", a frozen clean classifier; "pool", a `ClassPool` of the training images;
+    # What a run has to give it: "teacher", a frozen clean classifier; "pool", a `ClassPool` of the training images;
     # "num_examples", the number of training images.
     needs: ClassVar[frozenset[str]] = frozenset()
-    # Whether a run starts the student from a clean teacher's weights unless told otherwise.
+    # Whether a run starts the student from a clean teacher's weights by default.
     starts_from_teacher: ClassVar[bool] = False
-    # The `Classifier` of the frozen teacher, where there is one.
+    # The `Classifier` of the frozen teacher, if there is one.
     guide: Classifier | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            setattr(cls, "__init__", checked(cls.__init__))  # noqa: B010  mypy takes an assignment for a mistake
+            setattr(cls, "__init__", checked(cls.__init__))  # noqa: B010  mypy rejects an assignment
         if cls.__doc__:
             lines = textwrap.indent(describe(settings_of(cls).values()), 8 * " ")
             cls.__doc__ = f"{cls.__doc__.rstrip()}\n\n    Settings:\n{lines}\n"
@@ -81,17 +82,19 @@ class Defense(StudentModel, abc.ABC):
         self,
         student: keras.Model,
         *,
-        eps: Annotated[Radius, "Radius of the ball."] = EPS,
+        eps: Annotated[Radius, "Radius of the ball that perturbations stay in."] = EPS,
         norm: Annotated[Norm, "Norm of the ball."] = "linf",
         augmentation: Annotated[str, Choice(AUGMENTATIONS), "Augmentation of training images."] = "none",
-        weight_decay: Annotated[Weight, "wd: adds wd * w to the gradient of a weight, as PyTorch's SGD does."] = 0.0,
+        weight_decay: Annotated[
+            Weight, "wd: adds wd * w to the gradient of each weight w, as PyTorch's SGD does."
+        ] = 0.0,
         weight_decay_on: Annotated[
-            Literal["all", "kernels"], "Which weights decay: all trainable ones, or kernels only."
+            Literal["all", "kernels"], "Weights that decay: all trainable ones, or kernels only."
         ] = "all",
         validation_attack_steps: Annotated[
-            int, Range(0, LARGEST), "Steps of the PGD attack behind val_robust_accuracy; 0 for none."
+            int, Range(0, LARGEST), "Steps of the PGD attack that measures val_robust_accuracy; 0 for no attack."
         ] = 10,
-        seed: Annotated[int, Range(0, LARGEST), "Seed of all that is random in training."] = 0,
+        seed: Annotated[int, Range(0, LARGEST), "Seed of all randomness in training."] = 0,
         layer_names: dict[str, str] | None = None,
         name: str | None = None,
     ) -> None:
@@ -101,7 +104,7 @@ class Defense(StudentModel, abc.ABC):
 
     @property
     def ball(self) -> Ball:
-        """The ball that adversaries stay in."""
+        """The ball that adversarial images stay in."""
         return Ball(self.norm, self.eps)
 
     @property
@@ -111,10 +114,10 @@ class Defense(StudentModel, abc.ABC):
 
     @property
     def memory(self) -> dict[str, keras.Variable]:
-        """What is remembered of each training example between epochs: variables [N, ...] by name.
+        """What is stored per training example between epochs: variables [N, ...] by name.
 
-        A batch's rows are given to `craft` as keyword arguments, and replaced by what it returns under
-        the same names.
+        `craft` gets the rows of a batch as keyword arguments, and what it returns under the same names
+        replaces them.
         """
         return {}
 
@@ -125,7 +128,7 @@ class Defense(StudentModel, abc.ABC):
         Args:
             clean: float32 [B, H, W, C] in [0, 1], augmented.
             labels: int32 [B].
-            seed: int32 [2], of this step.
+            seed: int32 [2], the seed of this step.
         """
 
     @abc.abstractmethod
@@ -140,7 +143,7 @@ class Defense(StudentModel, abc.ABC):
 
     @property
     def pool(self) -> ClassPool | None:
-        """`agkd_tf.data.ClassPool` that second images are drawn from, or None; saved files are without it."""
+        """`agkd_tf.data.ClassPool` that second images are drawn from, or None; it is not saved in files."""
         return self._pool
 
     @pool.setter
@@ -160,7 +163,7 @@ class Defense(StudentModel, abc.ABC):
         """The pool of a defense that cannot train without one.
 
         Raises:
-            InputError: if it has none.
+            InputError: if the defense has none.
         """
         if self._pool is None:
             raise InputError(
@@ -170,7 +173,7 @@ class Defense(StudentModel, abc.ABC):
         return self._pool
 
     def check_needs(self) -> None:
-        """Checks that what the defense trains with is there.
+        """Checks that the defense has all that it needs for training.
 
         Raises:
             InputError: if it draws second images and has no pool.
@@ -183,7 +186,7 @@ class Defense(StudentModel, abc.ABC):
         return {"student": self.student, "optimizer": self.optimizer, "step": self.step, **self.memory}
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the settings, the student and the teacher among them, for `from_config` and `.keras` files."""
+        """Returns the settings, the student and, if there is one, the teacher, for `from_config` and `.keras` files."""
         return {
             "name": self.name,
             "student": keras.saving.serialize_keras_object(self.student),
@@ -203,11 +206,11 @@ class Defense(StudentModel, abc.ABC):
 
 
 def check_ball(norm: Norm, eps: float) -> Ball:
-    """Returns the `Ball` that training stays in.
+    """Returns the `Ball` that training attacks stay in.
 
     Raises:
-        InputError: for a radius that no such ball has, or one of l_inf, the default, in another norm.
+        InputError: for an invalid radius, or for another norm than l_inf with the default radius, which is for l_inf.
     """
     if norm != "linf" and eps == EPS:
-        raise InputError(f"`norm` of {norm} needs `eps`, the radius in that norm: 8/255, the default, is of linf")
+        raise InputError(f"`norm={norm!r}` needs `eps`, the radius in that norm: the default, 8/255, is for linf")
     return Ball(norm, eps)

@@ -13,13 +13,13 @@ from agkd_tf.settings import Count, Range
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class FeatureScatter(AdversarialDefense):
-    """Trains on adversaries made without labels, by scattering the batch: L = CE_s(f(x'), y).
+    """Trains on adversarial images made without labels, by scattering the batch: L = CE_s(f(x'), y).
 
     The attack ascends the optimal transport distance between the logits of the clean batch and of the
-    adversarial one (see `agkd_tf.losses.optimal_transport`), so an adversary depends on its whole batch;
-    under several replicas, on its replica's part of it. The paper takes one step of eps. The training pass comes after
-    the last step; the released code, run with more, makes one within each. The other defaults are the released code's;
-    those of the plan: see `agkd_tf.losses.transport_plan`.
+    adversarial one (see `agkd_tf.losses.optimal_transport`), so an adversarial image depends on its whole batch or,
+    with several replicas, on its replica's part of it. The paper uses one step of eps. The training pass comes after
+    the last step; the released code, if run with several steps, makes one in each of them. The other defaults are the
+    released code's; for those of the transport plan, see `agkd_tf.losses.transport_plan`.
 
     Args:
         student: as `Defense`.
@@ -35,9 +35,9 @@ class FeatureScatter(AdversarialDefense):
         *,
         attack_steps: int = 1,
         label_smoothing: LabelSmoothing = 0.5,
-        transport_regularization: Annotated[float, Range(1e-6), "Weight of the entropy in Sinkhorn's plan."] = 0.01,
-        transport_iterations: Annotated[Count, "Sinkhorn's iterations at most."] = 100,
-        transport_threshold: Annotated[float, Range(0.0), "Change at which Sinkhorn's iterations end."] = 0.1,
+        transport_regularization: Annotated[float, Range(1e-6), "Weight of the entropy in the Sinkhorn plan."] = 0.01,
+        transport_iterations: Annotated[Count, "Largest number of Sinkhorn iterations."] = 100,
+        transport_threshold: Annotated[float, Range(0.0), "Change at which Sinkhorn iterations stop."] = 0.1,
         **kwargs: Any,
     ) -> None:
         super().__init__(student, attack_steps=attack_steps, **kwargs)

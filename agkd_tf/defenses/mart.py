@@ -14,14 +14,15 @@ from agkd_tf.losses import boosted_margin, check_label_smoothing, smoothed_cross
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class MART(AdversarialDefense):
-    """Learns more from the images that the student does not classify well.
+    """Gives more weight to the images that the student does not classify well.
 
-    With x' the PGD adversary of x, j its most probable class but y,
+    With x' the PGD adversarial image of x, and j the most probable class of x' other than y,
 
         L = CE_s(f(x'), y) + mean -log(1.0001 - p(x')_j) + mart_beta * mean (1.0000001 - p(x)_y) KL(p(x) || p(x'))
 
     x and x' take separate training-mode passes; the gradient flows through every factor. beta, the paper's lambda, is 6
-    for wide networks and 5 for ResNet-18; 10 steps from a Gaussian start of 0.001 are the released code's; s is 0.
+    for wide networks and 5 for ResNet-18. The 10 steps and the standard deviation of the Gaussian start, 0.001, are the
+    released code's; s is 0.
 
     Args:
         student: as `Defense`.

@@ -1,4 +1,4 @@
-"""The training step as a function of its state, without variables: what can be exported and run elsewhere."""
+"""The training step as a function of its state, without variables, which can be exported and run elsewhere."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from agkd_tf.defenses.defense import Defense
 from agkd_tf.errors import InputError
 from agkd_tf.keras_internals import moving_averages
 
-# Settings of a Keras optimizer that an update here does not have.
+# Settings of a Keras optimizer that the update here does not support.
 REFUSED = (
     "weight_decay",
     "clipnorm",
@@ -22,27 +22,27 @@ REFUSED = (
 
 
 class PureStep:
-    """(state, frozen, labels, seed, rate) -> (state, scalars): a `TrainingStep` that changes nothing.
+    """A `TrainingStep` without side effects: (state, frozen, labels, seed, rate) -> (state, scalars).
 
         step = PureStep(defense)
         state, frozen = step.state(), step.frozen_values()
         state, scalars = step(state, frozen, labels, images=images, seed=seed, learning_rate=0.1)
 
-    Craft, passes and gradients are those of the defense's `TrainingStep`; the variables that these read stand for the
-    state's tensors. Keras' optimizers cannot update tensors on TensorFlow, so that the update of SGD (momentum,
-    Nesterov, moving average, loss scale) is written here once more.
+    The defense's own `TrainingStep` crafts, does the passes and computes the gradients; wherever it reads a variable,
+    it gets a tensor of the state. Keras' optimizers cannot update tensors on TensorFlow, so the update of SGD
+    (momentum, Nesterov, moving average, loss scale) is implemented here again.
 
     Args:
-        defense: compiled with `keras.optimizers.SGD`, or one within a `LossScaleOptimizer`, and without XLA.
+        defense: compiled with `keras.optimizers.SGD`, alone or in a `LossScaleOptimizer`, and without XLA.
 
     Attributes:
-        variables: those that the state's tensors stand for, in the same order: the student's, the optimizer's, what the
-            defense remembers of its examples, and the number of steps.
-        frozen: the variables that a step reads alone: the images on the device, and the teacher's.
-        sgd: the optimizer that makes the update.
+        variables: the variables that the state's tensors stand for, in the same order: the student's, the optimizer's,
+            what the defense stores per example, and the number of steps.
+        frozen: the variables that a step only reads: the images on the device, and the teacher's.
+        sgd: the optimizer that does the update.
 
     Raises:
-        InputError: for another optimizer, or settings that the update does not have.
+        InputError: for another optimizer, or for settings that the update does not support.
     """
 
     def __init__(self, defense: Defense) -> None:
@@ -51,10 +51,12 @@ class PureStep:
         self._scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         self.sgd = optimizer.inner_optimizer if self._scaled else optimizer
         if type(self.sgd) is not keras.optimizers.SGD:
-            raise InputError(f"a pure step is of keras.optimizers.SGD. Received: {type(self.sgd).__name__}")
+            raise InputError(f"a pure step needs keras.optimizers.SGD. Received: {type(self.sgd).__name__}")
         for name in REFUSED:
             if getattr(self.sgd, name, None) is not None:
-                raise InputError(f"a pure step has no `{name}` of its optimizer. Received: {getattr(self.sgd, name)}")
+                raise InputError(
+                    f"a pure step does not support its optimizer's `{name}`. Received: {getattr(self.sgd, name)}"
+                )
         if defense.use_xla:
             raise InputError("a pure step is compiled as a whole: compile the defense with `jit_compile=False`")
         self.variables = [*defense.student.variables, *optimizer.variables, *defense.memory.values(), defense.step]
@@ -65,7 +67,7 @@ class PureStep:
 
     @property
     def judged(self) -> list[keras.Variable]:
-        """What the student is validated and kept with: its own variables, or their averages where it has some."""
+        """The variables that the student is validated and saved with: its own, or their moving averages if kept."""
         weights = self._defense.student.trainable_variables
         averages = moving_averages(self.sgd) if self.sgd.use_ema else weights
         average = {id(weight): kept for weight, kept in zip(weights, averages, strict=True)}
@@ -95,19 +97,20 @@ class PureStep:
         images: tf.Tensor | None = None,
         indices: tf.Tensor | None = None,
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """Returns (the state after a step, its scalars by name).
+        """Returns (the state after a step, the step's scalars by name).
 
         Args:
-            state: as `state` gave it, or an earlier step.
-            frozen: as `frozen_values` gave it.
+            state: what `state` or an earlier step returned.
+            frozen: what `frozen_values` returned.
             labels: int32 [B].
-            seed: int32 [2], of this step: `agkd_tf.randomness.step_seed(defense.seed, step)` in `fit`.
-            learning_rate: of this step; the optimizer's own is not looked at.
-            images: uint8, or float32 in [0, 1], [B, H, W, C]; not needed where the defense has them on the device.
-            indices: int32 [B], the examples' places, for a defense that remembers them, or has them on the device.
+            seed: int32 [2], the seed of this step: `agkd_tf.randomness.step_seed(defense.seed, step)` in `fit`.
+            learning_rate: learning rate of this step; the optimizer's own is ignored.
+            images: uint8, or float32 in [0, 1], [B, H, W, C]; not needed if the defense has them on the device.
+            indices: int32 [B], each example's index; needed if the defense stores something per example, or has the
+                images on the device.
 
         Raises:
-            InputError: as `TrainingStep`, for what is missing.
+            InputError: as `TrainingStep`, if something is missing.
         """
         defense, step = self._defense, self._defense.training_step
         values = zip([*self.variables, *self.frozen], [*state, *frozen], strict=True)
@@ -129,7 +132,7 @@ class PureStep:
         if not self._scaled:
             self._descend(gradients, rate, applied=tf.constant(True))
             return
-        # As `keras.optimizers.LossScaleOptimizer`: what overflows is left out, and halves the scale.
+        # As in `keras.optimizers.LossScaleOptimizer`, an overflow skips the update and halves the scale.
         optimizer = self._defense.optimizer
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
         scale = optimizer.dynamic_scale.value
@@ -140,7 +143,7 @@ class PureStep:
         optimizer.dynamic_scale.assign(tf.where(finite, tf.where(grows, 2.0 * scale, scale), 0.5 * scale))
 
     def _descend(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, *, applied: tf.Tensor) -> None:
-        """Assigns what SGD makes of the weights, where `applied`: v <- m v - rate g, w <- w + v."""
+        """Assigns the weights after a step of SGD, if `applied`: v <- m v - rate g, w <- w + v."""
         sgd, weights = self.sgd, self._defense.student.trainable_variables
         momentum = tf.constant(sgd.momentum, tf.float32)
         reached = []  # before any constraint
@@ -153,7 +156,7 @@ class PureStep:
                 change = momentum * moved + change if sgd.nesterov else moved
             reached.append(weight.value + change)
         if sgd.use_ema:
-            # The first step begins the average. As in Keras, it is of weights that no constraint has changed yet.
+            # The first step starts the average. As in Keras, it is taken of the weights before any constraint.
             kept = tf.where(sgd.iterations.value > 0, tf.constant(sgd.ema_momentum, tf.float32), 0.0)
             for point, average in zip(reached, moving_averages(sgd), strict=True):
                 mean = kept * average.value + (1.0 - kept) * point

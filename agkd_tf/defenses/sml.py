@@ -19,28 +19,28 @@ from agkd_tf.settings import Count, Pixels, Range
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class SML(AdversarialTraining):
-    """Pulls an adversary x' towards its image x and another image x1 of its class, away from a mined x2.
+    """Pulls an adversarial image x' towards its clean image x and another one of its class, x1, away from a mined x2.
 
         L = CE_s(f(x'), y) + triplet_weight * (T(x', x, x2; same_image_margin) + T(x', x1, x2; margin))
           + pairing_weight * mean ||h - h'||^2
         T(a, p, n; m) = mean max(0, m + d(a, p) - d(a, n)) + norm_weight * mean (a^2 + p^2 + n^2)
 
-    with h the embedding and d the angular distance. x2 is, of `candidates_per_image` times the batch of
-    fresh clean images, the one of another class whose embedding has the largest cosine with that of x'.
-    x', x, x1 and x2 take four separate training-mode passes; x is seen with noise U(-clean_noise, clean_noise), rounded
-    to whole pixel values. Triplet weight, margin, norm weight and pairing weight are 2, 0.03, 0.001 and 0 for CIFAR-10;
-    for Tiny ImageNet they are 0.5, 0.02, 0.001 and 0.5, with a `same_image_margin` of 0.6. x1 is
-    drawn with replacement, so that it can be x itself, once in a class's size. Candidates, and
-    therefore negatives, are each replica's own under several.
+    with h the embedding and d the angular distance. x2 is chosen from `candidates_per_image` fresh clean
+    images per image of the batch: the one of another class whose embedding has the largest cosine with that of x'.
+    x', x, x1 and x2 take four separate training-mode passes; noise U(-clean_noise, clean_noise) is added to x, which is
+    then rounded to whole pixel values. Triplet weight, margin, norm weight and pairing weight are 2, 0.03, 0.001 and 0
+    for CIFAR-10; for Tiny ImageNet they are 0.5, 0.02, 0.001 and 0.5, with a `same_image_margin` of 0.6. x1 is
+    drawn with replacement, so that it is x itself with a probability of one over the class's size. Each of several
+    replicas draws its own candidates, and therefore has its own negatives.
 
     Args:
         student: as `Defense`.
-        pool: `agkd_tf.data.ClassPool` of the training images; needed to train.
+        pool: `agkd_tf.data.ClassPool` of the training images; required for training.
         **kwargs: as `AdversarialTraining`, whose attack it shares.
 
     Source: Mao et al., Metric Learning for Adversarial Robustness, NeurIPS 2019, and its released code.
-    Difference: a candidate of the adversary's own class is never taken (there, only while cosines are
-    positive), for which the first candidate of each image is drawn from another class.
+    Difference: a candidate of the adversarial image's own class is never chosen (there, only while cosines are
+    positive). To ensure this, one candidate per image is drawn from another class.
     """
 
     training_images = 4
@@ -54,12 +54,12 @@ class SML(AdversarialTraining):
         triplet_weight: TripletWeight = 2.0,
         margin: Margin = 0.03,
         same_image_margin: Annotated[
-            float | None, Range(0.0), "Margin where the positive is the clean image itself; `margin` if not given."
+            float | None, Range(0.0), "Margin if the positive is the clean image itself; `margin` if not given."
         ] = None,
         norm_weight: NormWeight = 0.001,
         pairing_weight: PairingWeight = 0.0,
-        candidates_per_image: Annotated[Count, "Clean images to mine a negative from, for each image of a batch."] = 10,
-        clean_noise: Annotated[Pixels, "Noise on the clean image."] = 8 / 255,
+        candidates_per_image: Annotated[Count, "Clean images, per image of a batch, to mine negatives from."] = 10,
+        clean_noise: Annotated[Pixels, "Largest noise that is added to the clean image."] = 8 / 255,
         **kwargs: Any,
     ) -> None:
         super().__init__(student, **kwargs)
@@ -87,7 +87,7 @@ class SML(AdversarialTraining):
         }
 
     def mine_negatives(self, adv: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Returns the clean images of other classes that look most like `adv` to the student.
+        """Returns the clean images of other classes whose embeddings have the largest cosine with those of `adv`.
 
         Args:
             adv: float32 [B, H, W, C].

@@ -1,4 +1,4 @@
-"""A Keras model that trains a student: Keras' methods, with checks of what they are given."""
+"""A Keras model that trains a student: Keras' methods, with checks of their inputs."""
 
 import contextlib
 import os
@@ -25,29 +25,29 @@ from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.randomness import step_seed
 
 EMPTY = "there are no images: the data are empty"
-WEIGHTS_REFUSED = "`sample_weight` and `class_weight` cannot be given: a defense weighs its own terms"
+WEIGHTS_REFUSED = "`sample_weight` and `class_weight` cannot be given: a defense weights its own terms"
 
 
 class StudentModel(keras.Model):
-    """Base of `Defense`: what Keras asks of a model, done with a student.
+    """Base class of `Defense`: does with a student what Keras expects of a model.
 
     Batches are `(images, labels)`, as for any Keras model, or dicts with `image`, `label`, `index` (the
     example's place in its split) and, in evaluation, `valid` (see `agkd_tf.data.batches`). They come as arrays, lists,
     tensors, a `tf.data.Dataset`, a Python generator or a `keras.utils.PyDataset`; images are uint8, or float in
-    [0, 1], labels integers, whole floats or one-hot rows. All of them are checked on the host, where they are read.
+    [0, 1]; labels are integers, whole floats or one-hot rows. All of them are checked on the host as they are read.
 
     Args:
         student: functional `keras.Model` from images in [0, 1], NHWC, to logits; trained in place.
         layer_names: as `Defense`.
         validation_attack_steps: as `Defense`.
-        name: of the model.
+        name: name of the model.
 
     Attributes:
         student: the network.
         classifier: its `Classifier`.
         step: variable, the number of training steps done.
-        resident: what has `take(indices)`, where batches leave their images out: `DeviceImages`, or a pool that holds
-            all; None where they bring them.
+        resident: provides the images with `take(indices)` if batches do not contain them: `DeviceImages`, or a pool
+            that holds all images; None if batches contain them.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class StudentModel(keras.Model):
             aggregation="only_first_replica",
             name="step",
         )
-        # As in any Keras model, one tracker has the loss of training, then that of validation.
+        # As in any Keras model, the same tracker holds the training loss, and then the validation loss.
         self._mean_loss = keras.metrics.Mean(name="loss")
         self.trackers: dict[str, keras.metrics.Metric] = {}  # of training, from `compile` on
         names = ["accuracy", "robust_accuracy"] if validation_attack_steps else ["accuracy"]
@@ -80,12 +80,12 @@ class StudentModel(keras.Model):
         self.built = True
 
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
-        """Returns the student's logits, float32 [B, num_classes], of uint8 images, or float images in [0, 1].
+        """Returns the student's logits, float32 [B, num_classes], for uint8 images, or float images in [0, 1].
 
         Raises:
-            InputError: for float images outside [0, 1], where TensorFlow is eager, and for other types and shapes.
+            InputError: for float images outside [0, 1], if TensorFlow runs eagerly, and for other types and shapes.
         """
-        # Here, since Keras puts a page around what `call` raises.
+        # Checked here, since Keras adds a page of text to what `call` raises.
         images = as_array(images) if isinstance(images, list | tuple) else images
         check_shape(images, self.classifier.image_shape)
         if isinstance(images, keras.KerasTensor) or not tf.executing_eagerly():
@@ -105,20 +105,20 @@ class StudentModel(keras.Model):
         jit_compile: bool | Literal["auto"] = "auto",
         **kwargs: Any,
     ) -> None:
-        """Prepares training.
+        """Prepares the defense for training.
 
         Args:
             optimizer: a Keras optimizer. For a student that computes in float16 it is wrapped in a
-                `keras.optimizers.LossScaleOptimizer`, unless it is one, or `auto_scale_loss` is False.
-            jit_compile: "auto" (XLA on GPU and TPU, where it can compile the student; off on the CPU, where oneDNN is
-                faster), True or False. XLA goes around the attack, the passes and the gradient, not the optimizer.
-            **kwargs: as `keras.Model.compile`, but `loss` and metrics, which are the defense's own.
+                `keras.optimizers.LossScaleOptimizer`, unless it is one already, or `auto_scale_loss` is False.
+            jit_compile: "auto" (XLA on a GPU or TPU if it can compile the student; off on the CPU, where oneDNN is
+                faster), True or False. XLA compiles the attack, the passes and the gradient, but not the optimizer.
+            **kwargs: as `keras.Model.compile`, except `loss` and metrics, since a defense has its own.
 
         Warns:
-            XlaNote: where "auto" steps back, as XLA cannot compile the student.
+            XlaNote: if "auto" turns XLA off because it cannot compile the student.
 
         Raises:
-            InputError: if a loss or metrics are given, or `jit_compile` of True for what XLA cannot compile.
+            InputError: if a loss or metrics are given, or if `jit_compile` is True and XLA cannot compile the student.
         """
         for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(argument, None):
@@ -143,7 +143,7 @@ class StudentModel(keras.Model):
 
     @property
     def training_step(self) -> TrainingStep:
-        """What a step does with a batch; `fit` calls it for each.
+        """The `TrainingStep`, which `fit` calls for each batch.
 
         Raises:
             InputError: before `compile`.
@@ -175,13 +175,13 @@ class StudentModel(keras.Model):
         callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
-        """As `keras.Model.fit`, and gives a bounded pool its sample of each epoch.
+        """As `keras.Model.fit`; also draws a new sample for a bounded pool in each epoch.
 
         Warns:
-            SlowProcessorWarning: once, where the CPU could do a step in a fraction of the time.
+            SlowProcessorWarning: once, if the CPU could do a step in a fraction of the time with other settings.
 
         Raises:
-            InputError: for images or labels that are not understood (see the class), no data, or a missing pool.
+            InputError: for images or labels that are not supported (see the class), no data, or a missing pool.
         """
         self._check_compiled("fit")
         self.check_needs()
@@ -208,13 +208,14 @@ class StudentModel(keras.Model):
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, *args: Any, **kwargs: Any
     ) -> list[float] | dict[str, float]:
-        """As `keras.Model.evaluate`: `loss`, the mean cross-entropy of the clean images, and `accuracy`, and
-        `robust_accuracy` where validation attacks.
+        """As `keras.Model.evaluate`: returns `loss`, `accuracy` and, if validation attacks, `robust_accuracy`.
+
+        `loss` is the mean cross-entropy of the clean images.
 
         Raises:
             InputError: as `fit`.
         """
-        if not kwargs.get(CALLED_BY_FIT):  # which has checked them
+        if not kwargs.get(CALLED_BY_FIT):  # `fit` has checked them
             self._check_compiled("evaluate")
             x, y = self._checks(num_examples=None).source(x, y)
             _check_batch_size(batch_size)
@@ -225,17 +226,17 @@ class StudentModel(keras.Model):
         return found
 
     def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> np.ndarray:
-        """As `keras.Model.predict`: the student's logits, float32 [N, num_classes], as an array.
+        """As `keras.Model.predict`: returns the student's logits, float32 [N, num_classes], as an array.
 
         Raises:
-            InputError: as `fit`, of the images.
+            InputError: as `fit`, for the images.
         """
         x, _ = self._checks(labelled=False).source(x)
         _check_batch_size(batch_size)
         try:
             with input_errors():
                 return super().predict(x, batch_size, *args, **kwargs)
-        except UnboundLocalError as error:  # Keras has no words for a dataset that turns out to be empty
+        except UnboundLocalError as error:  # what Keras raises for a dataset that turns out to be empty
             raise InputError(EMPTY) from error
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -254,10 +255,10 @@ class StudentModel(keras.Model):
         return super().predict_on_batch(self._checks(labelled=False).source(x)[0])
 
     def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """As `keras.Model.save`: a `.keras` file of student, teacher, optimizer and step; all but the pool.
+        """As `keras.Model.save`: writes student, teacher, optimizer and step into a `.keras` file, but not the pool.
 
         Raises:
-            InputError: for another format, which could not be read again.
+            InputError: for another format, which could not be loaded again.
         """
         if not str(filepath).endswith(".keras") and kwargs.get("zipped") is not False:
             raise InputError(
@@ -266,9 +267,9 @@ class StudentModel(keras.Model):
         return super().save(filepath, *args, **kwargs)
 
     def export(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raises `InputError`: what is served is the student, by `agkd_tf.export.export_saved_model`."""
+        """Raises `InputError`: the student is exported instead, with `agkd_tf.export.export_saved_model`."""
         raise InputError(
-            'a defense is not exported, its student is: agkd_tf.export.export_saved_model(defense, "folder")'
+            'a defense cannot be exported; export its student: agkd_tf.export.export_saved_model(defense, "folder")'
         )
 
     def _check_compiled(self, method: str) -> None:
@@ -291,8 +292,9 @@ class StudentModel(keras.Model):
         return _logs(self.trackers)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Returns `loss`, the mean cross-entropy of the clean images, `accuracy` on them, and `robust_accuracy` under
-        PGD where it is asked for.
+        """Returns the running means of `loss`, `accuracy` and, if validation attacks, `robust_accuracy` under PGD.
+
+        `loss` is the cross-entropy of the clean images, and `accuracy` is measured on them.
         """
         images, labels, indices, valid = unpack(data)
         indices = tf.range(tf.shape(labels)[0]) if indices is None else indices
@@ -301,12 +303,12 @@ class StudentModel(keras.Model):
         return _logs(self.test_trackers)
 
     def judge(self, images: tf.Tensor, labels: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns what validation takes the means of, float32 [B] by the names of `test_trackers`.
+        """Returns the values per image that validation averages, float32 [B] by the names of `test_trackers`.
 
         Args:
             images: float32 [B, H, W, C] in [0, 1].
             labels: int32 [B].
-            indices: int32 [B], the examples' places in their split.
+            indices: int32 [B], each example's index in its split.
         """
 
         def correct(logits: tf.Tensor) -> tf.Tensor:
@@ -322,7 +324,7 @@ class StudentModel(keras.Model):
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within, the student has the moving average of its weights, where the optimizer keeps one."""
+        """Context in which the student has the moving average of its weights, if the optimizer keeps one."""
         optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if not optimizer.use_ema:
             yield
@@ -337,7 +339,7 @@ class StudentModel(keras.Model):
                 variable.assign(value)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        # All is built. Keras would average a batch over replicas here, which fails with several workers.
+        # Everything is built already. Keras would average a batch over replicas here, which fails with several workers.
         pass
 
     def _get_metrics_result_or_logs(self, logs: dict[str, Any]) -> dict[str, Any]:
@@ -346,7 +348,7 @@ class StudentModel(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return list({**self.trackers, **self.test_trackers}.values())  # the loss once
+        return list({**self.trackers, **self.test_trackers}.values())  # the loss only once
 
 
 def _logs(trackers: dict[str, keras.metrics.Metric]) -> dict[str, tf.Tensor]:
@@ -366,10 +368,10 @@ def _check_batch_size(batch_size: int | None) -> None:
 
 
 def unpack(data: Any) -> Batch:
-    """Returns the `Batch` that Keras hands to a step.
+    """Returns the `Batch` in what Keras passes to a step.
 
     Raises:
-        InputError: if a batch brings sample weights, which no defense has a place for.
+        InputError: if a batch contains sample weights, which no defense supports.
     """
     if isinstance(data, tuple) and len(data) == 1:  # what `fit` makes of a dict of arrays
         (data,) = data

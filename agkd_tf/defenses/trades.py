@@ -14,13 +14,14 @@ from agkd_tf.settings import Weight
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class TRADES(AdversarialDefense):
-    """Keeps the predictions of an image x and its adversary x' together.
+    """Keeps the predictions for an image x and its adversarial image x' close to each other.
 
         L = CE_s(f(x), y) + trades_beta * mean KL(p(x) || p(x'))
 
     The attack ascends the same divergence, from a Gaussian start (at x itself its gradient is zero). x
     and x' take separate training-mode passes; the gradient flows through both. beta is 1 / lambda of the paper, 6 in
-    its main result; 10 steps from a Gaussian start of 0.001 are the released code's; s is 0.
+    its main result. The 10 steps and the standard deviation of the Gaussian start, 0.001, are the released code's; s is
+    0.
 
     Args:
         student: as `Defense`.
@@ -36,7 +37,7 @@ class TRADES(AdversarialDefense):
         self,
         student: keras.Model,
         *,
-        trades_beta: Annotated[Weight, "Weight of the divergence."] = 6.0,
+        trades_beta: Annotated[Weight, "Weight of the divergence between clean and adversarial predictions."] = 6.0,
         attack_steps: int = 10,
         start_stddev: float | None = 0.001,
         label_smoothing: LabelSmoothing = 0.0,
@@ -45,7 +46,7 @@ class TRADES(AdversarialDefense):
         super().__init__(student, attack_steps=attack_steps, start_stddev=start_stddev, **kwargs)
         if not self.random_start or 0.0 in (self.start_stddev, self.start_radius):
             raise InputError(
-                "TRADES needs `random_start`, of a size above 0: at the image itself, its attack has no gradient"
+                "TRADES needs `random_start`, with a size above 0: its attack has no gradient at the image itself"
             )
         check_label_smoothing(label_smoothing, self.classifier.num_classes)
 

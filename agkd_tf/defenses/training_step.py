@@ -1,4 +1,4 @@
-"""The training step: what any defense does with a batch."""
+"""The training step, which all defenses share: what happens to a batch."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,10 +12,10 @@ from agkd_tf.distribution import all_rows, not_finite_for_all, num_replicas, sha
 from agkd_tf.errors import InputError
 from agkd_tf.randomness import named_seed, step_seed
 
-if TYPE_CHECKING:  # what a step is of knows its step
+if TYPE_CHECKING:  # `Defense` imports this module
     from agkd_tf.defenses.defense import Defense
 
-# Which weights decay: all of them as PyTorch's SGD has it, or kernels only as TensorFlow papers have it.
+# Which weights decay, by their least rank: all as in PyTorch's SGD, or kernels only as in TensorFlow papers.
 DECAYED = {"all": 0, "kernels": 2}
 
 
@@ -23,10 +23,10 @@ class Batch(NamedTuple):
     """A batch of a data set.
 
     Attributes:
-        images: uint8, or float32 in [0, 1], [B, H, W, C]; None where the defense has them on the device.
+        images: uint8, or float32 in [0, 1], [B, H, W, C]; None if the defense has them on the device.
         labels: int32 [B].
-        indices: int32 [B], the examples' places in their split; None where they are not known.
-        valid: float32 [B], 0 for what fills up the last batch of an evaluation.
+        indices: int32 [B], each example's index in its split; None if unknown.
+        valid: float32 [B], 1 for an example, and 0 for padding in the last batch of an evaluation.
     """
 
     images: tf.Tensor | None
@@ -43,22 +43,22 @@ class TrainingStep:
         terms     = defense.loss_terms(crafted, labels)     # training-mode passes of the student
         loss      = sum of term_weights * terms + regularization
         student  <- optimizer(d loss / d student)
-        BN's moving statistics, and what is remembered of examples, are shared among replicas
+        BN's moving statistics, and what is stored per example, are shared among replicas
 
-    `fit` calls it for each batch. Its parts can be called by themselves, which is how they are timed and exported; the
-    first three lines and the gradient are one program under XLA.
+    `fit` calls it for each batch. Its parts can be called separately, in order to time and export them. With XLA, the
+    first three lines and the gradient are a single program.
 
     Args:
         defense: `Defense`, with an optimizer.
-        jit_compile: whether XLA compiles all but the optimizer's update.
+        jit_compile: whether XLA compiles everything but the optimizer's update.
 
     Attributes:
-        scalars: names of what a step tells.
+        scalars: names of the scalars that a step returns.
     """
 
     def __init__(self, defense: "Defense", *, jit_compile: bool) -> None:
         self._defense, self.jit_compile = defense, jit_compile
-        # Under loss scaling a gradient may overflow, which is handled.
+        # With loss scaling, a gradient may overflow; the optimizer handles that.
         self.scales_loss = isinstance(defense.optimizer, keras.optimizers.LossScaleOptimizer)
         self._regularized = [weight for weight in defense.student.trainable_variables if weight.regularizer is not None]
         self._regularizes = bool(defense.weight_decay or self._regularized)
@@ -66,13 +66,13 @@ class TrainingStep:
         self.scalars.append("loss_scale" if self.scales_loss else "gradient_norm")
         if self._regularizes:
             self.scalars.append("regularization")
-        # Without XLA, `fit` compiles the whole step; a function within it would exclude synchronised BN.
+        # Without XLA, `fit` compiles the whole step; a `tf.function` within it would rule out synchronised BN.
         self._learn = self._craft_and_differentiate
         if jit_compile:
             self._learn = tf.function(self._learn, jit_compile=True, autograph=False, reduce_retracing=True)
 
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Trains the student on a batch; returns `scalars`, float32, by name.
+        """Trains the student on a batch and returns the `scalars`, float32, by name.
 
         Raises:
             InputError: if the batch lacks images that are not on the device, or indices that the defense needs.
@@ -86,43 +86,43 @@ class TrainingStep:
         for name, rows in memory.items():
             kept = defense.memory[name]
             kept.assign(tf.tensor_scatter_nd_update(kept.value, all_rows(batch.indices)[:, None], all_rows(rows)))
-        with tf.control_dependencies([batch.labels]):  # where a dataset has ended, there was no step
+        with tf.control_dependencies([batch.labels]):  # no step was done where a dataset has ended
             defense.step.assign_add(1)
         return scalars
 
     def images_of(self, images: tf.Tensor | None, indices: tf.Tensor | None) -> tf.Tensor:
-        """Returns a batch's images: those given, or else those that are on the device at `indices`.
+        """Returns a batch's images: those given, or else those at `indices` on the device.
 
         Raises:
-            InputError: if there are neither.
+            InputError: if there are none of either kind.
         """
         if images is not None:
             return images
         if self._defense.resident is None or indices is None:
             raise InputError(
-                "batches must have `image`, or the defense its images on the device, `resident`, and batches `index`"
+                "batches must have `image`; or `index`, if the defense has the images on the device, in `resident`"
             )
         return self._defense.resident.take(indices)
 
     def remembered(self, indices: tf.Tensor | None) -> dict[str, tf.Tensor]:
-        """Returns what the defense remembers of a batch's examples: rows [B, ...] by name.
+        """Returns what the defense stores for a batch's examples: rows [B, ...] by name.
 
         Raises:
-            InputError: if it remembers something, and the indices are not known.
+            InputError: if it stores something, and the indices are unknown.
         """
         if not self._defense.memory:
             return {}
         if indices is None:
             raise InputError(
-                f"{type(self._defense).__name__} remembers each training example: its batches must be dicts with "
-                "`index`"
+                f"{type(self._defense).__name__} stores something per training example: its batches must be dicts "
+                "with `index`"
             )
         return {name: tf.gather(rows.value, indices) for name, rows in self._defense.memory.items()}
 
     def gradients(
         self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, memory: dict[str, tf.Tensor]
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Returns (gradients, scalars, memory): all of a step but the optimizer's update, compiled.
+        """Does a step without the optimizer's update, compiled, and returns (gradients, scalars, memory).
 
         Args:
             images: uint8, or float32 in [0, 1], [B, H, W, C].
@@ -142,7 +142,7 @@ class TrainingStep:
     def craft(
         self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, memory: dict[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
-        """Returns what the defense crafts of the augmented images, without gradient; arguments as `gradients`."""
+        """Returns what the defense crafts from the augmented images, without gradient; arguments as `gradients`."""
         defense = self._defense
         clean = augment(defense.augmentation, as_float(images), named_seed(seed, "augmentation"))
         return tf.nest.map_structure(tf.stop_gradient, defense.craft(clean, labels, seed, **memory))
@@ -150,7 +150,7 @@ class TrainingStep:
     def differentiate(
         self, crafted: dict[str, tf.Tensor], labels: tf.Tensor
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """Returns (gradients of the student's trainable variables, scalars) of what `craft` returned.
+        """Returns (gradients of the student's trainable variables, scalars) for what `craft` returned.
 
         The gradients are of the loss divided by the number of replicas, times the loss scale where there is one.
 
@@ -174,22 +174,24 @@ class TrainingStep:
             if self._regularizes:
                 scalars["regularization"] = defense.weight_decay * self._decayed() + sum(losses)
                 loss += scalars["regularization"]
-            # The optimizer sums the gradients of replicas, each of which has the mean over its own part.
+            # The optimizer sums the replicas' gradients, each of which is of the mean over its part of the batch.
             scaled = defense.optimizer.scale_loss(loss / num_replicas())
         gradients = tape.gradient(scaled, tensors or weights, unconnected_gradients="zero")
         if not self.scales_loss:
-            scalars["gradient_norm"] = num_replicas() * tf.linalg.global_norm(gradients)  # of this replica's part
+            scalars["gradient_norm"] = num_replicas() * tf.linalg.global_norm(
+                gradients
+            )  # of this replica's part of the batch
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
         scalars |= {"loss": loss, "train_accuracy": tf.reduce_mean(tf.cast(hits, tf.float32))}
         return gradients, scalars
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> None:
-        """Lets the optimizer change the student's weights, and shares BN's moving statistics among replicas."""
+        """Updates the student's weights, and averages BN's moving statistics over the replicas."""
         student = self._defense.student
         if self.scales_loss:
             gradients = not_finite_for_all(gradients)
         self._defense.optimizer.apply_gradients(zip(gradients, student.trainable_variables, strict=True))
-        # BN's statistics: validation, attacks and the saved student are of one network.
+        # BN's statistics, so that validation, attacks and the saved student are of the same network.
         share_mean([each for each in student.non_trainable_variables if each.dtype.startswith("float")])
 
     def _decayed(self) -> tf.Tensor:

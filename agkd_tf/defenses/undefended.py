@@ -13,7 +13,7 @@ from agkd_tf.losses import check_label_smoothing, smoothed_cross_entropy
 class Undefended(Defense):
     """Trains on clean images: L = CE_s(f(x), y).
 
-    s, the label smoothing, is 0 for the undefended model and 0.5 for AGKD-BML's teacher. `eps` serves validation only.
+    s, the label smoothing, is 0 for the undefended model and 0.5 for AGKD-BML's teacher. Only validation uses `eps`.
 
     Args:
         student: as `Defense`.

@@ -1,4 +1,4 @@
-"""Training: recipes, checkpoints, and the loop around `fit`."""
+"""Training: recipes, checkpoints, and resumable runs of `fit`."""
 
 from agkd_tf.training.callbacks import NonFiniteLossError
 from agkd_tf.training.checkpoints import has_begun

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: everything a resumed run needs to equal an unbroken one."""
+"""Checkpoints of a training: everything a resumed run needs to equal an uninterrupted one."""
 
 import math
 import os
@@ -18,16 +18,16 @@ from agkd_tf.distribution import is_chief
 from agkd_tf.errors import InputError
 from agkd_tf.training.interruption import InterruptedTrainingError, Interruption
 
-# A finished epoch's logs -> its score; the student of the highest score, the first of several, is the run's.
+# Name -> score of a finished epoch from its logs. The run keeps the student with the highest score, the first if equal.
 SELECT_BEST: dict[str, Callable[[Mapping[str, float]], float]] = {
     "last": lambda logs: logs["epoch"],
     "robust": lambda logs: logs["val_robust_accuracy"],
 }
 
-# What may not change under a run -> how it is called.
+# What must not change during a run -> how messages call a change.
 ORIGINS = {"images": "other images or labels", "teacher": "another teacher"}
 
-# What says nothing about the file itself.
+# Errors that do not mean that the file itself is damaged.
 UNREADABLE = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -39,23 +39,24 @@ UNREADABLE = (
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves a defense after each epoch and now and then within, chooses the student that is kept, and restores.
+    """Saves a defense after each epoch and during epochs, chooses the student to keep, and restores checkpoints.
 
     Randomness needs no state of its own: batches, augmentation and attacks are functions of the seed
-    and of the step, which is saved. Within an epoch the running means of its metrics are saved, too.
+    and of the step, which is saved. During an epoch, the running means of its metrics are saved, too.
 
     Args:
-        folder: where the checkpoints are.
+        folder: folder of the checkpoints.
         defense: a compiled `Defense`.
-        steps: training steps of an epoch.
-        epochs: epochs of the whole training.
+        steps: training steps per epoch.
+        epochs: number of epochs of the whole training.
         select_best: a name of `SELECT_BEST`: which epoch's student is chosen.
         origins: digests, bytes [32], by the names of `ORIGINS`.
-        choose: callable without arguments, called when the student as it is becomes the chosen one, before
-            the checkpoint that says so: a crash in between repeats the choice instead of losing it.
-        keep: how many checkpoints stay.
-        every_minutes: time after which a checkpoint is made within an epoch; 0 for none.
-        interruption: `Interruption`, upon which a checkpoint is made and the training ends; None for none.
+        choose: callable without arguments, called when the current student becomes the chosen one, before
+            the checkpoint that records this: a crash in between repeats the choice instead of losing it.
+        keep: number of checkpoints to keep.
+        every_minutes: minutes between checkpoints within an epoch; 0 for none.
+        interruption: `Interruption`; when its signal comes, a checkpoint is saved and the training ends. None to
+            handle no signals.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._origins = {name: np.frombuffer(digest, np.int64) for name, digest in origins.items()}
         self._origins_then = {name: tf.Variable(digest, trainable=False) for name, digest in self._origins.items()}
         self._steps_then = tf.Variable(steps, dtype=tf.int64, trainable=False)
-        # The means of a defense's metrics are variables of the replicas; what is saved of them is not.
+        # The means of a defense's metrics are variables of the replicas, so their values are saved in other variables.
         self._means = {
             name: tf.Variable(np.zeros((2,)), dtype=tf.float64, trainable=False) for name in defense.trackers
         }
@@ -93,7 +94,7 @@ class Checkpoints(keras.callbacks.Callback):
             means=tf.train.Checkpoint(**self._means),
             **defense.checkpointed(),
         )
-        # Made now by all of several workers, of which one will save.
+        # All of several workers have to create it now, though only one of them will save.
         self._save_counter = state.save_counter
         self._state, self._folder = state, pathlib.Path(folder)
         self._manager: tf.train.CheckpointManager | None = None
@@ -103,7 +104,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     @property
     def chosen_epoch(self) -> int:
-        """Number of the epoch, from 1, whose student was chosen; 0 before the first."""
+        """Number of the epoch, from 1, whose student was chosen; 0 if none was chosen yet."""
         return int(self._chosen_epoch.numpy())
 
     @property
@@ -118,18 +119,18 @@ class Checkpoints(keras.callbacks.Callback):
 
     @property
     def begun_steps(self) -> int:
-        """Number of steps done in the epoch that is not finished."""
+        """Number of steps done in the unfinished epoch."""
         return int(self._defense.step.numpy()) - self.finished_epochs * self._steps
 
     def restore(self) -> list[str]:
-        """Restores the newest checkpoint that is whole.
+        """Restores the newest undamaged checkpoint.
 
         Returns:
-            A line for each one that is damaged or missing, and was passed over.
+            A line for each newer checkpoint that is skipped because it is damaged or missing.
 
         Raises:
-            InputError: if there are checkpoints, or were, and none is whole, or they are of another model, of
-                other images, of another teacher, or of epochs of other length.
+            InputError: if all checkpoints are damaged or missing, or if they are of another model, other images,
+                another teacher, or epochs of another length.
         """
         paths = checkpoint_paths(self._folder)
         passed: list[str] = []
@@ -138,33 +139,33 @@ class Checkpoints(keras.callbacks.Callback):
         if listed and listed not in paths:
             passed.append(f"checkpoint {listed} is missing")
         if listed == "" and not paths:
-            passed.append("the list of them is damaged")
+            passed.append("the list of checkpoints is damaged")
         for place, path in enumerate(paths):
             try:
                 self._state.restore(path).assert_consumed()
-            except UNREADABLE as error:  # also of a whole one
+            except UNREADABLE as error:  # also for an undamaged one
                 raise InputError(f"checkpoint {path} cannot be read now: {str(error).splitlines()[0]}") from error
             except (IndexError, UnicodeDecodeError, tf.errors.OpError) as error:
                 passed.append(f"checkpoint {path} is damaged: {str(error).splitlines()[0]}")
                 continue
             except (AssertionError, ValueError) as error:
-                # So looks damage, too, where it is in a name or a shape: then an older one fits.
+                # Damage in a name or a shape looks like this, too; then an older checkpoint fits.
                 others.append((path, error))
                 passed.append(f"checkpoint {path} is damaged: {str(error).splitlines()[0]}")
                 continue
             for name, digest in self._origins.items():
                 if not np.array_equal(self._origins_then[name].numpy(), digest):
                     raise InputError(
-                        f"checkpoint {path} is of a training with {ORIGINS[name]} than now: bring back what it had, or "
-                        "choose another `workdir`"
+                        f"checkpoint {path} is of a training with {ORIGINS[name]} than now: give what it was trained "
+                        "with, or choose another `workdir`"
                     )
             steps = int(self._steps_then.numpy())
             if steps != self._steps:
                 raise InputError(
-                    f"checkpoint {path} is of a training of {steps} steps an epoch, of which there are {self._steps} "
-                    "now: bring back its `batch_size`, or choose another `workdir`"
+                    f"checkpoint {path} is of a training with {steps} steps per epoch; now there are {self._steps}: "
+                    "give its original `batch_size`, or choose another `workdir`"
                 )
-            if is_chief():  # the others do not write
+            if is_chief():  # the other workers do not write
                 for bad in paths[:place]:
                     _set_aside(bad)
                 self._manage(paths[place:])
@@ -172,18 +173,18 @@ class Checkpoints(keras.callbacks.Callback):
         if others:
             path, mismatch = others[0]
             raise InputError(
-                f"checkpoint {path} is of another network, class count or version; choose another "
-                f"`workdir`, or train with what it was made by. {str(mismatch).splitlines()[0]}"
+                f"checkpoint {path} is of another network, class count or version: choose another "
+                f"`workdir`, or train with those that made it. {str(mismatch).splitlines()[0]}"
             ) from mismatch
         if passed:
             raise InputError(
-                f"no checkpoint in {self._folder} can be read; put one back, or choose another `workdir`. "
+                f"no checkpoint in {self._folder} can be read: put one back, or choose another `workdir`. "
                 + "; ".join(passed)
             )
         return []
 
     def _manage(self, paths: list[str]) -> tf.train.CheckpointManager:
-        """Returns the manager, which counts `paths`, the newest first, among the checkpoints of which so many stay."""
+        """Returns the manager, which includes `paths`, the newest first, in the number of checkpoints to keep."""
         if paths:
             times = [pathlib.Path(f"{path}.index").stat().st_mtime for path in paths]
             tf.compat.v1.train.update_checkpoint_state(
@@ -197,12 +198,12 @@ class Checkpoints(keras.callbacks.Callback):
         return self._manager
 
     def remove_unfinished(self) -> None:
-        """Removes what processes that were killed while they saved left behind."""
+        """Removes incomplete files of processes that were killed while saving."""
         for folder in self._folder.glob("ckpt-*_temp"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def save(self) -> None:
-        """Makes a checkpoint of the training as it is."""
+        """Saves a checkpoint of the training's current state."""
         if self.begun_steps:
             for name, variable in self._means.items():
                 variable.assign([float(value.numpy()) for value in self._defense.trackers[name].variables])
@@ -211,7 +212,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._saved_at = time.monotonic()
 
     def adopt(self, *, epochs: int, chosen_epoch: int, best: float) -> None:
-        """Makes a checkpoint of the training as it is after epochs that were trained elsewhere.
+        """Saves a checkpoint of the training's current state after epochs that were trained elsewhere.
 
         Args:
             epochs: number of finished epochs.
@@ -233,7 +234,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._begun_before + batch + 1 == self._steps:
-            return  # the end of the epoch, which saves all
+            return  # the epoch ends here, which saves everything
         signal = self._interruption and self._interruption.name
         if signal or (self._every and time.monotonic() - self._saved_at >= self._every):
             self.save()
@@ -254,30 +255,31 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def _stop(signal: str, place: str) -> NoReturn:
-    raise InterruptedTrainingError(f"stopped by {signal} after {place}, and saved there")
+    raise InterruptedTrainingError(f"stopped by {signal} after {place}; the training is saved there")
 
 
 def check_room(folder: str | os.PathLike[str], defense: Defense, *, keep: int) -> None:
-    """Checks that the disk has room for a training's checkpoints and its student's file.
+    """Checks that the disk has enough space for a training's checkpoints and its student's file.
 
     Args:
-        folder: where the checkpoints are, or will be.
+        folder: current or future folder of the checkpoints.
         defense: the compiled `Defense`.
-        keep: how many checkpoints stay.
+        keep: number of checkpoints to keep.
 
     Raises:
-        InputError: if it has not.
+        InputError: if it does not.
     """
     folder = pathlib.Path(folder)
     state = [*defense.student.variables, *defense.optimizer.variables, *defense.memory.values()]
     size = sum(4 * math.prod(variable.shape) for variable in state) + 4 * defense.student.count_params()
-    # A new checkpoint is written before an old one goes.
+    # A new checkpoint is written before an old one is deleted.
     wanted = (keep + 1 - min(keep, len(checkpoint_paths(folder)))) * size
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < wanted:
         raise InputError(
-            f"`workdir` {there} has {free / 2**20:,.0f} MiB left; the checkpoints need {wanted / 2**20:,.0f}"
+            f"`workdir` {there} has {free / 2**20:,.0f} MiB left on its disk; the checkpoints need "
+            f"{wanted / 2**20:,.0f} MiB"
         )
 
 
@@ -292,17 +294,17 @@ def checkpoint_paths(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def has_begun(folder: str | os.PathLike[str]) -> bool:
-    """Returns whether a folder holds a finished checkpoint, or did: then TensorFlow's list of them is there."""
+    """Returns whether a folder holds a finished checkpoint, or held one, as TensorFlow's list of checkpoints shows."""
     return bool(checkpoint_paths(folder)) or _newest_listed(folder) is not None
 
 
 def _newest_listed(folder: str | os.PathLike[str]) -> str | None:
-    """Returns the path of the newest checkpoint by TensorFlow's list; "" if that is damaged, None without one."""
+    """Returns the path of the newest checkpoint in TensorFlow's list; "" if the list is damaged, None if missing."""
     try:
         content = (pathlib.Path(folder) / "checkpoint").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
-    # TensorFlow's own reader ends in one exception or another where it is damaged.
+    # TensorFlow's own reader raises various exceptions for a damaged list.
     named = re.match(r'model_checkpoint_path: "(?:.*/)?(ckpt-\d+)"$', content, re.MULTILINE)
     return str(pathlib.Path(folder) / named[1]) if named else ""
 

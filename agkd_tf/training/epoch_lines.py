@@ -13,15 +13,15 @@ COLUMNS = (("epoch", 9), ("loss", 9), ("clean", 10), ("robust", 10), ("images/s"
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Prints one line per epoch: loss, validation accuracies, training images per second, and the time that is left.
+    """Prints one line per epoch: loss, validation accuracies, training images per second, and the time left.
 
-    Within an epoch, a bar or a line now and then shows the steps (see `Progress`).
+    Within an epoch, a bar or an occasional line shows the steps (see `Progress`).
 
     Args:
-        progress: how it is shown.
+        progress: how the training is shown.
         epochs: number of the last epoch, counted from 1.
-        steps: steps of a whole epoch.
-        first_line: printed above the lines, once.
+        steps: number of steps in a whole epoch.
+        first_line: printed once, above the lines.
     """
 
     def __init__(self, progress: Progress, *, epochs: int, steps: int, first_line: str = "") -> None:
@@ -35,14 +35,14 @@ class EpochLines(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._show is not None:
-            done = self._steps - self.params["steps"]  # in an epoch that is resumed, before this sitting
+            done = self._steps - self.params["steps"]  # before this sitting, in a resumed epoch
             self._show(done + batch + 1, self._steps)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         if not self._seconds:
             self._progress.say(f"{self._first_line}\n{_line([name for name, _ in COLUMNS])}".lstrip())
         self._seconds.append(time.monotonic() - self._begun)
-        # The first epoch is slow: it has the tracing. The lower median leaves it out from the second on.
+        # The first epoch is slow, since it includes tracing. From the second on, the lower median ignores it.
         left = (self._epochs - epoch - 1) * statistics.median_low(self._seconds)
         cells = [
             f"{epoch + 1}/{self._epochs}",

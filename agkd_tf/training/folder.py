@@ -1,4 +1,4 @@
-"""What a run's folder says of its training: checked before the training goes on there, and written when it does."""
+"""Records of a training in its run's folder, which are checked before it continues there, and written when it does."""
 
 import itertools
 import json
@@ -18,29 +18,29 @@ from agkd_tf.workdir import Workdir
 
 
 def check_recipe(workdir: Workdir, recipe: Recipe) -> None:
-    """Checks that a run that has begun goes on with the recipe that it began with, whose epochs may grow.
+    """Checks that a run continues with the recipe that it began with, except that `epochs` may grow.
 
     Raises:
-        InputError: if it does not, or no recipe is recorded with its checkpoints.
+        InputError: if the recipe differs, or none is recorded with the run's checkpoints.
     """
     if not has_begun(workdir.checkpoints):
-        return  # nothing of another recipe could be mixed with this run
+        return  # there is nothing from another recipe that could be mixed with this run
     recorded = read_recipe(workdir.flags)
     differing = differences(recorded, recipe)
     if differing:
         raise InputError(
-            f"{workdir.path} holds a run of other settings; choose another `workdir` or the recorded settings. "
+            f"{workdir.path} holds a run with other settings: choose another `workdir`, or the recorded settings. "
             f"{'; '.join(differing)}"
         )
     if recipe.epochs < recorded.epochs:
         raise InputError(
-            f"{workdir.path} holds a run of {recorded.epochs} epochs, which may grow but not shrink. "
+            f"{workdir.path} holds a run of {recorded.epochs} epochs; their number may grow but not shrink. "
             f"Received: `epochs={recipe.epochs}`"
         )
     if recipe.epochs > recorded.epochs and recipe.schedule != "step":
         raise InputError(
-            f"{workdir.path} holds a run whose `schedule={recipe.schedule!r}` is of {recorded.epochs} epochs, which "
-            f"cannot grow: choose another `workdir`. Received: `epochs={recipe.epochs}`"
+            f"{workdir.path} holds a run whose `schedule={recipe.schedule!r}` is planned for {recorded.epochs} epochs, "
+            f"so that it cannot be extended: choose another `workdir`. Received: `epochs={recipe.epochs}`"
         )
 
 
@@ -50,10 +50,10 @@ def record_recipe(workdir: Workdir, recipe: Recipe) -> None:
 
 
 def check_class_names(workdir: Workdir, dataset: ImageDataset) -> None:
-    """Checks that a run that has begun goes on with the classes that it began with; an earlier version's has no names.
+    """Checks that a run continues with the classes that it began with; earlier versions did not record their names.
 
     Raises:
-        InputError: if it does not.
+        InputError: if the classes differ.
     """
     if not has_begun(workdir.checkpoints) or not workdir.class_names.exists():
         return
@@ -62,36 +62,36 @@ def check_class_names(workdir: Workdir, dataset: ImageDataset) -> None:
         pairs = enumerate(itertools.zip_longest(recorded, dataset.class_names))
         place, (then, now) = next((place, pair) for place, pair in pairs if pair[0] != pair[1])
         raise InputError(
-            f"{workdir.path} holds a run of other classes than the data has: class {place} was {then!r} and is {now!r} "
-            "now; bring back the classes and their names, or choose another `workdir`"
+            f"{workdir.path} holds a run with other classes than the data: class {place} was {then!r} and is {now!r} "
+            "now; bring back the original classes and names, or choose another `workdir`"
         )
 
 
 def check_checkpoints_left(workdir: Workdir) -> None:
-    """Checks that a folder without a checkpoint is not that of a training which had some.
+    """Checks that a folder without checkpoints does not belong to a training that had some.
 
     Raises:
-        InputError: if it is.
+        InputError: if it does.
     """
-    # A first epoch that was killed at its end leaves a line of history, and then a student, before its checkpoint.
+    # A first epoch that is killed at its end leaves a line of history, and then a student, before its checkpoint.
     lines = _epochs_of(workdir.history)
     if not has_begun(workdir.checkpoints) and (lines > 1 or (not lines and workdir.student.exists())):
         raise InputError(
-            f"{workdir.history if lines else workdir.student} is of a training of which no checkpoint is left: put "
-            "one back, or choose another `workdir`"
+            f"{workdir.history if lines else workdir.student} is of a training that has no checkpoint left: put one "
+            "back, or choose another `workdir`"
         )
 
 
 def record_sitting(
     workdir: Workdir, dataset: ImageDataset, *, first_epoch: int, machine: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes down the machine and the versions that train from `first_epoch`, counted from 1, and the classes.
+    """Records the machine and the software versions that train from `first_epoch` on, and the classes.
 
     Args:
         workdir: the run's folder.
         dataset: its data set.
-        first_epoch: of the sitting.
-        machine: as `describe_environment`, of another machine; None for this one.
+        first_epoch: number of the sitting's first epoch, counted from 1.
+        machine: what `describe_environment` returned on another machine; None for this machine.
     """
     sittings = read_json(workdir.environment, list) if workdir.environment.exists() else []
     sittings.append({"first_epoch": first_epoch, **(describe_environment() if machine is None else machine)})
@@ -100,7 +100,7 @@ def record_sitting(
 
 
 def _epochs_of(history: pathlib.Path) -> int:
-    """Returns how many epochs a history has lines of."""
+    """Returns the number of epochs that a history has lines for."""
     if not history.exists():
         return 0
     _, *lines = history.read_text(encoding="utf-8", errors="replace").splitlines() or [""]

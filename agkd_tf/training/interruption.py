@@ -1,4 +1,4 @@
-"""Being asked to stop: by Ctrl-C, or by a scheduler that wants the machine back."""
+"""Requests to stop a training: Ctrl-C, or a signal from a scheduler that wants the machine back."""
 
 import contextlib
 import signal
@@ -10,14 +10,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class InterruptedTrainingError(RuntimeError):
-    """Raised when a training was asked to stop and has saved where it is; says where."""
+    """Raised when a training has stopped on request and saved its state; the message says where."""
 
 
 class Interruption:
     """Whether a signal to stop has come.
 
     Attributes:
-        name: of the signal, such as "SIGTERM"; None until one comes.
+        name: name of the signal, such as "SIGTERM"; None until one comes.
     """
 
     name: str | None = None
@@ -25,15 +25,15 @@ class Interruption:
     def _came(self, number: int, frame: types.FrameType | None) -> None:
         self.name = signal.Signals(number).name
         for each in SIGNALS:
-            # Who asks twice does not want to wait.
+            # A second signal stops the process at once.
             signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Yields an `Interruption`; within, the first SIGTERM or SIGINT only notes itself there.
+    """Yields an `Interruption`; within the block, the first SIGTERM or SIGINT is only recorded there.
 
-    In another thread than the main one, where signals cannot be handled, nothing is changed.
+    In other threads than the main one, signals cannot be handled, and nothing is changed.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""What a training would be, without training."""
+"""The size of a training, such as its steps and its memory, without training."""
 
 import dataclasses
 import math
@@ -10,31 +10,31 @@ from agkd_tf.models.forward_pass import activation_bytes, forward_flops
 from agkd_tf.processor import onednn_is_on
 from agkd_tf.training.recipe import Recipe
 
-# Of all layers' outputs, the part that a training-mode pass keeps for its gradient (measured with WRN-10-2 on the CPU
-# for five defenses: 0.68 to 0.73), and what Python and TensorFlow take by themselves.
+# The share of all layers' outputs that a training-mode pass keeps for its gradient (measured with WRN-10-2 on the CPU
+# for five defenses: 0.68 to 0.73), and the memory that Python and TensorFlow take themselves.
 KEPT = 0.7
 PROCESS_MIB = 700
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a training would be; printed, it is a line for each of its sizes.
+    """The size of a training; `print` shows a line for each part of it.
 
     Attributes:
-        num_train, num_validation, num_test: images of each split.
+        num_train, num_validation, num_test: number of images in each split.
         image_shape: (H, W, C).
-        num_classes: of the data.
-        trainable_parameters: of the network.
-        bn_statistics: numbers in the network that are not trained.
-        steps_per_epoch: optimizer steps of one epoch.
-        steps: of all epochs.
-        teacher_steps: of the teacher's training; 0 where none is trained first.
+        num_classes: number of classes of the data.
+        trainable_parameters: number of trainable parameters of the network.
+        bn_statistics: number of values in the network that are not trained.
+        steps_per_epoch: optimizer steps per epoch.
+        steps: optimizer steps of all epochs.
+        teacher_steps: optimizer steps of the teacher's training; 0 if no teacher is trained first.
         forward_flops: floating-point operations of a forward pass per image.
         use_xla: whether XLA compiles the step.
         use_onednn: whether TensorFlow computes with oneDNN.
-        state_bytes: weights, teacher and optimizer.
-        activation_bytes: estimate of what a step keeps for its gradient.
-        image_bytes: images that stay on the device.
+        state_bytes: bytes of weights, teacher and optimizer.
+        activation_bytes: estimated bytes that a step keeps for its gradient.
+        image_bytes: bytes of the images that stay on the device.
     """
 
     num_train: int
@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """Estimate for a step, without the process itself (about 700 MiB) and the data set in host memory."""
+        """Estimated memory of a step, without the process itself (about 700 MiB) and the data set in host memory."""
         return self.state_bytes + self.activation_bytes + self.image_bytes
 
     def __str__(self) -> str:
@@ -68,9 +68,9 @@ class Plan:
                 f"Data:        {self.num_train:,} training, {self.num_validation:,} validation, {self.num_test:,} test "
                 f"images {'x'.join(map(str, self.image_shape))}, {self.num_classes} classes",
                 f"Parameters:  {self.trainable_parameters:,} trainable, {self.bn_statistics:,} BN statistics",
-                f"Steps:       {self.steps_per_epoch:,} an epoch, {self.steps:,} in all"
+                f"Steps:       {self.steps_per_epoch:,} per epoch, {self.steps:,} in total"
                 + (f", and {self.teacher_steps:,} for the teacher" if self.teacher_steps else ""),
-                f"Work:        {self.forward_flops / 1e9:,.2f} GFLOP for a forward pass of an image",
+                f"Work:        {self.forward_flops / 1e9:,.2f} GFLOP for a forward pass per image",
                 f"XLA:         {'on' if self.use_xla else 'off'}",
                 f"oneDNN:      {'on' if self.use_onednn else 'off'}",
                 f"Memory:      about {mib(self.memory_bytes)} MiB: weights, teacher and optimizer "
@@ -87,12 +87,12 @@ def plan_training(
     jit_compile: JitCompile = "auto",
     resident: Resident = "auto",
 ) -> Plan:
-    """Returns what a training of a recipe would be; the defense is built for that, and nothing is written.
+    """Returns the size of a recipe's training. It builds the defense to find out, and writes nothing.
 
         print(plan_training(Recipe(dataset="digits", model="wrn-10-1", defense="agkd_bml", epochs=20)))
 
     Args:
-        recipe: what would be trained.
+        recipe: recipe of the training.
         dataset: the data set of the recipe; None to load it.
         jit_compile, resident: see `TrainingOptions`.
 

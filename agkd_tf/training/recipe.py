@@ -1,4 +1,4 @@
-"""Everything that defines a training run, and the objects that it describes."""
+"""Recipes: everything that defines a training run, and the objects that a recipe describes."""
 
 import dataclasses
 import os
@@ -39,89 +39,99 @@ PRECISIONS = {"float32": None, "bfloat16": "mixed_bfloat16", "float16": "mixed_f
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A training run. Two runs of one recipe give the same weights on one device.
+    """Everything that defines a training run. Two runs of the same recipe give the same weights on the same device.
 
-    What each field says stands beside it; `hyperparameters` are the defense's settings (`settings_of(DEFENSES[name])`).
-    Those that are not given are filled in with its defaults, so that a recorded recipe says all of them.
+    The text beside each field says what it means. `hyperparameters` are the settings of the defense
+    (`settings_of(DEFENSES[name])`); those not given get the defense's defaults, so that a recorded recipe is complete.
 
         recipe = Recipe(dataset="digits", model="wrn-10-1", defense="at", hyperparameters={"eps": 38 / 255}, epochs=20)
 
     Raises:
-        InputError: for values out of range, settings that contradict each other, or that would have no effect.
+        InputError: for values out of range, and for settings that contradict each other or would have no effect.
     """
 
     dataset: Annotated[str, f"Data set: {', '.join(DATASET_NAMES)}."] = "digits"
     image_size: Annotated[
-        int | None, Range(1, 4096), "Height and width that images are cropped and scaled to; as they are if not given."
+        int | None, Range(1, 4096), "Height and width that images are cropped and scaled to; unchanged if not given."
     ] = None
     train_examples: Annotated[Count | None, "Train on the first N images of the training split; all if not given."] = (
         None
     )
     validation_examples: Annotated[
-        Count | None, "Images held out of the training split; a tenth of it if not given."
+        Count | None, "Number of training images held out for validation; a tenth if not given."
     ] = None
     augmentation: Annotated[
-        str | None, Choice(sorted(AUGMENTATIONS)), "Training augmentation; the data set's own if not given."
+        str | None, Choice(sorted(AUGMENTATIONS)), "Augmentation of training images; the data set's own if not given."
     ] = None
     model: Annotated[
-        str, f"Network: {', '.join(MODEL_NAMES)}; or FILE.keras, a network of one's own, from its weights on."
+        str, f"Network: {', '.join(MODEL_NAMES)}; or FILE.keras, your own network, trained on from its weights."
     ] = "wrn-28-10"
-    reinitialize: Annotated[bool | None, "Start the network of a FILE.keras from fresh weights."] = None
+    reinitialize: Annotated[bool | None, "Start the network of a FILE.keras with fresh weights."] = None
     pixel_range: Annotated[
         tuple[float, ...] | None,
-        "Least and greatest pixel value that a network from a file takes, such as 0,255; 0,1 if not given, as runs do.",
+        "Smallest and largest pixel value that a network from a file expects, such as 0,255; 0,1 if not given.",
     ] = None
     pixel_mean: Annotated[
         tuple[float, ...] | None,
-        "What a network from a file wants subtracted: a number, or one per channel, in units of pixel_range.",
+        "Mean that a network from a file expects to be subtracted from pixels: a number, or one per channel, in units "
+        "of pixel_range.",
     ] = None
-    pixel_std: Annotated[tuple[float, ...] | None, "What it wants pixels divided by; likewise."] = None
-    channels: Annotated[str | None, Choice(CHANNELS), "first: a network from a file takes [B, C, H, W]."] = None
+    pixel_std: Annotated[
+        tuple[float, ...] | None,
+        "Standard deviation that a network from a file expects pixels to be divided by: a number, or one per channel, "
+        "in units of pixel_range.",
+    ] = None
+    channels: Annotated[
+        str | None, Choice(CHANNELS), "Channel axis of a network from a file; first means that it takes [B, C, H, W]."
+    ] = None
     features_layer: Annotated[
-        str | None, "Layer that makes the feature map, such as backbone/conv5_block3_out; found if not given."
+        str | None, "Layer that outputs the feature map, such as backbone/conv5_block3_out; detected if not given."
     ] = None
-    embedding_layer: Annotated[str | None, "Layer that makes the embedding; found if not given."] = None
-    logits_layer: Annotated[str | None, "Layer that makes the logits; found if not given."] = None
+    embedding_layer: Annotated[str | None, "Layer that outputs the embedding; detected if not given."] = None
+    logits_layer: Annotated[str | None, "Layer that outputs the logits; detected if not given."] = None
     mixed_precision: Annotated[
-        str, Choice(PRECISIONS), "What the network computes in; losses and attacks accumulate in float32."
+        str, Choice(PRECISIONS), "Type that the network computes in; losses and attacks accumulate in float32."
     ] = "float32"
     synchronized_bn: Annotated[
-        bool, "BN statistics of the whole batch where several replicas share it; excludes XLA."
+        bool, "Take BN statistics over the whole batch if several replicas share it; rules out XLA."
     ] = False
-    defense: Annotated[str, Choice(DEFENSES), "How the network is trained."] = "agkd_bml"
+    defense: Annotated[str, Choice(DEFENSES), "Defense that trains the network."] = "agkd_bml"
     hyperparameters: dict = dataclasses.field(default_factory=dict)
-    init_from: Annotated[str | None, "Run's folder or .keras file to start the student from."] = None
-    teacher: Annotated[str | None, "Run's folder or .keras file of the clean teacher; trained first if not given."] = (
-        None
-    )
+    init_from: Annotated[str | None, "Run's folder or .keras file whose weights the student starts from."] = None
+    teacher: Annotated[
+        str | None, "Run's folder or .keras file of the clean teacher; if not given, a needed teacher is trained first."
+    ] = None
     teacher_label_smoothing: Annotated[Share, "Label smoothing of a teacher that is trained first."] = 0.5
     teacher_epochs: Annotated[
-        Count | None, "Epochs of a teacher that is trained first; the student's if not given."
+        Count | None, "Number of epochs of a teacher that is trained first; as many as the student's if not given."
     ] = None
     teacher_decay_epochs: Annotated[
         tuple[int, ...] | None, "Decay epochs of a teacher that is trained first; the student's if not given."
     ] = None
     init_from_teacher: Annotated[
         bool | None,
-        "Start the student from the clean teacher's weights; if not given, bml, agkd and agkd_bml do, others do not.",
+        "Start the student from the clean teacher's weights; if not given, only bml, agkd and agkd_bml do.",
     ] = None
     pool_capacity: Annotated[
         Count | None,
-        "Images of each class kept on the device, to draw second images from; all if not given. A smaller pool is "
-        "drawn anew each epoch.",
+        "Images per class kept on the device, to draw second images from; all if not given. A smaller pool is drawn "
+        "anew each epoch.",
     ] = None
-    learning_rate: Annotated[Weight, "First learning rate; of one_cycle the highest."] = 0.1
+    learning_rate: Annotated[Weight, "Initial learning rate; for one_cycle, the highest."] = 0.1
     schedule: Annotated[
         str,
         Choice(("step", "one_cycle")),
-        "How the rate moves: it is decayed at decay_epochs, or rises and falls once over all epochs.",
+        "Learning rate schedule: step decays the rate at decay_epochs; one_cycle raises and lowers it once over all "
+        "epochs.",
     ] = "step"
-    decay_epochs: Annotated[tuple[int, ...], "0-based epochs from which the rate is decayed."] = (100, 150)
-    decay_rate: Annotated[Share, "Factor of each decay."] = 0.1
+    decay_epochs: Annotated[tuple[int, ...], "0-based epochs at whose start the rate decays."] = (100, 150)
+    decay_rate: Annotated[Share, "Factor that each decay multiplies the learning rate by."] = 0.1
     momentum: Annotated[Share, "Momentum of SGD."] = 0.9
-    weight_decay: Annotated[Weight, "wd: adds wd * w to the gradient of a weight."] = 2e-4
+    weight_decay: Annotated[Weight, "wd: adds wd * w to the gradient of each weight w."] = 2e-4
     ema: Annotated[
-        Share | None, "Momentum of the moving average that the student's weights become; none if not given."
+        Share | None,
+        "Momentum of a moving average of the weights, which the student is validated and saved with; no average if "
+        "not given.",
     ] = None
     select_best: Annotated[
         str,
@@ -129,8 +139,8 @@ class Recipe:
         "Epoch whose student is kept: the last, or the most robust on the validation split (early stopping).",
     ] = "last"
     batch_size: Annotated[Count, "Images per step."] = 128
-    epochs: Annotated[Count, "Epochs; more than a finished run had continues it."] = 200
-    seed: Annotated[int, Range(0, LARGEST), "Seed of all that is random."] = 0
+    epochs: Annotated[Count, "Number of epochs; a larger number continues a finished run."] = 200
+    seed: Annotated[int, Range(0, LARGEST), "Seed of all randomness."] = 0
 
     def __post_init__(self) -> None:
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -140,7 +150,7 @@ class Recipe:
         for name in self.hyperparameters:
             if name not in defaults:
                 raise InputError(
-                    f"`{name}` does not apply to `defense={self.defense!r}`. It has: {', '.join(defaults)}"
+                    f"`{name}` does not apply to `defense={self.defense!r}`. Its settings: {', '.join(defaults)}"
                 )
         given = check_settings(DEFENSES[self.defense], self.hyperparameters)
         object.__setattr__(self, "hyperparameters", {**defaults, **given})
@@ -152,19 +162,19 @@ class Recipe:
         self._check_network()
         if self.teacher and not self.needs_teacher:
             raise InputError(
-                f"`teacher` has no effect with `defense={self.defense!r}`, which has none, unless "
+                f"`teacher` has no effect with `defense={self.defense!r}`, which has no teacher: leave it out, or give "
                 "`init_from_teacher=True`"
             )
         if self.init_from and self.init_from_teacher:
-            raise InputError("`init_from` and `init_from_teacher` contradict: add `init_from_teacher=False`")
+            raise InputError("`init_from` and `init_from_teacher` contradict each other: add `init_from_teacher=False`")
         if self.select_best == "robust" and not self.hyperparameters["validation_attack_steps"]:
-            raise InputError("`select_best` of robust needs `validation_attack_steps` of at least 1")
+            raise InputError("`select_best='robust'` needs `validation_attack_steps` of at least 1")
         for epochs in (self.decay_epochs, self.teacher_decay_epochs or ()):
             step_decay(self.learning_rate, decay_epochs=epochs, decay_rate=self.decay_rate, steps_per_epoch=1)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Recipe":
-        """Returns the recipe of settings by name, hyperparameters among the rest, as `settings` gives them.
+        """Returns the recipe with these settings by name, including hyperparameters, as `settings` returns them.
 
         Raises:
             InputError: as the constructor.
@@ -175,10 +185,10 @@ class Recipe:
         return cls(**own, hyperparameters=hyperparameters)
 
     def _check_idle(self) -> None:
-        """Refuses settings that would do nothing: whoever gave them expects something of them."""
+        """Refuses settings that would have no effect, since whoever gave them expects one."""
         fields = {field.name: field.default for field in dataclasses.fields(self)}
         for name in ("teacher_label_smoothing", "teacher_epochs", "teacher_decay_epochs"):
-            # A recorded recipe names the default too, so only another value contradicts.
+            # A recorded recipe contains the defaults, too, so only another value is a contradiction.
             if getattr(self, name) != fields[name] and not self.needs_teacher:
                 raise InputError(f"`{name}` has no effect with `defense={self.defense!r}`, which has no teacher")
         for name in ("decay_epochs", "teacher_decay_epochs", "decay_rate"):
@@ -201,12 +211,12 @@ class Recipe:
                 raise InputError(f"`{name}` has no effect without `{switch}=True`")
 
     def _check_network(self) -> None:
-        """Refuses settings of a network from a file where there is none, and those that such a file has itself."""
+        """Refuses settings of a network from a file if there is none, and settings that the file itself determines."""
         if is_file_of_keras(self.model):
             if self.mixed_precision != Recipe.mixed_precision:
                 raise InputError(
-                    f"`mixed_precision` is the file's own with `model={self.model!r}`: set it before the file is "
-                    "saved, keras.config.set_dtype_policy(...)"
+                    f"`mixed_precision` is determined by the file with `model={self.model!r}`: set it before you save "
+                    "the file, keras.config.set_dtype_policy(...)"
                 )
             return
         if self.reinitialize:
@@ -217,13 +227,13 @@ class Recipe:
         for name in ("pixel_range", "pixel_mean", "pixel_std", "channels"):
             if getattr(self, name) is not None and not is_file_of_keras(self.teacher):
                 raise InputError(
-                    f"`{name}` is for a network from a file, `model` or `teacher` of FILE.keras: those built here take "
-                    "images in [0, 1]"
+                    f"`{name}` is for a network from a file, FILE.keras as `model` or `teacher`: the networks built "
+                    "here take images in [0, 1]"
                 )
 
     @property
     def _conventions(self) -> dict[str, Any]:
-        """What `adapt` is given, by its arguments' names; those that are set."""
+        """The arguments of `adapt` that are set, by name."""
         given = {
             "pixel_range": self.pixel_range,
             "mean": self.pixel_mean,
@@ -239,11 +249,11 @@ class Recipe:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a clean teacher must be there before the student is trained."""
+        """Whether a clean teacher is needed before the student can be trained."""
         return self.has_teacher or bool(self.init_from_teacher)
 
     def settings(self) -> dict[str, Any]:
-        """Returns name -> value of everything that defines the run, the hyperparameters among the rest."""
+        """Returns name -> value of everything that defines the run, including the hyperparameters."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return fields.pop("hyperparameters") | fields
 
@@ -267,9 +277,9 @@ class Recipe:
         )
 
     def load_dataset(self, **place: Any) -> ImageDataset:
-        """Returns the `ImageDataset`; `place` says where it is, as `agkd_tf.data.load_dataset` takes it.
+        """Returns the `ImageDataset`; `place` are the arguments of `agkd_tf.data.load_dataset` that say where it is.
 
-        Its labels are numbered by the class names of the networks that the training begins with, where these are known.
+        Its labels are numbered by the class names of the networks that the training starts from, if these are known.
 
         Raises:
             InputError: as `load_dataset`, or if these networks number their classes differently.
@@ -289,12 +299,12 @@ class Recipe:
         known = [names for names in found if names is not None]
         if len(known) == 2 and not same_names(*known):
             raise InputError(
-                "`init_from` and `teacher` have other class names than each other, or another order of them"
+                "`init_from` and `teacher` have different class names, or the same ones in a different order"
             )
         return next(iter(known), None)
 
     def steps_per_epoch(self, dataset: ImageDataset) -> int:
-        """Returns optimizer steps an epoch."""
+        """Returns the number of optimizer steps per epoch."""
         check_range("batch_size", self.batch_size, 1, len(dataset.train))
         return len(dataset.train) // self.batch_size
 
@@ -326,7 +336,7 @@ class Recipe:
         return student
 
     def load_teacher(self, path: str | os.PathLike[str]) -> keras.Model:
-        """Returns the teacher at a path, a run's folder or a file; images in [0, 1] go to its logits.
+        """Returns the teacher at a path, a run's folder or a file; it maps images in [0, 1] to logits.
 
         Raises:
             InputError: if there is none, or it takes other images.
@@ -349,7 +359,7 @@ class Recipe:
             raise InputError(f"`{argument}` {self.model}: {error}") from error
         if classifier.num_classes != dataset.num_classes:
             raise InputError(
-                f"`{argument}` {self.model} has {classifier.num_classes} classes, `dataset` {dataset.name} "
+                f"`{argument}` {self.model} has {classifier.num_classes} classes, `dataset` {dataset.name} has "
                 f"{dataset.num_classes}"
             )
         fits = zip(classifier.image_shape, dataset.image_shape, strict=True)
@@ -366,7 +376,7 @@ class Recipe:
         return {part: name for part, name in names.items() if name}
 
     def build_teacher(self, dataset: ImageDataset) -> keras.Model:
-        """Returns the clean teacher that would be trained first, untrained.
+        """Returns the untrained network of the clean teacher that would be trained first.
 
         Raises:
             InputError: for settings that do not fit the data.
@@ -386,21 +396,21 @@ class Recipe:
 
         Args:
             dataset: the `ImageDataset` that the recipe names.
-            teacher: `keras.Model`, where the defense has one.
-            jit_compile: see `Defense.compile`; synchronised BN turns "auto" off.
-            resident: whether the training images stay on the device; batches then need none.
+            teacher: `keras.Model`, if the defense has a teacher.
+            jit_compile: see `Defense.compile`; with synchronised BN, "auto" is off.
+            resident: whether the training images stay on the device; batches then need not contain them.
 
         Raises:
             InputError: for settings that do not fit the data, the teacher or each other.
         """
-        if dataset.name != self.dataset:  # what is recorded would be of other images than the run
+        if dataset.name != self.dataset:  # else the run would record another data set than its own
             raise InputError(
-                f"the recipe is of `dataset={self.dataset!r}`, the images are of {dataset.name!r}: give the recipe "
-                f"`dataset={dataset.name!r}`, or the data set that it names"
+                f"the recipe is for `dataset={self.dataset!r}`, the images are of {dataset.name!r}: use a recipe with "
+                f"`dataset={dataset.name!r}`, or the images of the data set that it names"
             )
         if self.synchronized_bn:
             if jit_compile is True:
-                raise InputError("`synchronized_bn` and XLA exclude each other: give `jit_compile=False`")
+                raise InputError("`synchronized_bn` cannot be used with XLA: give `jit_compile=False`")
             jit_compile = False
         needs, given = DEFENSES[self.defense].needs, {}
         if "teacher" in needs:
@@ -434,7 +444,7 @@ class Recipe:
         return defense
 
     def _rate(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
-        """Returns the learning rate for so many steps an epoch."""
+        """Returns the learning rate, or its schedule, for a number of steps per epoch."""
         if self.schedule == "one_cycle":
             return OneCycle(self.learning_rate, steps * self.epochs)
         return step_decay(
@@ -443,7 +453,7 @@ class Recipe:
 
 
 def default_hyperparameters(defense: str) -> dict[str, Any]:
-    """Returns name -> default of the settings of the defense called `defense`, but those that are the recipe's own."""
+    """Returns name -> default of the settings of the defense called `defense`, except those that a recipe has, too."""
     own = {field.name for field in dataclasses.fields(Recipe)}
     settings = sorted(settings_of(DEFENSES[defense]).items())
     return {name: setting.default for name, setting in settings if name not in own}
@@ -456,7 +466,7 @@ def recipe_settings() -> dict[str, Setting]:
         for name, setting in settings_of(defense).items():
             other = found.setdefault(name, setting)
             if (other.kind, other.many, other.size is None) != (setting.kind, setting.many, setting.size is None):
-                raise TypeError(f"two settings are called {name}, and are not of one type: {other}, {setting}")
+                raise TypeError(f"two settings are called {name}, but have different types: {other}, {setting}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""A recipe as a file: lines `--name=value`, which is a flagfile of the command lines, too."""
+"""Recipes as files of lines `--name=value`, which the command lines read as flagfiles, too."""
 
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -14,13 +14,13 @@ NOT_GIVEN = "not given"
 
 
 def recipe_lines(recipe: Recipe) -> dict[str, str]:
-    """Returns name -> line of each setting of a recipe that has a value, in the order of their names."""
+    """Returns name -> line for each setting of a recipe that has a value, sorted by name."""
     settings, values = recipe_settings(), recipe.settings()
     return {name: setting_line(settings[name], values[name]) for name in sorted(values) if values[name] is not None}
 
 
 def setting_line(setting: Setting, value: Any) -> str:
-    """Returns the line that gives a setting a value, which is not None."""
+    """Returns the line that gives a setting a value other than None."""
     if setting.kind is bool:
         return f"--{setting.name}" if value else f"--no{setting.name}"
     return f"--{setting.name}={setting.format(value)}"
@@ -39,25 +39,25 @@ def write_recipe(path: pathlib.Path, recipe: Recipe, *, workdir: Workdir | None 
 
 
 def read_recipe(path: pathlib.Path | str, overrides: Iterable[str] = ()) -> Recipe:
-    """Returns the recipe of a flagfile, such as those in `flags/`, or of a run's folder.
+    """Returns the recipe in a flagfile, such as those in `flags/`, or in a run's folder.
 
-    A line of the file is `--name=value`, `--name` or `--noname` of what is true or false, `--flagfile=FILE` for another
-    file's lines, or a comment; the last one of a name counts. FILE is found from the folder at hand, or from one above
-    the file that names it. `--workdir` is left out: it says where, not what.
+    Each line of the file is `--name=value`; `--name` or `--noname` for True or False; `--flagfile=FILE`, which includes
+    the lines of another file; or a comment. The last line for a name counts. FILE is relative to the current folder, or
+    to one of the folders above the file that names it. `--workdir` is ignored: it says where to train, not what.
 
     Args:
         path: the file, or a run's folder.
-        overrides: lines that come after the file's, such as `--batch_size=8`.
+        overrides: lines to add after those of the file, such as `--batch_size=8`.
 
     Raises:
-        InputError: if there is no such file, or it holds what is no setting of a recipe.
+        InputError: if there is no such file, or if a line in it is not a setting of a recipe.
     """
     path = pathlib.Path(path)
     file = Workdir(path).flags if path.is_dir() else path
     if not file.is_file() and path.name == file.name == Workdir(path).flags.name:  # a run's, by its place
         raise InputError(f"`workdir` has no {file.name}: it is not a run's folder. Received: {str(file.parent)!r}")
     if not file.is_file():
-        raise InputError(f"a recipe's flagfile or a run's folder is needed. Received: {str(path)!r}")
+        raise InputError(f"a recipe must be a flagfile or a run's folder. Received: {str(path)!r}")
     try:
         settings = recipe_settings()
         return Recipe.of(dict(_read(line, settings) for line in [*_lines(file), *overrides] if not _is_place(line)))
@@ -66,7 +66,7 @@ def read_recipe(path: pathlib.Path | str, overrides: Iterable[str] = ()) -> Reci
 
 
 def differences(recorded: Recipe, given: Recipe) -> list[str]:
-    """Returns a text for each setting in which two recipes differ; `epochs` does not count."""
+    """Returns a text for each setting, except `epochs`, in which two recipes differ."""
     lines = [recipe_lines(recipe) for recipe in (recorded, given)]
     names = sorted(set().union(*lines) - {"epochs"})
     return [
@@ -78,7 +78,7 @@ def differences(recorded: Recipe, given: Recipe) -> list[str]:
 
 def _lines(file: pathlib.Path, within: tuple[pathlib.Path, ...] = ()) -> Iterator[str]:
     if file in within:
-        raise InputError(f"{file} reads itself: --flagfile={file}")
+        raise InputError(f"{file} includes itself: --flagfile={file}")
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -92,7 +92,7 @@ def _lines(file: pathlib.Path, within: tuple[pathlib.Path, ...] = ()) -> Iterato
 
 
 def _found(named: pathlib.Path, file: pathlib.Path) -> pathlib.Path:
-    """Returns the path of a file that another one names: from the folder at hand, or from one above that other."""
+    """Returns the path of a file that another file names, relative to the current folder or one above that file."""
     return next((base / named for base in (pathlib.Path(), *file.resolve().parents) if (base / named).is_file()), named)
 
 
@@ -104,7 +104,7 @@ def _read(line: str, settings: dict[str, Setting]) -> tuple[str, Any]:
     """Returns (name, value) of a line."""
     name, has_value, text = line.removeprefix("--").partition("=")
     if not line.startswith("--"):
-        raise InputError(f"{line!r} is no flag, --name=value")
+        raise InputError(f"{line!r} is not a flag, --name=value")
     if name in settings and (has_value or settings[name].kind is bool):
         return name, settings[name].parse(text) if has_value else True
     negated = settings.get(name.removeprefix("no"))

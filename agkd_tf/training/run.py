@@ -1,4 +1,4 @@
-"""A training of a recipe in a folder, resumably."""
+"""Trains a recipe in a folder, and resumes it there."""
 
 import contextlib
 import dataclasses
@@ -50,7 +50,7 @@ VALIDATION_BATCH = 200
 
 @dataclasses.dataclass(frozen=True)
 class TrainedElsewhere:
-    """A training that another program did for a recipe, as far as it came; see `TrainingRun.adopt`.
+    """The state of a training that another program did for a recipe; see `TrainingRun.adopt`.
 
     Attributes:
         state: values of `PureStep.variables` after the last epoch.
@@ -58,7 +58,7 @@ class TrainedElsewhere:
         chosen_epoch: number of that epoch, from 1.
         best: its score (see `agkd_tf.training.checkpoints.SELECT_BEST`).
         history: for each epoch, what `fit` would have logged: name -> value.
-        machine: as `agkd_tf.environment.describe_environment`.
+        machine: what `agkd_tf.environment.describe_environment` returned there.
     """
 
     state: Sequence[np.ndarray]
@@ -70,33 +70,34 @@ class TrainedElsewhere:
 
 
 class TrainingRun:
-    """The training of a recipe in a folder: its teacher first where it needs one, and from where its checkpoints end.
+    """Trains a recipe in a folder: first the teacher, if it needs one, and on from the newest checkpoint, if any.
 
         recipe = Recipe(dataset="digits", model="wrn-10-1", defense="agkd_bml", epochs=20, decay_epochs=(10, 15))
         defense = TrainingRun(recipe, "runs/digits").run()
-        defense.student  # the trained network, which is in runs/digits/student.keras, too
+        defense.student  # the trained network, which is also in runs/digits/student.keras
 
-    The same lines resume it, also within an epoch; `epochs` may grow, and every other change of the recipe is refused.
+    The same lines resume the run, even in the middle of an epoch. `epochs` may grow; any other change of the recipe is
+    refused.
 
-    `run` takes all steps in order: `prepare_teacher`, `build`, `restore`, `fit`, `finish`. They can be called one by
-    one, such as to look at the network before it is trained; SIGTERM and Ctrl-C are then not waited for.
+    `run` does all steps in order: `prepare_teacher`, `build`, `restore`, `fit`, `finish`. You can also call them one by
+    one, for example to look at the network before it is trained; SIGTERM and Ctrl-C are then not handled.
 
-    Within the scope of a `tf.distribute.Strategy` several devices train together, and several machines where each
-    makes the same run; the folder is one that all of them read and the first one writes.
+    In the scope of a `tf.distribute.Strategy`, several devices train together, and several machines if each of them
+    makes the same run; all of them must be able to read the folder, which the first one writes.
 
     Args:
         recipe: what is trained.
         workdir: the run's folder, a path or a `Workdir`.
         dataset: the data set of the recipe; None to load it.
         options: how it is trained.
-        listener: is told what happens, in the teacher's training too.
+        listener: `TrainingListener` whose methods are called during the training, including the teacher's.
 
     Attributes:
         recipe, workdir, dataset, options, listener: as above.
         teacher: the clean teacher, a `keras.Model`, after `prepare_teacher`; None for a recipe that needs none.
 
     Raises:
-        InputError: if the folder's place is taken by a file, or the data set cannot be loaded.
+        InputError: if the folder's path is a file, or the data set cannot be loaded.
     """
 
     teacher: keras.Model | None = None
@@ -126,7 +127,7 @@ class TrainingRun:
         """The compiled `Defense`, after `build`.
 
         Raises:
-            InputError: before.
+            InputError: before `build`.
         """
         if self._defense is None:
             raise InputError("the run has no defense yet: call `build()` or `run()` first")
@@ -137,27 +138,27 @@ class TrainingRun:
         """Number of finished epochs, after `restore`.
 
         Raises:
-            InputError: before.
+            InputError: before `restore`.
         """
         return self._restored.finished_epochs
 
     @property
     def begun_steps(self) -> int:
-        """Number of steps done in the epoch that is not finished, after `restore`.
+        """Number of steps done in the unfinished epoch, after `restore`.
 
         Raises:
-            InputError: before.
+            InputError: before `restore`.
         """
         return self._restored.begun_steps
 
     @property
     def _restored(self) -> Checkpoints:
         if self._checkpoints is None:
-            raise InputError("the run does not know its checkpoints yet: call `restore()` or `run()` first")
+            raise InputError("the run has not looked for checkpoints yet: call `restore()` or `run()` first")
         return self._checkpoints
 
     def run(self) -> Defense:
-        """Trains, from where the folder's checkpoints end.
+        """Trains, and continues from the folder's newest checkpoint if there is one.
 
         Returns:
             The `Defense`, whose student is the one in the folder's `student.keras`.
@@ -165,8 +166,8 @@ class TrainingRun:
         Raises:
             InputError: for a recipe, teacher or checkpoint that does not fit.
             NonFiniteLossError: if a term of the loss, or the gradient, became NaN or infinite.
-            InterruptedTrainingError: if SIGTERM or SIGINT came, and the training is saved (see `interruptible`).
-            LostWorkerError: if one of several workers is gone.
+            InterruptedTrainingError: if SIGTERM or SIGINT came; the training is saved (see `interruptible`).
+            LostWorkerError: if one of several workers is lost.
         """
         alone = not has_several_workers()
         with interruptible() if alone else contextlib.nullcontext() as interruption, workers_needed():
@@ -184,12 +185,12 @@ class TrainingRun:
             self._interruption = None
 
     def prepare_teacher(self) -> keras.Model | None:
-        """Checks the folder, and loads the teacher; trains it first where the recipe names none.
+        """Checks the folder, and loads the teacher; trains it first if the recipe names none.
 
-        What is wrong with the student shows before the hours of its teacher.
+        The student is checked first, so that its mistakes show before the hours of training its teacher.
 
         Returns:
-            The teacher, to logits; None for a recipe that needs none.
+            The teacher, a network that returns logits; None for a recipe that needs none.
 
         Raises:
             InputError: if the folder holds another run, or for a recipe that does not fit the data.
@@ -199,7 +200,7 @@ class TrainingRun:
         check_recipe(workdir, recipe)
         check_class_names(workdir, self.dataset)
         if recipe.needs_teacher:
-            # A student that has begun keeps its teacher, also where the run is continued for more epochs.
+            # A student that has begun keeps its teacher, even if the run is continued for more epochs.
             if not recipe.teacher and not has_begun(workdir.checkpoints):
                 self._check_student()
                 self._record()
@@ -209,7 +210,7 @@ class TrainingRun:
         return self.teacher
 
     def _check_student(self) -> None:
-        """Builds, with a teacher that is not trained yet, what would be trained after it."""
+        """Builds the student's defense with an untrained teacher, to find mistakes before the teacher is trained."""
         try:
             teacher = self.recipe.build_teacher(self.dataset)
         except InputError as error:
@@ -229,14 +230,14 @@ class TrainingRun:
         run._run(self._interruption)
         if self._interruption is not None and self._interruption.name:
             raise InterruptedTrainingError(f"stopped by {self._interruption.name} after the teacher, which is saved")
-        wait_for_workers()  # the first of them has written it
+        wait_for_workers()  # the first worker has written it
 
     def _record(self) -> None:
         if is_chief():
             record_recipe(self.workdir, self.recipe)
 
     def build(self) -> Defense:
-        """Builds the defense, compiled, and records the recipe, which has proved to build, in the folder.
+        """Builds and compiles the defense, and then records the recipe in the folder.
 
         Raises:
             InputError: for a recipe that does not fit the data, the teacher or itself, or before `prepare_teacher`.
@@ -254,11 +255,11 @@ class TrainingRun:
         return self._defense
 
     def restore(self) -> None:
-        """Restores the newest checkpoint that is whole, if there is one.
+        """Restores the newest undamaged checkpoint, if there is one.
 
         Raises:
-            InputError: if there were checkpoints and none is whole, they do not fit, or the student that was chosen is
-                lost; or before `build`.
+            InputError: if all checkpoints are damaged or missing, if they do not fit, or if the chosen student is lost;
+                or before `build`.
         """
         recipe, workdir = self.recipe, self.workdir
         checkpoints = Checkpoints(
@@ -283,19 +284,19 @@ class TrainingRun:
         if begun and has_several_workers():
             raise InputError(
                 f"the training in {workdir.path} was stopped within epoch {finished + 1}, which several workers cannot "
-                'finish; one can, with `distribution="none"` or `distribution="mirrored"`, until the epoch is done'
+                'finish: finish it with a single worker, `distribution="none"` or `distribution="mirrored"`'
             )
         is_missing = chosen and not workdir.student.exists()
-        wait_for_workers()  # all have looked before the first of them writes it
+        wait_for_workers()  # all workers have checked before the first one writes it
         if is_missing:
             if chosen == finished and not begun:
                 if is_chief():
                     self._save_student()
                 wait_for_workers()
-            elif recipe.select_best != "last":  # the next epoch's student would take its place anyhow
+            elif recipe.select_best != "last":  # the next epoch's student would replace it anyway
                 raise InputError(
-                    f"{workdir.student} of epoch {chosen}, the most robust one, is missing, and no checkpoint has it: "
-                    "put it back, or choose another `workdir`"
+                    f"{workdir.student} of epoch {chosen}, the most robust one, is missing, and no checkpoint contains "
+                    "it: put it back, or choose another `workdir`"
                 )
         self._checkpoints = checkpoints
 
@@ -304,10 +305,10 @@ class TrainingRun:
             save_classifier(self.defense.student, self.workdir.student, self.dataset.class_names)
 
     def fit(self) -> None:
-        """Trains the epochs that are left, and saves after each of them.
+        """Trains the remaining epochs, and saves after each of them.
 
         Raises:
-            InputError: if the disk has no room for checkpoints; or before `restore`.
+            InputError: if the disk has not enough space for checkpoints; or before `restore`.
             NonFiniteLossError, InterruptedTrainingError: see `run`.
         """
         epochs, finished, begun = self.recipe.epochs, self.finished_epochs, self.begun_steps
@@ -326,12 +327,12 @@ class TrainingRun:
             "validation_steps": -(-len(examples) // batch_size),
         }
         show = self._epoch_lines()
-        if begun:  # an epoch that was broken off is finished first
+        if begun:  # an interrupted epoch is finished first
             self._fit(finished, begun, finished + 1, validation, *show, KeepWeights())
             finished += 1
         if finished < epochs:
             self._fit(finished, 0, epochs, validation, *show)
-        wait_for_workers()  # the first of them has written the student
+        wait_for_workers()  # the first worker has written the student
 
     def _fit(self, first: int, done: int, last: int, validation: dict, *more: keras.callbacks.Callback) -> None:
         """Trains from step `done` of epoch `first`, counted from 0, to the end of epoch `last`, counted from 1."""
@@ -354,12 +355,12 @@ class TrainingRun:
             epochs=last,
             callbacks=callbacks,
             shuffle=False,
-            verbose=0,  # `EpochLines` says what there is to say
+            verbose=0,  # `EpochLines` shows the progress
             **validation,
         )
 
     def _epoch_lines(self) -> list[keras.callbacks.Callback]:
-        """Returns the callback that shows the training, in a list; [] where nothing is to be shown."""
+        """Returns the callback that shows the training, in a list; [] if nothing is shown."""
         progress = Progress(self.options.progress)
         if progress.is_off or not is_chief():
             return []
@@ -375,7 +376,7 @@ class TrainingRun:
         ]
 
     def _writers(self) -> list[keras.callbacks.Callback]:
-        """Returns the callbacks that write what is seen of a training."""
+        """Returns the callbacks that write a training's image panels and numbers."""
         defense, panels = self.defense, []
         if self.options.panel_every and defense.classifier.shows_features:
             panels.append(
@@ -398,31 +399,31 @@ class TrainingRun:
         )
         return [
             hparams_callback(workdir.tensorboard, self.recipe.settings()),
-            # Both write before the checkpoint says that the epoch is done: a crash in between repeats an epoch's
+            # Both write before the checkpoint records the epoch as done: a crash in between repeats an epoch's
             # points instead of losing them.
             keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False),
             AppendedHistory(workdir.history),
         ]
 
     def adopt(self, trained: "TrainedElsewhere") -> Defense:
-        """Makes the folder what it would be if the run had trained here; takes the place of `fit`, after `restore`.
+        """Writes the folder as if the run had trained here. Call it after `restore`, instead of `fit`.
 
-        `run` then goes on where that training ended, as it would have here.
+        `run` then continues where that training ended, as if it had trained here.
 
         Args:
             trained: what was trained elsewhere.
 
         Returns:
-            The `Defense`, whose student is the one that was chosen.
+            The `Defense`, whose student is the chosen one.
 
         Raises:
-            InputError: if the folder holds a training already, or it does not fit the defense.
+            InputError: if the folder holds a training already, or `trained` does not fit the defense.
         """
         if self.finished_epochs or self.begun_steps:
             raise InputError(f"{self.workdir.path} holds a training already: choose another `workdir`")
         defense, epochs, student = self.defense, len(trained.history), self.defense.student
         if not 0 < epochs <= self.recipe.epochs:
-            raise InputError(f"a run of {self.recipe.epochs} epochs cannot adopt {epochs}")
+            raise InputError(f"a run of {self.recipe.epochs} epochs cannot adopt a training of {epochs}")
         step = PureStep(defense)
         _check_shapes("state", trained.state, step.variables)
         _check_shapes("student", trained.student, student.variables)
@@ -442,7 +443,7 @@ class TrainingRun:
         return self.finish()
 
     def finish(self) -> Defense:
-        """Gives the defense's student the weights of the epoch that was chosen.
+        """Gives the defense's student the weights of the chosen epoch.
 
         Returns:
             The `Defense`, whose student is the one in the folder's `student.keras`.
@@ -457,4 +458,6 @@ class TrainingRun:
 def _check_shapes(what: str, values: Sequence[np.ndarray], variables: Sequence[keras.Variable]) -> None:
     own, given = [tuple(variable.shape) for variable in variables], [np.shape(value) for value in values]
     if own != given:
-        raise InputError(f"the {what} that was trained elsewhere does not fit the recipe: {given} are not {own}")
+        raise InputError(
+            f"the {what} that was trained elsewhere does not fit the recipe: shapes {given} instead of {own}"
+        )

@@ -1,4 +1,4 @@
-"""The learning rate over a run."""
+"""Learning rate schedules."""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from agkd_tf.errors import InputError, check_range
 
-LATEST = 2**31 - 1  # times an epoch's steps, TensorFlow can still count to it
+LATEST = 2**31 - 1  # last epoch: TensorFlow can still count to this times the steps per epoch
 
 
 def step_decay(
@@ -18,13 +18,13 @@ def step_decay(
     """Returns a schedule that multiplies the rate by `decay_rate` at each of `decay_epochs`.
 
     Args:
-        learning_rate: the first rate.
+        learning_rate: the initial rate.
         decay_epochs: increasing 0-based epochs; the lower rate applies from that epoch's first step on.
         decay_rate: factor in (0, 1].
-        steps_per_epoch: optimizer steps an epoch.
+        steps_per_epoch: optimizer steps per epoch.
 
     Returns:
-        A `keras.optimizers.schedules.PiecewiseConstantDecay`, or the rate itself without epochs.
+        A `keras.optimizers.schedules.PiecewiseConstantDecay`, or the rate itself if there are no epochs.
 
     Raises:
         InputError: for values out of range or epochs that do not increase.
@@ -36,7 +36,7 @@ def step_decay(
         raise InputError(f"`decay_epochs` must be increasing epochs from 1 to {LATEST}. Received: {epochs}")
     if not epochs:
         return learning_rate
-    # Keras applies a boundary's own step with the rate before it.
+    # In the step of a boundary, Keras still uses the rate before it.
     boundaries = [epoch * steps_per_epoch - 1 for epoch in epochs]
     rates = [learning_rate * decay_rate**power for power in range(len(epochs) + 1)]
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
@@ -44,21 +44,21 @@ def step_decay(
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises along a cosine from a 25th of its peak, and falls along another to a 250,000th.
+    """A learning rate that rises along a cosine from 1/25 of its peak, and falls along another to 1/250,000 of it.
 
     Args:
         peak: the highest rate.
-        steps: optimizer steps of the whole training; later ones have the last one's rate.
-        rising: share of the steps until the peak.
+        steps: optimizer steps of the whole training; later steps keep the last step's rate.
+        rising: share of the steps before the peak.
 
     Raises:
         InputError: for values out of range, or fewer steps than a rise and a fall take.
 
-    Source: Smith and Topin, Super-Convergence, 2018, as PyTorch's `OneCycleLR` has it with its default settings; that
-    one moves the momentum, too, unless told not to.
+    Source: Smith and Topin, Super-Convergence, 2018, as in PyTorch's `OneCycleLR` with its default settings, except
+    that `OneCycleLR` also changes the momentum unless told not to.
     """
 
-    FIRST, LAST = 25.0, 1e4  # the peak by the first rate, and that by the last
+    FIRST, LAST = 25.0, 1e4  # peak / first rate, and first rate / last rate
 
     def __init__(self, peak: float, steps: int, rising: float = 0.3) -> None:
         check_range("learning_rate", peak, 0.0, low_open=True)
@@ -66,7 +66,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         self.peak, self.steps, self.rising = float(peak), int(steps), float(rising)
         self._top, self._end = self.rising * self.steps - 1.0, self.steps - 1.0
         if not 0.0 < self._top < self._end:
-            raise InputError(f"a rate of one cycle needs more steps. Received: {steps}")
+            raise InputError(f"a one-cycle learning rate needs more steps. Received: {steps}")
 
     def __call__(self, step: Any) -> tf.Tensor:
         """Returns the rate, float32, of a step, counted from 0."""

@@ -133,18 +133,21 @@ def test_what_cannot_be_attacked_is_refused_in_one_line(network, change, line):
         (lambda: PGD(-1), "`steps` must be in"),
         (lambda: PGD(2.5), "`steps` must be an integer"),
         (lambda: PGD(5, step_size=-0.1), "`step_size` must be in"),
-        (lambda: PGD(5, step_size=0.1, step_share=1.0), "`step_size` and `step_share` both say"),
+        (lambda: PGD(5, step_size=0.1, step_share=1.0), "`step_size` and `step_share` both set"),
         (lambda: PGD(5, objective="hinge"), "`objective` must be one of cross_entropy, margin"),
         (lambda: PGD(5, restarts=0), "`restarts` must be in"),
-        (lambda: BIM(5, restarts=2), "`restarts` need a random start"),
-        (lambda: BIM(5, start_radius=0.1), "`start_radius` is of a random start"),
-        (lambda: PGD(5, start_radius=0.1, start_stddev=0.1), "`start_radius` and `start_stddev` are of two kinds"),
+        (lambda: BIM(5, restarts=2), "`restarts` needs a random start"),
+        (lambda: BIM(5, start_radius=0.1), "`start_radius` needs a random start"),
+        (
+            lambda: PGD(5, start_radius=0.1, start_stddev=0.1),
+            "`start_radius` is for a uniform start, `start_stddev` for a Gaussian one",
+        ),
         (lambda: PGD(0, random_start=False, target="mc"), "`target` needs steps"),
         (lambda: PGD(5, target="worst"), "`target` must be one of mc, least, random"),
         (lambda: PGD(5, momentum=float("nan")), "`momentum` must be a finite number"),
         (lambda: APGD("ratio"), "`objective` must be one of cross_entropy, dlr"),
-        (lambda: APGD("targeted_dlr", restarts=2), "`restarts` are for objectives without a target"),
-        (lambda: APGD(targets=3), "`targets` are for a targeted objective"),
+        (lambda: APGD("targeted_dlr", restarts=2), "`restarts` is for objectives without a target"),
+        (lambda: APGD(targets=3), "`targets` is for a targeted objective"),
         (lambda: FAB(targets=0), "`targets` must be in"),
         (lambda: SquareAttack(-1), "`queries` must be in"),
         (lambda: AutoAttack("plus"), "`version` must be one of standard, rand"),
@@ -155,14 +158,14 @@ def test_what_cannot_be_attacked_is_refused_in_one_line(network, change, line):
         (lambda: bound("pgd-5~3", Ball("linf", 0.1)), "`attacks`: 'pgd-5~3': `step_size` is in units"),
         (lambda: bound(TransferAttack(tf.identity, PGD(5, step_size=2)), Ball("linf", 0.1)), "`step_size` is in units"),
         (lambda: bound(TransferAttack(tf.identity, AutoAttack()), Ball("linf", 0.1), 10), "one attack, not several"),
-        (lambda: bound(Rounded(PGD(5)), Ball("linf", 0.001)), "steps of 1/255, and pgd-5 has none"),
+        (lambda: bound(Rounded(PGD(5)), Ball("linf", 0.001)), "steps of 1/255, and pgd-5 cannot take one"),
         (lambda: bound(5, Ball("linf", 0.1)), "`attacks` must be names, such as 'pgd-20', or attacks"),
         (
             lambda: bound(bound("fgsm", Ball("linf", 0.1)), Ball("l2", 0.1)),
-            "fgsm is within linf 0.1, not within l2 0.1",
+            "fgsm is bound to linf 0.1, not to l2 0.1",
         ),
-        (lambda: bound(PGD(1, clip_to_ball=False), Ball("linf", 0.1)), "pgd-1.* leaves the ball"),
-        (lambda: bound(Rounded(PGD(1, clip_to_ball=False)), Ball("linf", 0.1)), "pgd-1.* leaves the ball"),
+        (lambda: bound(PGD(1, clip_to_ball=False), Ball("linf", 0.1)), "pgd-1.* may leave the ball"),
+        (lambda: bound(Rounded(PGD(1, clip_to_ball=False)), Ball("linf", 0.1)), "pgd-1.* may leave the ball"),
     ],
 )
 def test_settings_that_are_none_are_refused_in_one_line(make, line):
@@ -252,7 +255,7 @@ def test_a_text_that_says_the_same_as_another_keeps_its_own_random_numbers():
 
 
 def test_two_attacks_of_one_name_are_refused():
-    ball, line = Ball("linf", 0.1), "two different ones are called 'pgd-5': give one of them another name, `named=...`"
+    ball, line = Ball("linf", 0.1), "two different attacks are called 'pgd-5': give one another name, `named=...`"
     check_names("`attacks`", [bound("pgd-5", ball), bound(PGD(5), ball), bound(PGD(6), ball)])
     with pytest.raises(InputError, match=line):
         check_names("`attacks`", [bound("pgd-5", ball), bound(BIM(5, named="pgd-5"), ball)])
@@ -288,7 +291,7 @@ def test_no_images_have_no_adversaries(network):
 def test_a_transfer_from_a_network_of_other_classes_is_refused(network, twelve):
     other = tiny(image_shape=(8, 8, 3), num_classes=9)
     for attack in (TransferAttack(other, PGD(1)), Rounded(TransferAttack(other))):
-        with pytest.raises(InputError, match="`source` has 9 classes, the network at hand 10"):
+        with pytest.raises(InputError, match="`source` has 9 classes, the attacked network 10"):
             attack(network, twelve.images, twelve.labels, eps=0.1)
 
 

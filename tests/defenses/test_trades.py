@@ -34,5 +34,5 @@ def test_the_start_is_gaussian_and_small(bench):
 
 @pytest.mark.parametrize("setting", [{"random_start": False}, {"start_stddev": 0.0}, {"start_radius": 0}])
 def test_an_attack_that_begins_where_its_gradient_is_zero_is_refused(bench, setting):
-    with pytest.raises(InputError, match="needs `random_start`, of a size above 0"):
+    with pytest.raises(InputError, match="needs `random_start`, with a size above 0"):
         bench.defense("trades", **setting)

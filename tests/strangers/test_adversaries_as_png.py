@@ -92,10 +92,13 @@ def test_an_attack_that_knows_of_the_rounding_breaks_more_than_one_that_is_round
 
 # Name -> (attack, the line).
 REFUSED = {
-    "less than a step": (lambda network: parse_attack("pgd-2", eps=0.9 / 255), r"steps of 1/255, and pgd-2 has none"),
+    "less than a step": (
+        lambda network: parse_attack("pgd-2", eps=0.9 / 255),
+        r"steps of 1/255, and pgd-2 cannot take one",
+    ),
     "less than a step, of another network": (
         lambda network: AttackSequence("t", (TransferAttack(network, PGD(2)),), Ball("linf", 0.5 / 255)),
-        r"steps of 1/255, and t has none",
+        r"steps of 1/255, and t cannot take one",
     ),
 }
 
@@ -112,7 +115,7 @@ def test_images_that_are_not_of_8_bits_are_refused(colored, tmp_path):
     attack = rounded(parse_attack("fgsm", eps=8 / 255))
     floats = dataclasses.replace(examples, images=examples.images / np.float32(255))
     assert run_attack(network, floats, attack).accuracy == run_attack(network, examples, attack).accuracy
-    with pytest.raises(InputError, match=r"must be uint8, or k / 255"):
+    with pytest.raises(InputError, match=r"images must be uint8, or k / 255"):
         run_attack(network, dataclasses.replace(floats, images=floats.images * np.float32(0.99)), attack)
     with pytest.raises(InputError, match=r"adversary 0 is not of 8 bits: evaluate agkd_tf.attacks.rounded\(attack\)"):
         write_pngs(tmp_path, np.full((1, 2, 2, 1), 0.5, np.float32), [0], [0], {})
@@ -259,7 +262,10 @@ def test_the_command_line_records_the_accuracy_of_the_pngs_and_verifies_it_by_th
     ("flags", "line"),
     [
         (["--png"], "error: `png` needs --adversaries=FOLDER, the folder to save the images in"),
-        (["--png", "--adversaries=PATH", "--eps=0.003"], "error: images of 8 bits have steps of 1/255, and pgd-20 has"),
+        (
+            ["--png", "--adversaries=PATH", "--eps=0.003"],
+            "error: images of 8 bits change in steps of 1/255, and pgd-20 ",
+        ),
         (["--png", "--adversaries=PATH", "--verify"], "error: `verify`: "),
     ],
 )

@@ -173,7 +173,7 @@ def test_training_numbers_its_data_by_the_networks_that_it_begins_with(tmp_path)
         assert data.class_names == NAMES
         colors = [tuple(color) for color in data.train.images[:, 3, 3]]
         assert [COLORS[NAMES[label]] for label in data.train.labels] == colors
-    with pytest.raises(InputError, match="`init_from` and `teacher` have other class names than each other"):
+    with pytest.raises(InputError, match="`init_from` and `teacher` have different class names"):
         Recipe(**settings, init_from=str(tmp_path / "other.keras")).load_dataset()
     (tmp_path / "data" / "test" / "cat").rename(tmp_path / "data" / "test" / "emu")
     (tmp_path / "data" / "train" / "cat").rename(tmp_path / "data" / "train" / "emu")
@@ -244,4 +244,4 @@ def test_a_run_keeps_its_names_and_is_not_continued_with_others(tool, tmp_path):
     resumed = tool("train", *flags, f"--workdir={run}", "--epochs=2")
     assert resumed.returncode == 2
     (line,) = resumed.stderr.strip().splitlines()
-    assert "holds a run of other classes than the data has: class 0 was 'ant' and is 'bee' now" in line
+    assert "holds a run with other classes than the data: class 0 was 'ant' and is 'bee' now" in line

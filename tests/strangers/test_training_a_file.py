@@ -115,7 +115,7 @@ def test_a_dry_run_describes_it(train):
 
 
 REFUSED = {
-    "other classes": (lambda: network(classes=7), [], "has 7 classes, `dataset` digits 10"),
+    "other classes": (lambda: network(classes=7), [], "has 7 classes, `dataset` digits has 10"),
     "another size": (
         lambda: network(shape=(8, 8, 1)),
         [],
@@ -132,7 +132,7 @@ REFUSED = {
         ["--defense=agkd_bml", "--noinit_from_teacher", "--teacher=OWN"],
         "the feature map was not found",
     ),
-    "precision": (network, ["--mixed_precision=bfloat16"], "`mixed_precision` is the file's own"),
+    "precision": (network, ["--mixed_precision=bfloat16"], "`mixed_precision` is determined by the file"),
     "unknown layer": (network, ["--features_layer=top"], "no layer 'top'"),
     "no file": (network, ["--model=/missing/own.keras"], "`model` must be"),
     "pixels of a built network": (

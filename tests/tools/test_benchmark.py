@@ -89,8 +89,8 @@ def test_inference_is_measured_for_each_model(tmp_path, tool):
 AT = "flags/digits/at.flags"
 MISTAKES = {
     ("training",): "missing: python -m tools.benchmark training PATH",
-    ("training", "FOLDER"): "a recipe's flagfile or a run's folder is needed",
-    ("training", "FOLDER/x.flags"): "a recipe's flagfile or a run's folder is needed",
+    ("training", "FOLDER"): "a recipe must be a flagfile or a run's folder",
+    ("training", "FOLDER/x.flags"): "a recipe must be a flagfile or a run's folder",
     ("training", AT, AT): "has the name of another recipe: at",
     ("training", AT, "--compare=--stps=2"): "`compare` --stps=2: ",
     ("training", AT, "--compare=--jit_compile=maybe"): "`compare` --jit_compile=maybe: ",

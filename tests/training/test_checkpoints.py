@@ -138,14 +138,14 @@ def test_a_lost_list_of_checkpoints_loses_nothing(begun, unbroken, data, tmp_pat
 def test_without_a_whole_checkpoint_nothing_is_begun_anew(begun, data, tmp_path):
     for path in copied(begun, tmp_path / "run"):
         cut(tmp_path / "run" / "checkpoints" / f"{os.path.basename(path)}.data-00000-of-00001")
-    with pytest.raises(InputError, match=r"no checkpoint in .* can be read; .*ckpt-8 is damaged.*ckpt-4 is damaged"):
+    with pytest.raises(InputError, match=r"no checkpoint in .* can be read: .*ckpt-8 is damaged.*ckpt-4 is damaged"):
         resumed(begun, tmp_path / "run", data)
 
 
 LOST = {
     "indices": (["checkpoints/*.index"], "no checkpoint in .* can be read; .*ckpt-8 is missing"),
-    "folder": (["checkpoints/*"], "history.csv is of a training of which no checkpoint is left"),
-    "all but the student": (["checkpoints/*", "history.csv"], "student.keras is of a training of which no checkpoint"),
+    "folder": (["checkpoints/*"], "history.csv is of a training that has no checkpoint left"),
+    "all but the student": (["checkpoints/*", "history.csv"], "student.keras is of a training that has no checkpoint"),
 }
 
 
@@ -163,7 +163,7 @@ def test_a_damaged_list_alone_says_that_there_were_checkpoints(data, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "checkpoint").touch()
     write_recipe(tmp_path / "flags.txt", RECIPE)
-    with pytest.raises(InputError, match=r"no checkpoint in .* can be read; .* the list of them is damaged"):
+    with pytest.raises(InputError, match=r"no checkpoint in .* can be read: .* the list of checkpoints is damaged"):
         train(RECIPE, Workdir(tmp_path), data)
 
 
@@ -206,7 +206,7 @@ def test_a_training_does_not_go_on_with_epochs_of_other_length(begun, data, tmp_
     copied(begun, tmp_path / "run")
     recipe = dataclasses.replace(RECIPE, batch_size=32)
     write_recipe(tmp_path / "run" / "flags.txt", recipe)  # which is not what the checkpoints are of
-    with pytest.raises(InputError, match="ckpt-8 is of a training of 4 steps an epoch, of which there are 2 now"):
+    with pytest.raises(InputError, match="ckpt-8 is of a training with 4 steps per epoch; now there are 2"):
         train(recipe, Workdir(tmp_path / "run"), data)
 
 
@@ -291,7 +291,7 @@ def test_a_checkpoint_of_something_else_is_refused(begun, data, tmp_path, differ
 def test_a_disk_without_room_is_refused_before_anything_is_trained(begun, data, tmp_path, monkeypatch):
     before = copied(begun, tmp_path / "run")
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 2**14))
-    with pytest.raises(InputError, match=r"`workdir` .* has 0 MiB left; the checkpoints need \d+"):
+    with pytest.raises(InputError, match=r"`workdir` .* has 0 MiB left on its disk; the checkpoints need \d+"):
         resumed(begun, tmp_path / "run", data)
     assert checkpoint_paths(tmp_path / "run" / "checkpoints") == before
 
@@ -334,7 +334,9 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on_with_the_same_bits(
         train(recipe, Workdir(tmp_path / "run"), data)
     else:
         place = "step 2 of epoch 3" if moment == "step" else "epoch 3"
-        with pytest.raises(InterruptedTrainingError, match=f"stopped by {number.name} after {place}, and saved there"):
+        with pytest.raises(
+            InterruptedTrainingError, match=f"stopped by {number.name} after {place}; the training is saved there"
+        ):
             train(recipe, Workdir(tmp_path / "run"), data)
     monkeypatch.undo()
     write_recipe(tmp_path / "run" / "flags.txt", RECIPE)  # of three epochs again

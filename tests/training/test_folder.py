@@ -32,12 +32,12 @@ def test_other_settings_are_refused_by_name(begun, lost):
     if lost:  # where its checkpoints are to be put back, the run stays what it is
         for part in begun.checkpoints.glob("ckpt-*"):
             part.unlink()
-    with pytest.raises(InputError, match=r"other settings; .*`seed`: recorded 0, received 3"):
+    with pytest.raises(InputError, match=r"other settings: .*`seed`: recorded 0, received 3"):
         check_recipe(begun, dataclasses.replace(RECIPE, seed=3))
 
 
 def test_a_run_does_not_shrink(begun):
-    with pytest.raises(InputError, match=r"5 epochs, which may grow but not shrink. Received: `epochs=4`"):
+    with pytest.raises(InputError, match=r"5 epochs; their number may grow but not shrink. Received: `epochs=4`"):
         check_recipe(begun, dataclasses.replace(RECIPE, epochs=4))
 
 

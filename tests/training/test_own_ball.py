@@ -68,7 +68,7 @@ def test_nothing_of_l_inf_is_made_of_it_unasked(run, digits):
 
 def test_a_defense_in_another_norm_needs_its_radius(digits):
     network = RECIPE.build_student(digits)
-    with pytest.raises(InputError, match="`norm` of l2 needs `eps`, the radius in that norm: 8/255, the default, is"):
+    with pytest.raises(InputError, match="`norm='l2'` needs `eps`, the radius in that norm: the default, 8/255, is"):
         agkd_tf.AdversarialTraining(network, norm="l2")
     with pytest.raises(InputError, match="`eps`"):
         agkd_tf.AdversarialTraining(network, eps=1.5)

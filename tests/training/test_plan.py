@@ -36,7 +36,7 @@ def test_a_plan_counts_what_would_be_trained(data):
     assert not plan.use_xla
     lines = str(plan).splitlines()
     assert lines[0] == f"Data:        64 training, 20 validation, {len(data.test)} test images 16x16x1, 10 classes"
-    assert lines[2] == "Steps:       4 an epoch, 12 in all, and 8 for the teacher"
+    assert lines[2] == "Steps:       4 per epoch, 12 in total, and 8 for the teacher"
     assert [line.partition(":")[0] for line in lines[3:]] == ["Work", "XLA", "oneDNN", "Memory"]
 
 
@@ -45,7 +45,7 @@ def test_a_plan_without_a_teacher_counts_none(data):
     recipe = dataclasses.replace(RECIPE, defense="undefended", **changes)
     plan = plan_training(recipe, data, resident=False, jit_compile=True)
     assert (plan.teacher_steps, plan.image_bytes, plan.use_xla) == (0, 0, True)
-    assert str(plan).splitlines()[2] == "Steps:       4 an epoch, 12 in all"
+    assert str(plan).splitlines()[2] == "Steps:       4 per epoch, 12 in total"
     guided = plan_training(RECIPE, data, resident=False)
     assert guided.state_bytes - plan.state_bytes == 4 * (plan.trainable_parameters + plan.bn_statistics)
 

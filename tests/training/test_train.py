@@ -167,11 +167,13 @@ def test_one_cycle_is_over_all_epochs_which_cannot_grow(data, tmp_path):
     recipe = undefended(schedule="one_cycle", decay_epochs=(), epochs=2, learning_rate=0.2)
     defense = train(recipe, Workdir(tmp_path), data)
     assert float(defense.optimizer.learning_rate) < 1e-5
-    with pytest.raises(InputError, match=r"`schedule='one_cycle'` is of 2 epochs, which cannot grow"):
+    with pytest.raises(
+        InputError, match=r"`schedule='one_cycle'` is planned for 2 epochs, so that it cannot be extended"
+    ):
         train(dataclasses.replace(recipe, epochs=3), Workdir(tmp_path), data)
     with pytest.raises(InputError, match=r"`decay_epochs` has no effect with `schedule='one_cycle'`: give `decay_epo"):
         undefended(schedule="one_cycle", decay_epochs=(1,))
-    with pytest.raises(InputError, match="one cycle needs more steps"):
+    with pytest.raises(InputError, match="a one-cycle learning rate needs more steps"):
         OneCycle(0.1, 3)
 
 

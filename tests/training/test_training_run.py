@@ -52,7 +52,7 @@ def test_a_run_does_not_go_on_with_another_recipe(tmp_path):
     write_recipe(folder / "flags.txt", RECIPE)
     other = dataclasses.replace(RECIPE, batch_size=32, seed=3)
     with pytest.raises(
-        InputError, match=r"run holds a run of other settings; .*`batch_size`: recorded 16, received 32"
+        InputError, match=r"run holds a run with other settings: .*`batch_size`: recorded 16, received 32"
     ):
         TrainingRun(other, folder, options=SILENT).run()
     assert read_recipe(folder) == RECIPE
