@@ -109,7 +109,7 @@ def test_results_that_are_there_are_not_computed_again_and_settings_have_results
         "--batch_size=24",
     )
     assert more.returncode == 0, more.stderr
-    assert all("no better than by chance" in line for line in more.stderr.splitlines())  # it is hardly trained
+    assert all("no better than chance" in line for line in more.stderr.splitlines())  # it is hardly trained
     for sign in SIGNS:
         assert sign in more.stdout
     content = json.loads((run / "evaluation.json").read_text())

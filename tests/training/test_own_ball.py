@@ -48,7 +48,7 @@ def test_its_own_ball_is_what_an_evaluation_takes_and_says(run, digits):
     other = evaluated(folder, digits, norm="linf", eps=0.1)
     assert "linf eps 0.1" in other.title
     assert other["pgd-2"].settings[0]["norm"] == "linf"
-    with pytest.raises(InputError, match=r"`norm` linf needs `eps=SIZE`.*the run's own is of l2"):
+    with pytest.raises(InputError, match=r"`norm` linf needs `eps=SIZE`.*the run's own is in l2"):
         evaluated(folder, digits, norm="linf")
 
 
