@@ -145,9 +145,9 @@ def test_an_audit_is_done_anew_when_its_source_is_another(evaluate, tmp_path):
     [
         (["--output=logits"], "`output` is for a `saved_model`"),
         (["--probabilities"], "`probabilities` is for a `saved_model`"),
-        (["--verify", "--adversaries=x", "--audit"], "`audit` computes anew, which `verify` does not"),
-        (["--verify", "--adversaries=x", "--knn"], "`knn` computes anew"),
-        (["--verify", "--adversaries=x", "--eps_sweep=0"], "`eps_sweep` computes anew"),
+        (["--verify", "--adversaries=x", "--audit"], "`audit` computes new results, but `verify` does not"),
+        (["--verify", "--adversaries=x", "--knn"], "`knn` computes new results"),
+        (["--verify", "--adversaries=x", "--eps_sweep=0"], "`eps_sweep` computes new results"),
     ],
 )
 def test_flags_without_effect_are_refused(evaluate, tmp_path, flags, expected):

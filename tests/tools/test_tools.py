@@ -171,7 +171,7 @@ MISTAKES = {
     ),
     "a disk for what needs none": (["--images_dir=FOLDER", "--dry_run"], "`images_dir` is for data sets that are read"),
     "no time": (["--checkpoint_every_minutes=nan", "--dry_run"], "`checkpoint_every_minutes` must be a finite number"),
-    "stray word": (["train"], "only flags are taken"),
+    "stray word": (["train"], "only flags are allowed"),
     "not a number": (["--learning_rate=nan", "--dry_run"], "`learning_rate` must be a finite number. Received: nan"),
     "negative": (["--weight_decay=-1"], "weight_decay"),
     "batch larger than the data": (["--batch_size=5000", "--dry_run"], "`batch_size` must be in [1, "),
