@@ -1,4 +1,4 @@
-"""What numbers were measured on."""
+"""Describes the machine and the versions that numbers were measured with."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ PACKAGES = ("tensorflow", "keras", "cleverhans", "numpy")
 
 
 def describe_environment() -> dict[str, Any]:
-    """Returns for JSON: processor and how it is used, accelerators, Python, and the packages that decide numbers."""
+    """Returns a dict for JSON: processor and its use, accelerators, Python, and the packages that affect numbers."""
     accelerators = [
         tf.config.experimental.get_device_details(device).get("device_name", device.name)
         for device in tf.config.list_physical_devices()

@@ -1,4 +1,4 @@
-"""What a user is told: the one error that is theirs to mend, and notes."""
+"""Messages for the user: the error for a user's mistake, and notes."""
 
 from collections.abc import Collection
 from typing import Any, TypeVar
@@ -10,15 +10,16 @@ _Number = TypeVar("_Number", bound=float)
 class InputError(ValueError):
     """Raised for a bad value, file or combination that the caller chose.
 
-    The message names the argument, what was received and what is allowed, in one line. The command
-    lines print it and exit with code 2; everything else that is raised is a defect of this library.
+    The message is one line: the argument, what was received and what is allowed. The command-line tools
+    print it and exit with code 2. Any other exception is a bug in this library.
     """
 
 
 class Note(UserWarning):
-    """Says in one line what was guessed, left out or done otherwise than one may expect.
+    """A warning that says in one line what was guessed, left out or done differently than one may expect.
 
-    The command lines print it as `note: ...`; `warnings` shows, silences or raises it like any other.
+    The command-line tools print it as `note: ...`; the `warnings` module shows, silences or raises it like any other
+    warning.
     """
 
 
@@ -51,7 +52,7 @@ def check_eps(argument: str, value: _Number) -> _Number:
     """Returns `value` if it is a perturbation size for images in [0, 1].
 
     Raises:
-        InputError: if it lies outside [0, 1]; whole pixel values such as 8 are recognised and explained.
+        InputError: if it lies outside [0, 1]; for whole pixel values such as 8, the message suggests 8/255.
     """
     if value > 1 and float(value).is_integer():
         raise InputError(

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, then moved into it; and damage, told of in one line."""
+"""Files that are complete or absent: written under a temporary name, then moved; damaged files raise one line."""
 
 import contextlib
 import glob
@@ -16,9 +16,9 @@ from agkd_tf.types import PathLike
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[pathlib.Path]:
-    """Yields a path to write to; when the block ends well, the file is moved to `path` in one step.
+    """Yields a temporary path to write to; if the block succeeds, moves the file to `path` in one step.
 
-    The temporary file has the same suffix, since Keras chooses its format by it.
+    The temporary file has the same suffix, because Keras chooses the format by it.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,36 +32,36 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def new_folder(argument: str, path: PathLike) -> Iterator[pathlib.Path]:
-    """Yields a folder to fill; when the block ends well, it takes the place of `path`, which is then whole.
+    """Yields a temporary folder to fill; if the block succeeds, moves it to `path` in one step.
 
     Args:
-        argument: how messages call the path.
-        path: of a folder that is not there yet, or empty.
+        argument: name of the path in messages.
+        path: path of a folder that does not exist yet, or is empty.
 
     Raises:
-        InputError: if it holds something, or a file is in its place.
+        InputError: if the folder is not empty, or the path is a file.
     """
     path = pathlib.Path(path).absolute()  # `.` has no name
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"`{argument}` must be a folder that is not there yet, or empty. Received: {path}")
+        raise InputError(f"`{argument}` must be a folder that does not exist yet, or is empty. Received: {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     temporary.mkdir()
     try:
         yield temporary
-        os.replace(temporary, path)  # an empty folder gives way
+        os.replace(temporary, path)  # replaces an empty folder, too
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_leftovers(path: pathlib.Path) -> None:
-    """Removes what processes that were killed while `replacing` a file left beside it."""
+    """Removes temporary files beside `path`, left by processes that were killed while `replacing` it."""
     for left in path.parent.glob(f".*.{glob.escape(path.name)}"):
         left.unlink(missing_ok=True)
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Writes a text file as a whole."""
+    """Writes a text file in one step, so that it is never half-written."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -71,10 +71,10 @@ def read_json(path: pathlib.Path, kind: type | tuple[type, ...] = (dict, list)) 
 
     Args:
         path: the file.
-        kind: type, or types, of which the content must be.
+        kind: type, or types, that the content must have.
 
     Raises:
-        InputError: if it is damaged.
+        InputError: if the file is not JSON, is damaged, or its content has another type.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def read_json(path: pathlib.Path, kind: type | tuple[type, ...] = (dict, list)) 
 
 
 def check_archive(path: PathLike) -> None:
-    """Checks each part of a zip archive, such as a `.keras` or `.npz` file, against the checksum that it has of it.
+    """Checks each member of a zip archive, such as a `.keras` or `.npz` file, against its stored checksum.
 
     Raises:
         ValueError: if it is damaged.
@@ -97,17 +97,17 @@ def check_archive(path: PathLike) -> None:
             damaged = archive.testzip()
     except OSError:
         raise
-    except Exception as error:  # damage ends in whatever a decoder of the standard library stumbles over
+    except Exception as error:  # with damaged data, the standard library's decoders raise all kinds of errors
         raise ValueError(f"not a zip archive, or damaged: {error}") from error
     if damaged:
-        raise ValueError(f"damaged: the checksum of {damaged!r} is another")
+        raise ValueError(f"damaged: the checksum of {damaged!r} is wrong")
 
 
 def set_aside(*paths: pathlib.Path) -> list[pathlib.Path]:
-    """Moves existing files or folders to `<stem>.previous-N<suffix>` beside them, with the first N free for all.
+    """Moves existing files or folders to `<stem>.previous-N<suffix>` beside them; N is the first one free for all.
 
     Returns:
-        What `aside` returned before.
+        The new paths, as from `aside`.
     """
     targets = aside(*paths)
     for path, target in zip(paths, targets, strict=True):
@@ -117,7 +117,7 @@ def set_aside(*paths: pathlib.Path) -> list[pathlib.Path]:
 
 
 def aside(*paths: pathlib.Path) -> list[pathlib.Path]:
-    """Returns where `set_aside` would move files to."""
+    """Returns the paths that `set_aside` would move files to."""
     number = 1
     while True:
         named = [(path.name, "") if path.is_dir() else (path.stem, path.suffix) for path in paths]

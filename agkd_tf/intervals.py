@@ -7,12 +7,12 @@ from agkd_tf.types import Array, Interval
 
 
 def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
-    """Returns (low, high), Wilson's score interval of a share.
+    """Returns Wilson's score interval of a proportion as (low, high).
 
     Args:
-        successes: images that were classified correctly.
-        trials: images that were tried, at least 1.
-        confidence: of the interval.
+        successes: number of images that were classified correctly.
+        trials: number of all images, at least 1.
+        confidence: confidence level.
 
     Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
     """
@@ -21,17 +21,17 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) ->
 
 
 def mean_interval(values: Array, *, confidence: float = 0.95, seed: int = 0) -> Interval:
-    """Returns (low, high), the percentile bootstrap's interval of a mean; of a single value, that value twice.
+    """Returns the percentile bootstrap interval of a mean as (low, high); for a single value, that value twice.
 
     Args:
-        values: float [N], one an image, at least 1.
-        confidence: of the interval.
-        seed: of the 1000 resamples.
+        values: float [N], one value per image, at least 1.
+        confidence: confidence level.
+        seed: seed of the 1000 resamples.
 
     Source: Efron, Bootstrap Methods: Another Look at the Jackknife, 1979.
     """
     values = np.asarray(values, np.float64)
-    if len(values) == 1:  # all resamples of it are itself, which SciPy refuses to draw
+    if len(values) == 1:  # SciPy refuses to resample a single value
         return float(values[0]), float(values[0])
     found = bootstrap(
         (values,),

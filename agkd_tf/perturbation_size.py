@@ -1,8 +1,8 @@
-"""Perturbation sizes as text: fractions of the 255 steps of a byte, for images in [0, 1]."""
+"""Perturbation sizes as text, such as 8/255: fractions of 255, for images in [0, 1]."""
 
 
 def parse_size(text: str) -> float:
-    """Returns the number that a fraction such as `8/255` or a decimal such as `0.031` says.
+    """Parses a fraction such as `8/255` or a decimal such as `0.031`.
 
     Raises:
         ValueError: if it is neither.
@@ -15,6 +15,6 @@ def parse_size(text: str) -> float:
 
 
 def format_size(value: float) -> str:
-    """Returns a perturbation size as text: a fraction of 255 where it is a whole one."""
+    """Returns a perturbation size as text: k/255 if it is a whole multiple of 1/255, else a decimal."""
     whole = round(value * 255)
     return f"{whole}/255" if whole / 255 == value else repr(value)

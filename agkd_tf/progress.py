@@ -1,4 +1,4 @@
-"""What is said while something takes its time: a bar, lines, or nothing."""
+"""Progress display: a bar, lines, or nothing."""
 
 import sys
 import time
@@ -12,10 +12,10 @@ SECONDS_BETWEEN_LINES = 30
 
 
 class Progress:
-    """Says how far something is, and when it will be done.
+    """Shows how far a computation is, and how long it will take.
 
     Args:
-        mode: "bar", "lines" or "off"; "auto" for a bar on a terminal and in a notebook, lines elsewhere.
+        mode: "bar", "lines" or "off"; "auto" shows a bar on a terminal and in a notebook, and lines elsewhere.
     """
 
     def __init__(self, mode: Mode = "auto") -> None:
@@ -23,21 +23,26 @@ class Progress:
 
     @property
     def is_off(self) -> bool:
-        """Whether nothing is said."""
+        """Whether nothing is printed."""
         return self.mode == "off"
 
     @property
     def is_bar(self) -> bool:
-        """Whether it is a bar that moves."""
+        """Whether progress is shown as a bar."""
         return self.mode == "bar" or (self.mode == "auto" and (sys.stdout.isatty() or "ipykernel" in sys.modules))
 
     def say(self, text: str) -> None:
-        """Prints a line."""
+        """Prints a line, unless the mode is "off"."""
         if not self.is_off:
             print(text, flush=True)
 
     def counting(self, title: str, unit: str) -> Callable[[int, int], None] | None:
-        """Returns `show(done, total)`, which shows the time that is left, too; None where nothing is said."""
+        """Returns `show(done, total)`, which also shows the remaining time; None if the mode is "off".
+
+        Args:
+            title: what is computed.
+            unit: what is counted, in the singular, such as "image".
+        """
         return None if self.is_off else self._shown(title, unit)
 
     def _shown(self, title: str, unit: str) -> Callable[[int, int], None]:
@@ -61,7 +66,11 @@ class Progress:
         return show
 
     def of_attack(self, title: str) -> Callable | None:
-        """Returns the `progress` of `agkd_tf.evaluation.run_attack` for an attack of that title, or None."""
+        """Returns the argument `progress` for `agkd_tf.evaluation.run_attack`; None if the mode is "off".
+
+        Args:
+            title: the attack's name.
+        """
         if self.is_off:
             return None
         shows: dict[Any, Callable[[int, int], None]] = {}

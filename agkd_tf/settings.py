@@ -1,10 +1,10 @@
-"""Settings: arguments whose annotations say what they may be and what they do.
+"""Settings: arguments whose annotations state their allowed values and their help text.
 
     def __init__(self, student, *, margin: Annotated[float, Range(0.0), "Margin of the triplet."] = 0.03): ...
 
-An argument whose annotations hold a text is a setting. The text is its help; `Range`, `Size`, `Choice` and `Literal`
-say what is allowed. A class's settings are checked when it is called (see `checked`), kept as attributes, written into
-its config, and become flags of the command lines.
+An argument is a setting if its annotation contains a text. The text is its help; `Range`, `Size`, `Choice` and
+`Literal` state what is allowed. The settings of a class are checked when it is called (see `checked`), kept as
+attributes, written to its config, and turned into command-line flags.
 """
 
 import dataclasses
@@ -22,12 +22,12 @@ import numpy as np
 from agkd_tf.errors import InputError, check_choice, check_eps, check_range
 from agkd_tf.perturbation_size import format_size, parse_size
 
-LARGEST = 2**31 - 1  # what TensorFlow counts to
+LARGEST = 2**31 - 1  # the largest int32
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The least and greatest value that is allowed, both included unless `low_open`."""
+    """The smallest and largest allowed value; both are included, except for `low` with `low_open`."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -36,10 +36,10 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """A perturbation size in units of images in [0, 1], which is written 8/255.
+    """A perturbation size in units of images in [0, 1], written as 8/255.
 
     Attributes:
-        bounded: whether sizes above 1 are refused, as an l_inf ball's are.
+        bounded: whether sizes above 1 are refused, as for an l_inf ball.
     """
 
     bounded: bool = True
@@ -61,12 +61,12 @@ Count = Annotated[int, Range(1, LARGEST)]
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is known of one setting.
+    """Describes one setting.
 
     Attributes:
-        name: of the argument.
-        kind: bool, int, float or str; of a list's entries, too.
-        help: what it does, one sentence.
+        name: name of the argument.
+        kind: bool, int, float or str; for a tuple, the type of its entries.
+        help: one sentence on what it does.
         default: its default, or `inspect.Parameter.empty`.
         optional: whether None is allowed.
         many: whether it is a tuple of any length.
@@ -83,24 +83,24 @@ class Setting:
 
     @property
     def choices(self) -> list[str] | None:
-        """The names that are allowed, or None where it is not one of several."""
+        """The allowed names, or None if the setting is not a choice."""
         return next((list(rule.allowed) for rule in self.rules if isinstance(rule, Choice)), None)
 
     @property
     def range(self) -> Range | None:
-        """The `Range` that is allowed, or None."""
+        """The allowed `Range`, or None."""
         return next((rule for rule in self.rules if isinstance(rule, Range)), None)
 
     @property
     def size(self) -> Size | None:
-        """The `Size` that it is, or None."""
+        """The `Size` rule, or None if the setting is not a perturbation size."""
         return next((rule for rule in self.rules if isinstance(rule, Size)), None)
 
     def check(self, value: Any) -> Any:
-        """Returns a value if it is allowed: a NumPy scalar as Python's, a list as a tuple.
+        """Checks a value and returns it; a NumPy scalar becomes a Python number, a list becomes a tuple.
 
         Raises:
-            InputError: if it is not.
+            InputError: if the value is not allowed.
         """
         if value is None and self.optional:
             return None
@@ -130,10 +130,10 @@ class Setting:
         return value
 
     def parse(self, text: str) -> Any:
-        """Returns the value that a text says, as flags have it; entries of a list are separated by commas.
+        """Parses a value from a flag's text; entries of a list are separated by commas.
 
         Raises:
-            InputError: if it says none that is allowed.
+            InputError: if the text is not an allowed value.
         """
         if self.many:
             return self.check([self._parse_one(each) for each in text.split(",") if each])
@@ -153,7 +153,7 @@ class Setting:
             raise InputError(f"`{self.name}` must be true or false. Received: {text!r}") from None
 
     def format(self, value: Any) -> str:
-        """Returns what `parse` reads as a value."""
+        """Returns a value as the text that `parse` reads."""
         if self.many:
             return ",".join(f"{each:.12g}" if isinstance(each, numbers.Number) else str(each) for each in value)
         return format_size(value) if self.size is not None else str(value)
@@ -173,10 +173,10 @@ def _is_a(value: Any, kind: type) -> bool:
 
 
 def settings_of(owner: Callable) -> Mapping[str, Setting]:
-    """Returns name -> `Setting` of a function, a dataclass, or a class's constructor.
+    """Returns name -> `Setting` for a function, a dataclass, or a class's constructor.
 
-    A class has those of its bases, too. Where it gives an argument of a base another default, it need not say again
-    what that argument is.
+    A class also has the settings of its bases. If it only changes the default of a base's argument, it need not repeat
+    the annotation.
 
     Args:
         owner: the function or class.
@@ -228,14 +228,14 @@ def _setting(name: str, hint: Any, default: Any) -> Setting | None:
         return None
     if hint not in _WORDS:
         raise TypeError(
-            f"a setting is one of bool, int, float and str, a tuple of these, or None. Received: {name}: {hint}"
+            f"a setting must be bool, int, float or str, or a tuple of one of these, or None. Received: {name}: {hint}"
         )
     rules = tuple(note for note in notes if isinstance(note, Range | Size | Choice))
     return Setting(name, hint, text, default, optional, many, rules)
 
 
 def check_settings(owner: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values with those that are settings of `owner` checked.
+    """Checks the values that are settings of `owner`; returns all values, name -> value.
 
     Raises:
         InputError: for a value that is not allowed.
@@ -245,7 +245,7 @@ def check_settings(owner: Callable, values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def checked(init: Callable) -> Callable:
-    """Returns a constructor that checks its settings, and keeps as attributes those that it does not keep itself."""
+    """Wraps a constructor: checks its settings, and stores those as attributes that it does not store itself."""
     signature = inspect.signature(init)
 
     @functools.wraps(init)
@@ -264,7 +264,7 @@ def checked(init: Callable) -> Callable:
 
 
 def describe(settings: Iterable[Setting]) -> str:
-    """Returns a line for each setting: its help, what is allowed, and its default."""
+    """Returns one line per setting: its help, what is allowed, and its default."""
     return "\n".join(f"{setting.name}: {_described(setting)}" for setting in settings)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 
 def aligned(lines: Iterable[Sequence[str]]) -> str:
-    """Returns rows of cells as text, the first column to the left and the others to the right.
+    """Returns rows of cells as a text table; the first column is left-aligned, the others right-aligned.
 
     Args:
-        lines: rows of as many cells each.
+        lines: rows with the same number of cells.
     """
     lines = list(lines)
     first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))

@@ -1,6 +1,6 @@
-"""Types that many rooms share.
+"""Types that many packages share.
 
-TensorFlow and Keras bring no types: to a type checker `tf.Tensor` and `keras.Model` are Any.
+TensorFlow and Keras ship without types: to a type checker, `tf.Tensor` and `keras.Model` are Any.
 """
 
 import os
@@ -15,7 +15,7 @@ Logits = Callable[[tf.Tensor], tf.Tensor]
 #: (H, W, C) of an image; None for any size.
 ImageShape = Sequence[int | None]
 
-#: What NumPy makes an array of without a copy of its meaning: an array, a tensor, or lists of numbers.
+#: Anything that `np.asarray` accepts: an array, a tensor, or nested lists of numbers.
 Array = np.ndarray | tf.Tensor | Sequence
 
 #: (low, high) of a confidence interval.

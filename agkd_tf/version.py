@@ -1,3 +1,3 @@
-"""The version, in a file that imports nothing, so that building the package needs nothing either."""
+"""The version, in a file without imports, so that building the package needs no dependencies."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""A run is a folder; this is its map."""
+"""The files in a run's folder."""
 
 import pathlib
 
@@ -7,25 +7,25 @@ from agkd_tf.types import PathLike
 
 
 class Workdir:
-    """Names the parts of a run's folder.
+    """The paths of the files and folders in a run's folder.
 
     Args:
-        path: of the folder, which need not exist.
+        path: path of the folder, which need not exist.
 
     Attributes:
         path: the folder.
-        flags: the recipe as a flagfile, which relaunches the run.
-        history: a line an epoch of what it logged, CSV; an epoch that was repeated after a crash is there twice.
-        environment: machine and versions of each sitting, JSON.
-        checkpoints: what training resumes from.
+        flags: the recipe as a flagfile, which can start the run again.
+        history: logged values, one line per epoch, CSV; an epoch that was repeated after a crash is there twice.
+        environment: machine and versions of each training session, JSON.
+        checkpoints: checkpoints from which training resumes.
         class_names: the names of the classes in the order of their numbers, JSON.
         student: the trained classifier as a `.keras` file, as of the last checkpoint.
-        tensorboard: event files.
+        tensorboard: TensorBoard's event files.
         evaluation: results of evaluations, JSON.
-        cost: what a benchmark measured of its training, JSON.
+        cost: training cost measured by a benchmark, JSON.
         saved_model: the student as a TensorFlow SavedModel.
-        figures: pictures of the run alone.
-        teacher: the folder of the teacher's own run, where this run trained one.
+        figures: figures of this run.
+        teacher: the folder of the teacher's own run, if this run trained its teacher.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -47,10 +47,10 @@ class Workdir:
         return Workdir(self.path / "teacher")
 
     def check(self) -> None:
-        """Checks that a run can be there.
+        """Checks that the path can be a run's folder.
 
         Raises:
-            InputError: if a file is in the folder's place.
+            InputError: if the path is a file.
         """
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"`workdir` must be a folder. Received: {str(self.path)!r}, a file")

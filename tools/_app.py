@@ -1,4 +1,4 @@
-"""The entry that all tools share: a user's mistake is one line and exit code 2."""
+"""The entry point that all tools share: a user's mistake ends in one line and exit code 2."""
 
 import functools
 import re
@@ -19,9 +19,9 @@ def run(main: Callable[[list[str]], None], commands: Sequence[str] = (), words: 
     """Runs `main(argv)` under absl; bad flags and `InputError` end in one line and exit code 2.
 
     Args:
-        main: callable.
-        commands: words of which one must come first, as `argv[1]`.
-        words: whether words may follow; without either, only flags are taken.
+        main: callable that takes argv without the flags.
+        commands: words of which the first argument, `argv[1]`, must be one; empty if there are no commands.
+        words: whether further words may follow; without `commands` and `words`, only flags are allowed.
     """
     logging.set_verbosity(logging.WARNING)
     warnings.showwarning = functools.partial(_show_warning, set())
@@ -29,7 +29,7 @@ def run(main: Callable[[list[str]], None], commands: Sequence[str] = (), words: 
 
 
 def note(message: Warning | str) -> None:
-    """Prints one line on standard error that begins with `note: `."""
+    """Prints a message on standard error as one line that begins with `note: `."""
     print(f"note: {' '.join(with_flags(str(message)).split())}", file=sys.stderr, flush=True)
 
 
@@ -42,7 +42,10 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """As `warnings.showwarning`; the library's own warnings are notes, each `shown` once: what each attack warns of."""
+    """Replaces `warnings.showwarning`; prints the library's own warnings as notes.
+
+    Each note is printed once, although each attack may warn of the same; `shown` holds those that were printed.
+    """
     if issubclass(category, Note):
         if str(message) not in shown:
             shown.add(str(message))
@@ -59,12 +62,12 @@ def fail(message: Exception | str) -> NoReturn:
 
 def _parse(argv: list[str], commands: Sequence[str], words: bool) -> list[str]:
     for each in argv:
-        if not each.isprintable():  # bytes of another encoding among them, which no file that is written could hold
+        if not each.isprintable():  # including bytes of another encoding, which could not be written to a file
             fail(f"arguments must be printable text in UTF-8. Received: {each!r}")
     text = help_text(argv)
     if text is not None:
         print(text)
-        sys.exit(1)  # as absl has it
+        sys.exit(1)  # as absl does
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:
@@ -76,24 +79,24 @@ def _parse(argv: list[str], commands: Sequence[str], words: bool) -> list[str]:
         fail(f"the first word must be one of {', '.join(commands)}. Received: {received}")
     stray = rest[2:] if commands else rest[1:]
     if stray and not words:
-        fail(f"only flags are taken, as --name=value. Received: {' '.join(stray)}")
+        fail(f"only flags are allowed, as --name=value. Received: {' '.join(stray)}")
     return rest
 
 
 def call(main: Callable[[list[str]], None], argv: list[str]) -> None:
-    """Calls `main(argv)`; `InputError`, and what a disk or a file refuses, end in one line and exit code 2."""
+    """Calls `main(argv)`; an `InputError`, or an error of a disk or file, ends in one line and exit code 2."""
     try:
         main(argv)
     except InputError as error:
         fail(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)  # as shells have it
-    except OSError as error:  # a path that is missing, taken, or not ours to write
+        sys.exit(130)  # the shells' code for an interrupt
+    except OSError as error:  # a path that is missing, exists already, or is not writable
         fail(f"{error.filename}: {error.strerror}" if error.filename else error)
-    except tf.errors.PermissionDeniedError as error:  # the same, seen by TensorFlow
+    except tf.errors.PermissionDeniedError as error:  # the same, raised by TensorFlow
         fail(error.message)
-    except tf.errors.ResourceExhaustedError as error:  # a disk's end, seen by TensorFlow; memory's is no user's mistake
+    except tf.errors.ResourceExhaustedError as error:  # a full disk, raised by TensorFlow; out of memory is re-raised
         full = re.search(r"(?:}} |^)(/.*); (No space left on device)", str(error))
         if not full:
             raise

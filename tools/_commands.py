@@ -1,4 +1,4 @@
-"""The command lines that do what a report says is missing."""
+"""The commands that compute the results missing from a report."""
 
 import shlex
 

@@ -1,4 +1,4 @@
-"""Flags: the library's settings, by what they belong to, and the few that only command lines have."""
+"""Flags: the library's settings, grouped by topic, and a few that only the tools have."""
 
 import dataclasses
 import inspect
@@ -27,7 +27,7 @@ TEACHER = ("teacher", "teacher_label_smoothing", "teacher_epochs", "teacher_deca
 
 
 class SettingParser(flags.ArgumentParser):
-    """Reads a `Setting` from a flag's text, and checks it."""
+    """Parses a flag's text by a `Setting`, and checks the value."""
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -40,7 +40,7 @@ class SettingParser(flags.ArgumentParser):
 
 
 class SettingSerializer(flags.ArgumentSerializer):
-    """Writes a `Setting` as a flag's text."""
+    """Writes the value of a `Setting` as a flag's text."""
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -52,13 +52,13 @@ class SettingSerializer(flags.ArgumentSerializer):
 def define(
     group: str, settings: Iterable[Setting], *, prefix: str = "", defaults: Mapping[str, Any] | None = None
 ) -> None:
-    """Defines a flag for each setting, under a heading of `--help` and `--helpfull`.
+    """Defines a flag for each setting, under a heading in `--help` and `--helpfull`.
 
     Args:
         group: the heading.
         settings: the settings.
-        prefix: of the flags' names.
-        defaults: name -> default of the flags; those of the settings if not given.
+        prefix: prefix of the flags' names.
+        defaults: name -> default of the flag; if not given, the defaults of the settings are used.
     """
     for setting in settings:
         default = setting.default if defaults is None else defaults.get(setting.name)
@@ -74,33 +74,34 @@ def define(
 
 def define_eps(group: str) -> None:
     """Defines `--eps`, which has no default."""
-    eps = dataclasses.replace(settings_of(Defense)["eps"], help="Radius of the ball; the run's own if not given.")
+    text = "Radius of the ball that adversaries lie in; the run's own if not given."
+    eps = dataclasses.replace(settings_of(Defense)["eps"], help=text)
     define(group, [eps], defaults={})
 
 
 def define_data() -> None:
-    """Defines the flags that choose the data."""
+    """Defines the flags that choose the data set."""
     define("data set", _fields(DATA))
 
 
 def define_data_place() -> None:
-    """Defines the flags that say where data is."""
+    """Defines the flags that state where the data is."""
     define("where the data is", settings_of(load_dataset).values())
 
 
 def define_pixels_of_network(group: str = "network from a file", *, prefix: str = "") -> None:
-    """Defines the flags that say what images a network takes; see `pixels_of_network`."""
+    """Defines the flags that state which pixels a network takes; see `pixels_of_network`."""
     define(group, _fields(ADAPT.values()), prefix=prefix)
 
 
 def define_network() -> None:
-    """Defines the flags that say what a network from a file takes and shows."""
+    """Defines the flags that state the pixels and the layers of a network from a file."""
     define_pixels_of_network()
     define("network from a file", _fields(LAYERS))
 
 
 def define_recipe() -> None:
-    """Defines the flags of `Recipe` but the data's: together they define a run."""
+    """Defines the flags of `Recipe` except those of the data set; together they define a run."""
     define_network()
     define("network", _fields(("model", "reinitialize", "mixed_precision", "synchronized_bn", "init_from")))
     define("teacher that is trained first", _fields(TEACHER))
@@ -113,7 +114,7 @@ def define_recipe() -> None:
     for name, defenses in takers.items():
         group = "every defense" if len(defenses) == len(DEFENSES) else f"defense {', '.join(defenses)}"
         if set(defenses) == set(DEFENSES) - {"undefended"}:
-            group = "training attack, of every defense but undefended"
+            group = "training attack of every defense except undefended"
         define(group, [recipe_settings()[name]], defaults={})
 
 
@@ -122,23 +123,23 @@ def _fields(names: Iterable[str]) -> list[Setting]:
 
 
 def data_settings() -> dict[str, Any]:
-    """Returns the values of the flags that choose the data."""
+    """Returns the values of the flags that choose the data set."""
     return {name: FLAGS[name].value for name in DATA}
 
 
 def data_place() -> dict[str, Any]:
-    """Returns where data is, as keyword arguments of `load_dataset`."""
+    """Returns where the data is, as keyword arguments of `load_dataset`."""
     return {name: FLAGS[name].value for name in settings_of(load_dataset)}
 
 
 def pixels_of_network(*, prefix: str = "") -> dict[str, Any]:
-    """Returns `adapt`'s arguments, those that were given by the flags of `define_pixels_of_network`."""
+    """Returns the arguments of `adapt` that were given by the flags of `define_pixels_of_network`."""
     values = {argument: FLAGS[prefix + name].value for argument, name in ADAPT.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def layers_of_network() -> dict[str, str]:
-    """Returns `Classifier`'s arguments, those that were given."""
+    """Returns the arguments of `Classifier` that were given by flags."""
     return {name.removesuffix("_layer"): str(FLAGS[name].value) for name in LAYERS if FLAGS[name].value is not None}
 
 
@@ -152,32 +153,33 @@ def recipe_from_flags() -> Recipe:
 
 
 def given_recipe_flags() -> list[str]:
-    """Returns the lines of the flags that define a run and were given."""
+    """Returns the given flags that define a run, one per line, as in a flagfile."""
     return [FLAGS[name].serialize() for name in recipe_settings() if FLAGS[name].present]
 
 
 def define_evaluation() -> None:
     """Defines the flags of an evaluation."""
     group = "evaluation"
-    text = f"Attacks, separated by commas: {GRAMMAR}; transfer:SOURCE for the adversaries of another run, .keras file "
-    flags.DEFINE_list("attacks", "clean,fgsm,pgd-20,cw-20", f"{text}or SavedModel.", module_name=group)
+    text = f"Attacks, separated by commas: {GRAMMAR}; transfer:SOURCE for adversaries crafted on another run, .keras "
+    flags.DEFINE_list("attacks", "clean,fgsm,pgd-20,cw-20", f"{text}file or SavedModel.", module_name=group)
     flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.", module_name=group)
 
 
 def define_jit_compile(flag_values: flags.FlagValues = FLAGS) -> None:
     """Defines `--jit_compile`."""
-    text = "XLA around attacks, passes and gradients; auto: on with a GPU or TPU, off on the CPU, where it is slower."
+    text = "Compile attacks, passes and gradients with XLA; auto: on with a GPU or TPU, off on the CPU, where it is "
+    text += "slower."
     flags.DEFINE_enum("jit_compile", "auto", list(SWITCH), text, flag_values, COMPUTATION)
 
 
 def define_resident(flag_values: flags.FlagValues = FLAGS) -> None:
     """Defines `--resident`."""
-    text = "Training images stay on the accelerator, to which the host sends indices; auto: up to 2 GiB of them."
+    text = "Keep the training images on the accelerator, and send it only indices; auto: if they take at most 2 GiB."
     flags.DEFINE_enum("resident", "auto", list(SWITCH), text, flag_values, COMPUTATION)
 
 
 def switch(name: str, flag_values: flags.FlagValues = FLAGS) -> JitCompile:
-    """Returns what `--jit_compile` or `--resident` asks for, as the library takes it."""
+    """Returns the value of `--jit_compile` or `--resident` in the library's form."""
     return SWITCH[str(flag_values[name].value)]
 
 
@@ -186,13 +188,13 @@ def define_distribution(*, allowed: Iterable[str] = DISTRIBUTIONS) -> None:
     meanings = {
         "none": "one device",
         "mirrored": "all accelerators of this machine",
-        "multi_worker": "the machines that the environment variable TF_CONFIG names",
+        "multi_worker": "the machines named by the environment variable TF_CONFIG",
     }
-    text = "; ".join(f"{name}: {meanings[name]}" for name in allowed) + "."
+    text = f"Devices to use. {'; '.join(f'{name}: {meanings[name]}' for name in allowed)}."
     flags.DEFINE_enum("distribution", "none", list(allowed), text, module_name=COMPUTATION)
 
 
 def define_progress() -> None:
     """Defines `--progress`."""
-    text = "A progress bar, lines, or nothing; auto: a bar on a terminal, lines elsewhere."
+    text = "Show progress as a bar, as lines, or not at all; auto: a bar on a terminal, lines elsewhere."
     flags.DEFINE_enum("progress", "auto", ["auto", "bar", "lines", "off"], text, module_name=COMPUTATION)

@@ -1,4 +1,4 @@
-"""What `--help` prints: a tool's flags by what they belong to, or what one defense takes."""
+"""The text of `--help`: a tool's flags grouped by topic, or the flags of one defense."""
 
 import inspect
 import re
@@ -13,15 +13,15 @@ from agkd_tf.settings import describe, settings_of
 from agkd_tf.training import default_hyperparameters
 
 ASKS = ("--help", "-help", "--helpshort", "-helpshort", "-?", "--?")
-OWN = "this tool"  # heading of the flags that no group has
+OWN = "this tool"  # heading of the flags without a group
 WIDEST = 120
 
 
 def help_text(argv: list[str], flag_values: flags.FlagValues = flags.FLAGS) -> str | None:
-    """Returns what is printed for these arguments; None where they do not ask for help.
+    """Returns the help text for a command line, or None if it does not ask for help.
 
     Args:
-        argv: the command line. With `--defense=NAME` in it, the help is of that defense.
+        argv: the command line. If it contains `--defense=NAME`, the help is about that defense.
         flag_values: the tool's flags.
     """
     if not set(argv) & set(ASKS):
@@ -31,7 +31,7 @@ def help_text(argv: list[str], flag_values: flags.FlagValues = flags.FLAGS) -> s
         return _of_defense(chosen[-1], flag_values)
     groups: dict[str, list[flags.Flag]] = {OWN: []}
     for module, members in flag_values.flags_by_module_dict().items():
-        # What is called like a module is of absl or TensorFlow.
+        # Groups named like a loaded module are those of absl or TensorFlow.
         if module == sys.argv[0] or module not in sys.modules:
             groups.setdefault(OWN if module == sys.argv[0] else module, []).extend(members)
     texts = []
@@ -39,12 +39,12 @@ def help_text(argv: list[str], flag_values: flags.FlagValues = flags.FLAGS) -> s
         entries = [_described(each, flag_values) for each in sorted(members, key=lambda flag: flag.name)]
         texts += ["\n".join([_filled(f"{group}:", ""), *entries])] if entries else []
     document = sys.modules["__main__"].__doc__ or ""
-    return "\n\n".join([document.strip(), *texts, "Try --helpfull for the flags of absl and TensorFlow, too."])
+    return "\n\n".join([document.strip(), *texts, "Use --helpfull to see the flags of absl and TensorFlow, too."])
 
 
 def _described(flag: flags.Flag, flag_values: flags.FlagValues) -> str:
-    """Returns a flag's name, help, what is allowed, and default, as lines that fit the terminal."""
-    # absl begins the help of a choice with <one|or|another>.
+    """Returns a flag's name, help, allowed values and default, as lines that fit the terminal."""
+    # absl prefixes the help of an enum flag with <one|or|another>.
     text = re.sub(r"^<[^>]*>:", "", flag.help or "").strip().rstrip(".") + "."
     text = _with_flags(text, flag_values)
     if isinstance(flag, flags.EnumFlag):
@@ -57,12 +57,12 @@ def _described(flag: flags.Flag, flag_values: flags.FlagValues) -> str:
 
 
 def _with_flags(text: str, flag_values: flags.FlagValues) -> str:
-    """Returns a setting's help, which names arguments, with flags in their place."""
+    """Replaces the names of arguments in a setting's help by flags."""
     return re.sub(r"`(\w+)`", lambda found: f"--{found[1]}" if found[1] in flag_values else found[0], text)
 
 
 def _filled(text: str, indent: str) -> str:
-    """Returns a text as lines that fit the terminal, those after the first indented further."""
+    """Wraps a text to the width of the terminal; lines after the first are indented further."""
     return textwrap.fill(
         text,
         min(shutil.get_terminal_size().columns, WIDEST),
@@ -78,4 +78,6 @@ def _of_defense(name: str, flag_values: flags.FlagValues) -> str:
     summary = inspect.cleandoc(defense.__doc__ or "").splitlines()[0]
     settings = [setting for key, setting in settings_of(defense).items() if key in default_hyperparameters(name)]
     lines = [_filled(f"--{_with_flags(line, flag_values)}", "  ") for line in describe(settings).splitlines()]
-    return "\n".join([f"--defense={name}: {summary}", "", "It takes:", *lines, "", "Try --help alone for all flags."])
+    return "\n".join(
+        [f"--defense={name}: {summary}", "", "It takes:", *lines, "", "Use --help alone to see all flags."]
+    )

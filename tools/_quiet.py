@@ -1,4 +1,4 @@
-"""TensorFlow's start without its start-up notes."""
+"""Suppresses TensorFlow's start-up messages."""
 
 import contextlib
 import os
@@ -7,17 +7,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# What TensorFlow writes at each start, whatever is asked of it: notes, and that there is no GPU driver.
+# What TensorFlow writes at each start, whatever its settings: notes, and complaints about a missing GPU driver.
 NOTES = ("I0000", "WARNING: All log messages before absl::InitializeLog()")
 NO_DRIVER = ("cuda_platform.cc", "cudart_stub.cc")
 
 
 @contextlib.contextmanager
 def without_startup_notes() -> Iterator[None]:
-    """Holds back what the process writes to standard error in the block, and lets the rest out after.
+    """Captures what the process writes to standard error in the block, and prints it afterwards without the notes.
 
-    TensorFlow's native libraries write there before any Python setting reaches them. Notes are dropped,
-    and on machines without an NVIDIA device the complaint that there is none; all else is written.
+    TensorFlow's native libraries write there before any Python setting takes effect. Dropped are their notes
+    and, on machines without an NVIDIA device, complaints about a missing driver; everything else is printed.
     """
     sys.stderr.flush()
     kept = os.dup(2)

@@ -1,4 +1,4 @@
-"""The library's remedies, which name arguments of Python, as the flags of a command line."""
+"""Translates remedies in the library's messages from Python arguments to command-line flags."""
 
 import ast
 import contextlib
@@ -10,20 +10,21 @@ from absl import flags
 
 from agkd_tf.errors import InputError
 
-# Arguments of `agkd_tf.adapt` and the flags that give them; `output` is no flag, and a flag of that name is another.
+# Arguments of `agkd_tf.adapt` and their flags; its `output` has no flag: the flag of that name is something else.
 ADAPT = {"pixel_range": "pixel_range", "mean": "pixel_mean", "std": "pixel_std", "channels": "channels"}
 
 
 def with_flags(message: str, flag_values: flags.FlagValues = flags.FLAGS) -> str:
-    """Returns a message whose remedies in Python's form are flags.
+    """Returns a message with its remedies in Python replaced by flags.
 
-    In backticks, `name=literal` becomes `--name=literal` as a command line spells it: `(0, 255)` is 0,255, True is
-    --name and False is --noname. So do several with commas between them, the arguments of
-    `agkd_tf.adapt(model, ...)`, and `layer_names={'logits': ...}`. A word in capitals, such as PATH, stands for any
-    value. What is no flag of the program, or no literal, stays as it is, with its backticks.
+    In backticks, `name=literal` becomes `--name=literal` in the spelling of a command line: `(0, 255)` becomes 0,255,
+    True becomes --name and False becomes --noname. The same applies to several such arguments separated by commas, to
+    the arguments of `agkd_tf.adapt(model, ...)`, and to `layer_names={'logits': ...}`. A word in capitals, such as
+    PATH, stands for any value. Anything that is not a flag of the program, or not a literal, stays as it is, with its
+    backticks.
 
     Args:
-        message: text.
+        message: the message.
         flag_values: the program's flags.
     """
     return re.sub(r"`([^`]+)`", lambda found: _as_flags(found[1], flag_values) or found[0], message)
@@ -31,10 +32,10 @@ def with_flags(message: str, flag_values: flags.FlagValues = flags.FLAGS) -> str
 
 @contextlib.contextmanager
 def named_by_flags(**names: str) -> Iterator[None]:
-    """In the block, an `InputError` that names an argument names the flag that gives it.
+    """Renames arguments to flags in the message of an `InputError` that is raised in the block.
 
     Args:
-        **names: argument -> flag, where they have different names.
+        **names: argument -> flag, for flags that have another name than their argument.
     """
     try:
         yield
@@ -44,7 +45,7 @@ def named_by_flags(**names: str) -> Iterator[None]:
 
 
 def _as_flags(code: str, flag_values: flags.FlagValues) -> str | None:
-    """Returns the arguments that code gives as flags, or None if it gives none or one that is no flag."""
+    """Returns the arguments in `code` as flags; None if there are none, or one of them is not a flag."""
     try:
         return " ".join(_flag(flag_values, name, value) for name, value in _arguments(code)) or None
     except (KeyError, SyntaxError, ValueError):
@@ -52,10 +53,10 @@ def _as_flags(code: str, flag_values: flags.FlagValues) -> str | None:
 
 
 def _arguments(code: str) -> list[tuple[str, ast.expr]]:
-    """Returns (flag's name, value) of the arguments of a call of `adapt`, or of arguments alone.
+    """Returns (flag's name, value) for each argument in a call of `adapt`, or in a list of arguments.
 
     Raises:
-        KeyError: for an argument of `adapt` that no flag gives.
+        KeyError: for an argument of `adapt` without a flag.
         SyntaxError: for code that is neither.
     """
     call = re.fullmatch(r"(?:agkd_tf\.)?adapt\((.*)\)", code)
@@ -63,7 +64,7 @@ def _arguments(code: str) -> list[tuple[str, ast.expr]]:
     if not isinstance(parsed, ast.Call) or (parsed.args and not call):
         raise SyntaxError(code)
     of_source = any(isinstance(each, ast.Name) and each.id == "source" for each in parsed.args)
-    prefix = "source_" if of_source else ""  # the network of a transfer, whose flags are called so
+    prefix = "source_" if of_source else ""  # prefix of the flags for the source of a transfer attack
     arguments: list[tuple[str, ast.expr]] = []
     for keyword in parsed.keywords:
         if keyword.arg == "layer_names" and isinstance(keyword.value, ast.Dict):
@@ -79,11 +80,11 @@ def _arguments(code: str) -> list[tuple[str, ast.expr]]:
 
 
 def _flag(flag_values: flags.FlagValues, name: str, value: ast.expr) -> str:
-    """Returns `--name=value` as the flag takes it.
+    """Returns `--name=value` in the form that the flag accepts.
 
     Raises:
         KeyError: if there is no such flag.
-        ValueError: for a value that is no literal.
+        ValueError: for a value that is not a literal.
     """
     flag = flag_values[name]
     if isinstance(value, ast.Constant) and isinstance(value.value, bool):
@@ -94,10 +95,10 @@ def _flag(flag_values: flags.FlagValues, name: str, value: ast.expr) -> str:
 
 
 def _spelled(value: ast.expr) -> str:
-    """Returns a literal as a command line spells it: a text without quotes unless a shell needs them, 8/255, 0,255.
+    """Returns a literal in the spelling of a command line, such as 8/255 or 0,255; text is quoted only for the shell.
 
     Raises:
-        ValueError: for what is no number, text, list of them, or word in capitals.
+        ValueError: if it is not a number, a text, a list of these, or a word in capitals.
     """
     if isinstance(value, ast.Tuple | ast.List):
         return ",".join(map(_spelled, value.elts))

@@ -1,4 +1,4 @@
-"""What only tools measure, as readable tables."""
+"""Plain-text tables of benchmarks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from agkd_tf.text_table import aligned
 
 
 def timing_table(timings: Mapping[str, Timing], records: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns a plain-text table of benchmarks, one a line, and how many times the first one's speed each has.
+    """Returns a plain-text table with one benchmark per line, and its speed relative to the first one.
 
     Args:
-        timings: dict of title -> `agkd_tf.benchmark.Timing` of images.
-        records: dict of title -> facts, times and totals for JSON; what is not known is left empty.
+        timings: dict of title -> `agkd_tf.benchmark.Timing`, whose items are images.
+        records: dict of title -> facts, times and totals for JSON; cells of missing values are left empty.
     """
     first = next(iter(timings.values()))
     rows = []
@@ -35,13 +35,13 @@ def timing_table(timings: Mapping[str, Timing], records: Mapping[str, Mapping[st
 
 
 def peers_table(timings: Mapping[str, Timing], peers: Mapping[str, Timing]) -> str:
-    """Returns a plain-text table of how many times each peer's images a second recipes have.
+    """Returns a plain-text table of each recipe's images per second relative to each peer's.
 
-    A cell is the median of the rounds, with the least and the greatest.
+    Each cell is the median of the rounds, with the least and the greatest in brackets.
 
     Args:
         timings: dict of title -> `agkd_tf.benchmark.Timing` of a recipe.
-        peers: likewise of peers, timed in the same rounds.
+        peers: dict of title -> `Timing` of a peer, timed in the same rounds.
     """
     rows = [
         {"images/s, times the peer's": title} | {name: _spread(ratio(timing, peer)) for name, peer in peers.items()}
@@ -69,10 +69,10 @@ _FACTS = {
 
 
 def breakdown_table(parts: Mapping[str, Mapping[str, float]]) -> str:
-    """Returns a plain-text table of where a step's time goes.
+    """Returns a plain-text table of how the time of a step is divided.
 
     Args:
-        parts: dict of title -> dict of part, or kind of operation -> seconds.
+        parts: dict of title -> dict of part, or kind of operation, -> seconds.
     """
     rows = []
     for title, seconds in parts.items():
@@ -83,6 +83,6 @@ def breakdown_table(parts: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _filled_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Returns a plain-text table of dicts of heading -> text; cells that a row lacks are empty."""
+    """Returns a plain-text table of rows, each a dict of heading -> text; missing cells are empty."""
     headings = list(dict.fromkeys(heading for row in rows for heading in row))
     return aligned([headings, *([row.get(heading, "") for heading in headings] for row in rows)])

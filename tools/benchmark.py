@@ -5,14 +5,17 @@
   python -m tools.benchmark training flags/digits/agkd_bml.flags --flops --breakdown --peer="COMMAND"
   python -m tools.benchmark inference runs/quickstart/at runs/quickstart/agkd_bml
 
-training: recipes' flagfiles or runs' folders follow; any flag of a recipe overrides theirs. A step is all that
-training does for a batch; nothing is trained for use. With --output, each recipe's cost.json is written to a folder
-of its name, which tools.report takes as it does a run. With --peer, each recipe's images a second are given as times
-each peer's, round by round. With --flops, the step's convolutions and matrix products are counted in its XLA program,
-their number is compared with the least that AGKD-BML takes, and their rate with that of a large matrix product. With
---breakdown, the parts of a step are timed, and with --profile, on the CPU, the kinds of operations. inference: runs,
-.keras files or SavedModels follow. Each is measured in a process of its own, in turn with the others, and compared
-with the first.
+training takes flagfiles of recipes or folders of runs; other flags of a recipe override theirs. It times training
+steps, each of which does everything that training does for a batch; no trained network is kept.
+  --output writes each recipe's cost.json to a folder named after the recipe, which tools.report reads like a run.
+  --peer gives each recipe's images per second relative to each peer's, compared round by round.
+  --flops counts the convolutions and matrix products in the step's XLA program. It compares their number with the
+    least that AGKD-BML needs, and their rate with that of a large matrix product.
+  --breakdown times the parts of a step; --profile times its operations by kind, on the CPU and without XLA.
+
+inference takes runs, .keras files or SavedModels, and times their forward pass.
+
+Everything is measured in a process of its own, in turn with the others, and compared with the first.
 """
 
 import contextlib
@@ -61,17 +64,18 @@ Place = Mapping[str, Any]  # arguments of `load_dataset`
 Switches = dict[str, JitCompile]  # `jit_compile` and `resident`
 T = TypeVar("T")
 
-flags.DEFINE_integer("rounds", 5, "Turns that each takes.", 1)
-flags.DEFINE_integer("steps", 3, "Steps in a turn.", 1)
+flags.DEFINE_integer("rounds", 5, "Number of turns that each contestant takes.", 1)
+flags.DEFINE_integer("steps", 3, "Steps per turn.", 1)
 flags.DEFINE_string(
     "compare",
     None,
-    "training: flags of a second version of each recipe, or --jit_compile or --resident, separated by spaces.",
+    "training: also measure each recipe with these flags, separated by spaces; --jit_compile and --resident may be "
+    "among them.",
 )
-flags.DEFINE_string("output", None, "training: folder to write to; results are only printed if not given.")
+flags.DEFINE_string("output", None, "training: folder to write results to; if not given, they are only printed.")
 flags.DEFINE_bool("flops", False, "training: count floating-point operations, and compare with a matrix product.")
-flags.DEFINE_bool("breakdown", False, "training: time the parts of a step, too.")
-flags.DEFINE_bool("profile", False, "training: time a step's operations by kind, too, on the CPU and without XLA.")
+flags.DEFINE_bool("breakdown", False, "training: also time the parts of a step.")
+flags.DEFINE_bool("profile", False, "training: also time a step's operations by kind, on the CPU and without XLA.")
 flags.DEFINE_multi_string(
     "peer", [], "training: command of another implementation that prints `median X s` and `Y images/s`"
 )
@@ -85,10 +89,10 @@ _flags.define_progress()
 
 
 def main(argv: list[str]) -> None:
-    """Measures what the first word names."""
+    """Runs the benchmark that the first word names."""
     paths = [pathlib.Path(path) for path in argv[2:]]
     if not paths:
-        raise InputError(f"what is to be measured is missing: python -m tools.benchmark {argv[1]} PATH ...")
+        raise InputError(f"the paths to measure are missing: python -m tools.benchmark {argv[1]} PATH ...")
     try:
         {"training": _training, "inference": _inference}[argv[1]](paths)
     except (CrashedWorkerError, NonFiniteLossError) as error:
@@ -97,7 +101,7 @@ def main(argv: list[str]) -> None:
 
 
 def _machine() -> str:
-    """Returns the line that says what is measured on."""
+    """Returns one line that describes the machine and its settings."""
     machine = describe_environment()
     sets = " ".join(machine["instruction_sets"]) or "instruction sets not known"
     devices = ", ".join([*machine["accelerators"], f"{machine['processor']}, {machine['cores']} cores ({sets})"])
@@ -107,7 +111,7 @@ def _machine() -> str:
 def _training(paths: Paths) -> None:
     recipes, switches = _versions(paths)
     if FLAGS.profile and any(switch["jit_compile"] is True for switch in switches.values()):
-        raise InputError("`profile` is of a step without XLA. Received: --jit_compile=on")
+        raise InputError("`profile` needs steps without XLA, --jit_compile=off. Received: --jit_compile=on")
     peers = {command: _prepared(command, Peer, command) for command in dict.fromkeys(FLAGS.peer)}
     flops = {title: _flops(title, recipe) for title, recipe in recipes.items()} if FLAGS.flops else {}
     profiles = {title: _profile(title, recipe) for title, recipe in recipes.items()} if FLAGS.profile else {}
@@ -151,7 +155,7 @@ def _training(paths: Paths) -> None:
 
 
 def _versions(paths: Paths) -> tuple[dict[str, Recipe], dict[str, Switches]]:
-    """Returns title -> `Recipe`, and title -> keyword arguments of its `BreakdownBenchmark`, of all versions."""
+    """Returns title -> `Recipe` and title -> keyword arguments of its `BreakdownBenchmark`, for all versions."""
     overrides = _flags.given_recipe_flags()
     recipes: dict[str, Recipe] = {}
     switches: dict[str, Switches] = {}
@@ -159,14 +163,14 @@ def _versions(paths: Paths) -> tuple[dict[str, Recipe], dict[str, Switches]]:
         for more in ("",) if FLAGS.compare is None else ("", FLAGS.compare):
             title = _title(path, more)
             if title in recipes:
-                raise InputError(f"{path} has the name of another recipe: {title}")
+                raise InputError(f"{path} has the same name as another recipe: {title}")
             switches[title], flags_of_recipe = _switches(more)
             recipes[title] = _recipe(path, overrides, flags_of_recipe)
     return recipes, switches
 
 
 def _switches(more: str) -> tuple[Switches, list[str]]:
-    """Returns (keyword arguments of a version's `BreakdownBenchmark`, which of its flags are its recipe's)."""
+    """Returns (keyword arguments of a version's `BreakdownBenchmark`, the flags that belong to its recipe)."""
     values = flags.FlagValues()
     _flags.define_jit_compile(values)
     _flags.define_resident(values)
@@ -179,8 +183,8 @@ def _switches(more: str) -> tuple[Switches, list[str]]:
 
 
 def _flops(title: str, recipe: Recipe) -> tuple[int, int | None]:
-    """Returns (counted, least) floating-point operations of a step; None where the least is not known."""
-    # In a process that ends before the timing: its memory is not a step's.
+    """Returns (counted, least possible) floating-point operations of a step; None if the least is not known."""
+    # In a process that ends before the timing, so that its memory does not count as the step's.
     with _prepared(f"operations of {title}", Worker, _step_program, recipe, _flags.data_place()) as worker:
         return worker.ask("flops"), worker.ask("minimum_flops")
 
@@ -191,7 +195,12 @@ def _profile(title: str, recipe: Recipe) -> dict[str, float]:
 
 
 def _rate(step: Timing, product: Timing) -> dict[str, Any]:
-    """Returns the rate of the operations that a step needs, for JSON; `Timing`s of them and of a matrix product's."""
+    """Returns the rate of a step's operations as a dict for JSON.
+
+    Args:
+        step: `Timing` whose items are the operations that the step needs.
+        product: `Timing` whose items are the operations of a matrix product.
+    """
     return {
         "gigaflops_per_second": step.items_per_second / 1e9,
         "share_of_matrix_product": ratio(step, product),
@@ -204,7 +213,7 @@ def _tables(
     records: Mapping[str, Mapping[str, Any]],
     names: Mapping[str, str],
 ) -> str:
-    """Returns the recipes' and peers' times as text, and below each recipe against each peer."""
+    """Returns a text table of recipes and peers, followed by one of each recipe relative to each peer."""
     numbers = {command: f"peer {number}" for number, command in enumerate(theirs, 1)}
     shown = ours | {f"{number}: {names[command]}": theirs[command] for command, number in numbers.items()}
     table = timing_table(shown, {title: records.get(title, {}) for title in shown})
@@ -236,7 +245,7 @@ def _inference(paths: Paths) -> None:
     given += [line.partition("=")[0].lstrip("-") for line in _flags.given_recipe_flags()]
     others = [name for name in given if name != "batch_size"]
     if others:
-        raise InputError(f"`{others[0]}` is of `training`; `inference` takes batch_size, jit_compile, rounds, steps")
+        raise InputError(f"`{others[0]}` is for `training`; `inference` takes batch_size, jit_compile, rounds, steps")
     batch, jit_compile = FLAGS.batch_size, resolve_jit_compile(_flags.switch("jit_compile"))
     builds = {str(path): (_inference_benchmark, str(path), batch, jit_compile) for path in paths}
     with contextlib.ExitStack() as stack:
@@ -284,7 +293,7 @@ def _step_profile(recipe: Recipe, place: Place) -> StepProfile:
 def _inference_benchmark(path: str, batch_size: int, jit_compile: bool) -> InferenceBenchmark:
     subject = subject_at("inference", path)
     if subject.image_shape is None:
-        raise InputError(f"`inference`: {path} takes images of any size, so that it cannot be said which to time")
+        raise InputError(f"`inference` needs a model with a fixed image size. Received: {path}, which takes any size")
     return InferenceBenchmark(subject.logits, subject.image_shape, batch_size=batch_size, jit_compile=jit_compile)
 
 

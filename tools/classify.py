@@ -1,4 +1,4 @@
-"""Classifies image files with an exported SavedModel; needs nothing but TensorFlow.
+"""Classifies image files with an exported SavedModel; it needs nothing but TensorFlow.
 
 python tools/classify.py runs/digits/agkd_bml/saved_model IMAGE.png [IMAGE.png ...]
 """
@@ -10,7 +10,7 @@ import sys
 from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if platform.machine().lower() in ("x86_64", "amd64"):  # as tools/__init__.py, which is not at hand everywhere
+if platform.machine().lower() in ("x86_64", "amd64"):  # as in tools/__init__.py, which may not be installed here
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if __name__ == "__main__" and {"--help", "-h"} & set(sys.argv):
@@ -25,7 +25,7 @@ def main(folder: str, *paths: str) -> None:
     try:
         serve = tf.saved_model.load(folder).signatures["serving_uint8"]
     except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-        fail(f"{folder} is not a SavedModel of tools.export: {error}")
+        fail(f"{folder} is not a SavedModel written by tools.export: {error}")
     shape, images = serve.structured_input_signature[1]["images"].shape[1:], []
     for path in paths:
         try:
@@ -42,7 +42,7 @@ def main(folder: str, *paths: str) -> None:
 
 
 def class_names(folder: str) -> list[str] | None:
-    """Returns the names of the classes, or None where the SavedModel has none."""
+    """Returns the names of the classes, or None if the SavedModel has none."""
     path = os.path.join(folder, "assets.extra", "agkd_tf.json")
     if not os.path.exists(path):
         return None
@@ -61,5 +61,5 @@ def fail(message: str) -> NoReturn:
 
 if __name__ == "__main__":
     if len(sys.argv) < 3:
-        fail("a folder and images are needed: python tools/classify.py FOLDER IMAGE.png ...")
+        fail("the SavedModel's folder and images are needed: python tools/classify.py FOLDER IMAGE.png ...")
     main(*sys.argv[1:])

@@ -1,11 +1,11 @@
-"""Evaluates a classifier under attacks, and records what happened to each image.
+"""Evaluates a classifier under attacks, and records the outcome for each image.
 
   python -m tools.evaluate --workdir=runs/digits/agkd_bml --attacks=clean,fgsm,pgd-20,cw-20,autoattack
   python -m tools.evaluate --workdir=runs/digits/agkd_bml --audit --eps_sweep=0,19/255,38/255,76/255
 
-Data set and eps are the run's own. For a classifier without a run, name them: --model_file=FILE.keras or
---saved_model=FOLDER, with --dataset=... --eps=... --record=FILE.json. An evaluation that was broken off
-continues where it stopped; results that are there are not computed again.
+Data set and eps are those of the run. For a classifier without a run, give --model_file=FILE.keras or
+--saved_model=FOLDER, with --dataset=... --eps=... --record=FILE.json. To continue an interrupted evaluation, run the
+same command again. Results that are already recorded are not computed again.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ from tools._remedies import with_flags
 from tools._subject import data_settings, define_model, subject_from_flags
 
 FLAGS = flags.FLAGS
-COMPUTING = ("audit", "eps_sweep", "knn", "recompute")  # what a verification does none of
+COMPUTING = ("audit", "eps_sweep", "knn", "recompute")  # flags that --verify excludes
 OPTIONS = settings_of(EvaluationOptions)
 NEIGHBORS = settings_of(EvaluationSession.nearest_neighbors)
 SWEEP, AUDIT = settings_of(EvaluationSession.eps_sweep), settings_of(EvaluationSession.audit)
-RENAMED = {  # flags whose arguments have shorter names
+RENAMED = {  # flags that have another name than their argument
     "neighbors_metric": NEIGHBORS["metric"],
     "audit_examples": AUDIT["examples"],
     "eps_sweep": SWEEP["sizes"],
@@ -38,16 +38,17 @@ RENAMED = {  # flags whose arguments have shorter names
 }
 
 define_model()
-flags.DEFINE_string("record", None, "JSON file of the results; the run's evaluation.json if not given.")
+flags.DEFINE_string("record", None, "JSON file to record results in; the run's evaluation.json if not given.")
 _flags.define_data()
 _flags.define_data_place()
 _flags.define_network()
-_flags.define_pixels_of_network("source of transfer from a file", prefix="source_")
+_flags.define_pixels_of_network("network from a file as the source of a transfer attack", prefix="source_")
 _flags.define_evaluation()
 _flags.define("evaluation", OPTIONS.values())
-flags.DEFINE_bool("verify", False, "Recompute the accuracies from the images in --adversaries alone; 1 on a mismatch.")
-flags.DEFINE_bool("audit", False, "Look for the signs of masked gradients, too.")
-flags.DEFINE_bool("knn", False, "Classify by nearest training images too; their adversaries are saved.")
+text = "Only recompute the accuracies, from nothing but the images in --adversaries; exit with code 1 if they differ."
+flags.DEFINE_bool("verify", False, text)
+flags.DEFINE_bool("audit", False, "Also look for signs of masked gradients.")
+flags.DEFINE_bool("knn", False, "Also classify by nearest training images; the adversaries are saved for that.")
 more = [dataclasses.replace(setting, name=name) for name, setting in RENAMED.items()]
 _flags.define("neighbors, sweep and audit", [NEIGHBORS["neighbors"], *more])
 _flags.define_jit_compile()
@@ -56,7 +57,7 @@ _flags.define_progress()
 
 
 def main(argv: list[str]) -> None:
-    """Evaluates and records, attack by attack."""
+    """Evaluates the model attack by attack, and records the results."""
     del argv
     with make_strategy(FLAGS.distribution).scope():
         session, dataset = _session()
@@ -67,14 +68,14 @@ def main(argv: list[str]) -> None:
 
 
 def _session() -> tuple[EvaluationSession, ImageDataset]:
-    """Returns the session that the flags describe, with all that it will do checked, and the data set."""
+    """Returns the session that the flags describe, checked for everything that it will do, and the data set."""
     options = {name: getattr(FLAGS, name) for name in OPTIONS}
-    EvaluationOptions(**options)  # what is wrong with them shows first
+    EvaluationOptions(**options)  # so that mistakes in them are reported first
     if FLAGS.verify and not FLAGS.adversaries:
         raise InputError("`verify` needs --adversaries, the folder of the saved images")
     for name in COMPUTING if FLAGS.verify else ():
         if FLAGS[name].value:
-            raise InputError(f"`{name}` computes anew, which `verify` does not: leave one of them out")
+            raise InputError(f"`{name}` computes new results, but `verify` does not: leave one of them out")
     data = data_settings()
     subject = subject_from_flags()
     training = FLAGS.knn or FLAGS.split == "train"

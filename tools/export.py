@@ -20,13 +20,13 @@ from tools._subject import network_settings
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("workdir", None, "Folder of the run to export.")
-flags.DEFINE_string("model_file", None, "A .keras classifier to export instead of a run's.")
-flags.DEFINE_string("output", None, "Folder to write; the run's saved_model if not given.")
+flags.DEFINE_string("model_file", None, "Export the classifier in this .keras or .h5 file instead of a run's.")
+flags.DEFINE_string("output", None, "Folder to write; the run's saved_model/ if not given.")
 _flags.define_network()
 
 
 def main(argv: list[str]) -> None:
-    """Writes the SavedModel and says how to use it."""
+    """Writes the SavedModel and prints how to use it."""
     del argv
     if bool(FLAGS.workdir) == bool(FLAGS.model_file):
         raise InputError("one of `workdir` and `model_file` is needed: --workdir=runs/NAME or --model_file=FILE.keras")
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
         raise InputError("with `model_file`, `output` is needed: --output=FOLDER")
     source = ("workdir", FLAGS.workdir) if FLAGS.workdir else ("model_file", FLAGS.model_file)
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else Workdir(FLAGS.workdir).saved_model
-    classifier_path(*source)  # a SavedModel is refused by name
+    classifier_path(*source)  # raises an error for a SavedModel
     subject = subject_at(*source, **network_settings())
     with named_by_flags(folder="output"):
         export_saved_model(subject.classifier, folder, class_names=subject.class_names)

@@ -17,15 +17,15 @@ FLAGS = flags.FLAGS
 
 _flags.define_data()
 _flags.define_data_place()
-flags.DEFINE_string("output", None, "Folder to write.")
-flags.DEFINE_integer("count", 10, "First so many images of the test split.", 1)
+flags.DEFINE_string("output", None, "Folder to write the images to.")
+flags.DEFINE_integer("count", 10, "Write the first N images of the test split.", 1)
 
 
 def main(argv: list[str]) -> None:
     """Writes the images."""
     del argv
     if not FLAGS.output:
-        raise InputError("`output`, the folder to write, is needed: --output=FOLDER")
+        raise InputError("`output`, the folder to write to, is needed: --output=FOLDER")
     dataset = load_dataset(FLAGS.dataset, image_size=FLAGS.image_size, **_flags.data_place(), training=False)
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)

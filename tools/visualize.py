@@ -1,13 +1,17 @@
-"""Draws what networks see and how they arrange it.
+"""Draws attention maps, or embeddings by t-SNE, clean and under attack.
 
   python -m tools.visualize attention --workdir=runs/quickstart/agkd_bml
   python -m tools.visualize tsne --workdirs=runs/quickstart/undefended,runs/quickstart/agkd_bml
 
-attention: a row for each image, of the classes that the attack takes most from or those of --images: clean, adversary,
-perturbation, attention maps of teacher and student; and how far the attack moves the student's maps. tsne: a row for
-each attacked class, a column for each run, and, for the images that were looked at, how many of an adversary's nearest
-clean images are of its true class. Figures are written as PNG and PDF, and into TensorBoard, numbers beside them as
-JSON; t-SNE's embeddings into TensorBoard's projector, too.
+attention draws a row for each image: clean, adversary, perturbation, and the attention maps of teacher and student. The
+images are those of --images, or one of each class that the attack hits most. It also measures how far the attack moves
+the student's maps.
+
+tsne draws a row for each attacked class and a column for each run. It also measures how many of an adversary's nearest
+clean images have its true class.
+
+Figures are written as PNG, as PDF and to TensorBoard, and numbers as JSON beside them. tsne also writes the embeddings
+for TensorBoard's projector.
 """
 
 import pathlib
@@ -33,15 +37,15 @@ SHARED = ("eps", "batch_size", "seed")
 ATTENTION = {name: each for name, each in settings_of(draw_attention).items() if name not in SHARED}
 TSNE = {name: each for name, each in settings_of(draw_tsne).items() if name not in SHARED}
 
-text = f"Folder to write to; if not given: attention: the run's figures/; tsne: {TSNE_FOLDER}."
+text = f"Folder to write to; if not given, the run's figures/ for attention, and {TSNE_FOLDER} for tsne."
 flags.DEFINE_string("output", None, text)
-flags.DEFINE_string("attack", "pgd-20", "Attack behind the adversaries.")
-flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split that images are of.")
-flags.DEFINE_integer("num_examples", 1000, "First so many images of the split are looked at.", 1)
+flags.DEFINE_string("attack", "pgd-20", "Attack that crafts the adversaries.")
+flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to take images from.")
+flags.DEFINE_integer("num_examples", 1000, "Use the first N images of the split.", 1)
 _flags.define("this tool", [settings_of(draw_attention)[name] for name in SHARED])
 flags.DEFINE_string("workdir", None, "Folder of the run.", module_name="attention")
 _flags.define("attention", ATTENTION.values())
-text = "Folders of the runs, separated by commas; a column each."
+text = "Folders of the runs, separated by commas; each gets a column."
 flags.DEFINE_list("workdirs", [], text, module_name="tsne")
 text = "Titles of the columns, separated by commas; the folders' names if not given."
 flags.DEFINE_list("titles", [], text, module_name="tsne")
@@ -53,7 +57,7 @@ _flags.define_progress()
 
 
 def main(argv: list[str]) -> None:
-    """Draws what the first word names."""
+    """Draws the figure that the first word names."""
     {"attention": _attention, "tsne": _tsne}[argv[1]]()
 
 
@@ -84,42 +88,44 @@ def _tsne() -> None:
     for pair in zip(pictures[::2], pictures[1::2], strict=True):
         say(f"Drawn in {' and '.join(map(str, pair))}")
     say(f"\n{drawing}")
-    say(f"\nTo turn the embeddings: tensorboard --logdir={folder / 'tensorboard'}, Projector")
+    say(f"\nTo explore the embeddings: tensorboard --logdir={folder / 'tensorboard'}, tab Projector")
 
 
 def _titles() -> list[str]:
-    """Returns the titles of the runs' columns: those given, or the names of their folders.
+    """Returns the titles of the columns: the given ones, or the names of the runs' folders.
 
     Raises:
-        InputError: if they are not as many as the runs, or two are the same.
+        InputError: if their number is not that of the runs, or two are the same.
     """
     titles = FLAGS.titles or [pathlib.Path(path).name for path in FLAGS.workdirs]
     if len(titles) != len(FLAGS.workdirs):
         raise InputError(
-            f"`titles` must be as many as the {len(FLAGS.workdirs)} of `workdirs`. Received: {','.join(titles)}"
+            f"`titles` must be {len(FLAGS.workdirs)} titles, one for each of `workdirs`. Received: {','.join(titles)}"
         )
     if len(set(titles)) < len(titles):
-        raise InputError(f"`workdirs` must have names of their own, or `titles`. Received: {','.join(titles)}")
+        raise InputError(
+            f"`workdirs` must have different folder names, or different `titles`. Received: {','.join(titles)}"
+        )
     return titles
 
 
 def _settings(own: Iterable[str]) -> dict[str, Any]:
-    """Returns the arguments of `draw_attention` or `draw_tsne`: those that both share, and the own ones of one."""
+    """Returns the arguments for `draw_attention` or `draw_tsne`: those that both share, and its own ones."""
     values = {name: FLAGS[name].value for name in ("attack", "progress", *SHARED, *own)}
     return values | {"jit_compile": _flags.switch("jit_compile")}
 
 
 def _examples(paths: Sequence[str], class_names: tuple[str, ...] | None) -> Examples:
-    """Returns the images that all runs share; their labels are numbered by `class_names`, unless None.
+    """Returns the images that all runs share; their labels are numbered by `class_names`, unless it is None.
 
     Raises:
-        InputError: if the runs are not of the same data, and no flag settles it.
+        InputError: if the runs have different data, and no flag overrides it.
     """
     first, *others = map(data_of_run, paths)
     for path, data in zip(paths[1:], others, strict=True):
         for name, value in data.items():
             if value != first[name]:
-                raise InputError(f"`workdirs`: {path} is of --{name}={value}, {paths[0]} of {first[name]}")
+                raise InputError(f"`workdirs`: {path} has --{name}={value}, but {paths[0]} has {first[name]}")
     training = FLAGS.split == "train"
     dataset = load_dataset(**first, **_flags.data_place(), training=training, class_names=class_names)
     examples = dataset.split(FLAGS.split)

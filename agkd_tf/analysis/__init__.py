@@ -1,4 +1,4 @@
-"""What a network's embeddings look like (neighbors, classes kept apart, maps in the plane), and where it looks."""
+"""Analysis of a network's embeddings (nearest neighbors, class separation, t-SNE) and of its attention."""
 
 from agkd_tf.analysis.attention_shift import attention_shift
 from agkd_tf.analysis.class_separation import ClassSeparation, check_separable, class_separation

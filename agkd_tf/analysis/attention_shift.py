@@ -1,4 +1,4 @@
-"""How far an attack moves what a network looks at, in numbers."""
+"""Measures how far an attack moves a network's attention maps."""
 
 import numpy as np
 import tensorflow as tf
@@ -20,22 +20,22 @@ def attention_shift(
     attention: str = "agkd",
     batch_size: int = 100,
 ) -> dict[str, tuple[float, Interval]]:
-    """Returns how much the student's maps of adversaries differ from maps of the clean images.
+    """Returns how much the student's attention maps of adversaries differ from maps of the clean images.
 
-    The distance of two maps is the mean of |difference| over their places, in [0, 1], as AGKD-BML's attention loss has
-    it.
+    The distance between two maps is the mean |difference| over their positions, in [0, 1], as in AGKD-BML's attention
+    loss.
 
     Args:
         student: `agkd_tf.models.Classifier`.
         examples: `Examples`.
-        adversaries: float32 [N, H, W, C] in [0, 1], of the examples.
+        adversaries: float32 [N, H, W, C] in [0, 1], adversaries of the examples.
         teacher: `Classifier`, or None.
-        attention: a name of `agkd_tf.attention.ATTENTION_MAPS`.
-        batch_size: images a step.
+        attention: a name in `agkd_tf.attention.ATTENTION_MAPS`.
+        batch_size: images per step.
 
     Returns:
-        dict of "teacher, clean" where there is one, and "student, clean" -> (mean distance over the images, its 95 %
-        bootstrap interval (low, high)).
+        dict with the keys "teacher, clean", if there is a teacher, and "student, clean" -> (mean distance over the
+        images, its 95 % bootstrap interval (low, high)).
     """
 
     @tf.function(autograph=False, reduce_retracing=True)

@@ -1,4 +1,4 @@
-"""How well a network's embeddings keep the classes apart, clean and under attack, in numbers."""
+"""Measures how well a network's embeddings separate the classes, clean and under attack."""
 
 from typing import NamedTuple
 
@@ -16,9 +16,9 @@ class ClassSeparation(NamedTuple):
     """Means over images, each with its 95 % bootstrap interval.
 
     Attributes:
-        purity: share of an adversarial image's nearest clean images that are of its true class, in [0, 1].
+        purity: share of an adversarial image's nearest clean images that have its true class, in [0, 1].
         purity_interval: (low, high).
-        silhouette: of the clean images in their classes, by cosine distance, in [-1, 1].
+        silhouette: silhouette coefficient of the clean images by class, with cosine distance, in [-1, 1].
         silhouette_interval: (low, high).
     """
 
@@ -29,20 +29,21 @@ class ClassSeparation(NamedTuple):
 
 
 def check_separable(labels: np.ndarray, *, neighbors: int, name: str = "labels") -> None:
-    """Refuses images that `class_separation` cannot be measured on.
+    """Checks that `class_separation` can be measured on images with these labels.
 
     Args:
         labels: int [N].
-        neighbors: as `class_separation`.
-        name: of the argument that chose the images.
+        neighbors: as for `class_separation`.
+        name: name of the argument that chose the images, for messages.
 
     Raises:
-        InputError: if all images are of one class or no two are, or if `neighbors` is not in [1, N - 1].
+        InputError: if all images have the same class, if no two images share a class, or if `neighbors` is not in
+            [1, N - 1].
     """
     count, classes = len(labels), len(np.unique(labels))
     if not 2 <= classes < count:
         raise InputError(
-            f"`{name}` must be images of at least two classes, two of them of one. "
+            f"`{name}` must have images of at least two classes, and at least two images of one class. "
             f"Received: {count} images, {classes} classes"
         )
     check_range("neighbors", neighbors, 1, count - 1)
@@ -56,13 +57,13 @@ def class_separation(
     Args:
         clean: float32 [N, K], embeddings of images.
         adversarial: float32 [N, K], embeddings of their adversaries.
-        labels: int [N], of at least two classes, two images of one among them.
-        neighbors: clean images looked at for each adversary, its own not among them.
+        labels: int [N], with at least two classes, and at least two images of one class.
+        neighbors: number of nearest clean images per adversary; the image that it was made from does not count.
 
     Raises:
         InputError: see `check_separable`.
 
-    Source: Rousseeuw, Silhouettes, 1987, for the second.
+    Source: Rousseeuw, Silhouettes, 1987, for the silhouette.
     """
     check_separable(labels, neighbors=neighbors)
     own = np.arange(len(labels))

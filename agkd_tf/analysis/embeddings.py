@@ -1,4 +1,4 @@
-"""Penultimate features of many images."""
+"""Embeddings (penultimate features) of many images."""
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,7 @@ def embed(classifier: Classifier, images: np.ndarray | ImagesOnDisk, *, batch_si
     Args:
         classifier: `agkd_tf.models.Classifier`.
         images: uint8, or float32 in [0, 1], [N, H, W, C].
-        batch_size: images a step.
+        batch_size: images per step.
 
     Returns:
         float32 [N, K].

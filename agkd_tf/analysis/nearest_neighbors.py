@@ -21,32 +21,32 @@ def nearest_neighbor_classes(
     neighbors: int = NEIGHBORS,
     metric: Metric = "cosine",
 ) -> np.ndarray:
-    """Returns the classes that the nearest clean training images vote for.
+    """Classifies images by a vote of their k nearest clean training images.
 
-    The majority wins; between classes with as many votes, the greater sum of similarities does.
+    The majority wins. In a tie, the class with the greater sum of similarities wins.
 
     Args:
         reference: float32 [M, K], embeddings of clean training images without augmentation.
         reference_labels: int [M].
-        embeddings: float32 [N, K], of the images to classify.
+        embeddings: float32 [N, K], embeddings of the images to classify.
         neighbors: k, at most M.
         metric: "cosine", with similarity 1 + cosine, or "euclidean", with similarity 1 / (1 + distance).
 
     Returns:
-        int [N].
+        int [N], the classes.
 
     Raises:
         InputError: if k is not in [1, M], or for an unknown metric.
 
-    Source: AGKD-BML's supplement, Table 6, with k = 50; cosine similarity (as SML's t-SNE), the clean
-    training set as the reference and the rule for ties are choices here.
+    Source: AGKD-BML's supplement, Table 6, with k = 50. Cosine similarity (as in SML's t-SNE), the clean
+    training set as the reference and the rule for ties are our own choices.
     """
     check_range("neighbors", neighbors, 1, len(reference))
     if check_choice("metric", metric, METRICS) == "cosine":
         reference, embeddings = normalize(reference), normalize(embeddings)
 
     def votes(distances: np.ndarray) -> np.ndarray:
-        # For unit vectors 1 + cosine is 2 - d^2 / 2. All similarities together weigh at most half a vote.
+        # For unit vectors, 1 + cosine is 2 - d^2 / 2. All similarities together count for at most half a vote.
         similarities = 2.0 - distances**2 / 2.0 if metric == "cosine" else 2.0 / (1.0 + distances)
         return 1.0 + similarities / (4.0 * neighbors)
 
@@ -64,14 +64,14 @@ def neighbor_purity(
     own: np.ndarray,
     neighbors: int = NEIGHBORS,
 ) -> np.ndarray:
-    """Returns the share of each image's nearest clean images that are of its true class.
+    """Returns, per adversarial image, the share of its k nearest clean images that have its true class.
 
     Args:
-        reference, reference_labels: as `nearest_neighbor_classes`.
-        embeddings: float32 [N, K], of adversarial images.
+        reference, reference_labels: as for `nearest_neighbor_classes`.
+        embeddings: float32 [N, K], embeddings of adversarial images.
         labels: int [N], the true classes.
-        own: int [N], the place in the reference of the clean image that each was made of, which is left
-            out.
+        own: int [N], index in the reference of the clean image that each adversary was made from; it does not
+            count as a neighbor.
         neighbors: k, at most M - 1.
 
     Returns:

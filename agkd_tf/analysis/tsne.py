@@ -1,4 +1,4 @@
-"""t-SNE of embeddings: two dimensions that keep neighbors together."""
+"""t-SNE of embeddings: maps them to two dimensions and keeps neighbors together."""
 
 import numpy as np
 from sklearn.manifold import TSNE
@@ -18,14 +18,14 @@ def tsne(
     iterations: int = ITERATIONS,
     seed: int = 0,
 ) -> np.ndarray:
-    """Returns points in the plane whose neighborhoods are those of the embeddings by cosine distance.
+    """Maps embeddings to points in the plane that preserve neighborhoods by cosine distance.
 
-    Clean and adversarial images must be given together to be seen in one plane.
+    To compare clean and adversarial images in one plane, pass them together.
 
     Args:
         embeddings: float32 [N, K].
         perplexity: effective number of neighbors, less than N.
-        learning_rate, iterations: of the fit.
+        learning_rate, iterations: settings of the fit.
         seed: integer.
 
     Returns:
@@ -34,7 +34,7 @@ def tsne(
     Raises:
         InputError: if there are too few images for the perplexity.
 
-    Source: van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008; settings of SML's script.
+    Source: van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008; the settings are those of SML's script.
     """
     if len(embeddings) <= perplexity:
         raise InputError(
@@ -48,6 +48,6 @@ def tsne(
         init="pca",
         random_state=seed,
     )
-    # For a few thousand points one thread is as fast as many, and does not fight for cores with other work.
+    # For a few thousand points, one thread is as fast as many, and leaves the other cores free.
     with threadpool_limits(1):
         return fit.fit_transform(normalize(embeddings))

@@ -1,4 +1,4 @@
-"""What defenses and networks cost: time, memory, operations, images a second, on the machine at hand."""
+"""Measures what training and inference cost on the machine at hand: time, memory and images per second."""
 
 from agkd_tf.benchmark.cost import Cost
 from agkd_tf.benchmark.inference import InferenceBenchmark

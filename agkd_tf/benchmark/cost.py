@@ -1,4 +1,4 @@
-"""What a training costs, from the time of its steps."""
+"""The cost of a training run, computed from the time of its steps."""
 
 import dataclasses
 from typing import Any
@@ -8,13 +8,13 @@ from agkd_tf.benchmark.timing import Timing, ratio
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """The cost of a recipe's training on one machine, its teacher's not counted.
+    """The cost of training a recipe on one machine, without training its teacher.
 
     Attributes:
         timing: `Timing` of its steps.
-        facts: what `Worker.facts` gave.
+        facts: what `Worker.facts` returned.
         environment: machine and versions (see `describe_environment`).
-        peers: command -> `Timing` of another implementation that took its turns in the same rounds.
+        peers: command -> `Timing` of another implementation, measured in the same rounds.
     """
 
     timing: Timing
@@ -24,16 +24,19 @@ class Cost:
 
     @property
     def seconds_per_epoch(self) -> float:
-        """Of training steps alone: validation is not part of it."""
+        """Seconds per epoch of the training steps alone, without validation."""
         return self.timing.median * self.facts["steps_per_epoch"]
 
     @property
     def hours(self) -> float:
-        """Of all epochs."""
+        """Hours for all epochs of training steps."""
         return self.seconds_per_epoch * self.facts["epochs"] / 3600
 
     def record(self) -> dict[str, Any]:
-        """Returns the cost for JSON; `times_the_peer` is the `ratio` to a peer, whose steps are its turns' medians."""
+        """Returns the cost as a dict for JSON.
+
+        `times_the_peer` is the `ratio` to a peer; each of the peer's step times is the median of one of its turns.
+        """
         totals = {"seconds_per_epoch": self.seconds_per_epoch, "hours": self.hours}
         record = {**self.facts, **self.timing.record(), **totals, "environment": self.environment}
         record["compile_seconds"] = self.timing.compile_seconds(self.facts["first_step_seconds"])

@@ -1,4 +1,4 @@
-"""The time of a classifier's forward pass."""
+"""Times a classifier's forward pass."""
 
 import time
 from typing import Any
@@ -11,12 +11,12 @@ from agkd_tf.types import Logits
 
 
 class InferenceBenchmark:
-    """A classifier in inference mode, ready to run on random images.
+    """A classifier in inference mode, ready to be timed on random images.
 
     Args:
         logits: callable, float32 images [B, H, W, C] in [0, 1] -> logits [B, n].
         image_shape: (H, W, C).
-        batch_size: images a step.
+        batch_size: images per step.
         jit_compile: compile with XLA.
     """
 
@@ -39,5 +39,5 @@ class InferenceBenchmark:
         return seconds
 
     def facts(self) -> dict[str, Any]:
-        """Returns for JSON: images a step, and the seconds until the first one was done."""
+        """Returns a dict for JSON: images per step, and the seconds that the first step took."""
         return {"batch_size": len(self._images), "first_step_seconds": self._first}

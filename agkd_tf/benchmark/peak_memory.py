@@ -1,4 +1,4 @@
-"""The most memory that a benchmark's process takes while it runs."""
+"""Peak memory of a benchmark's process."""
 
 import contextlib
 import gc
@@ -11,10 +11,10 @@ GPU = "GPU:0"
 
 
 def reset_peak_memory() -> None:
-    """Lets `peak_memory` begin anew, from what is taken at this moment.
+    """Resets the peak that `peak_memory` returns to the memory in use now.
 
-    A benchmark calls it when its data is loaded and its model built, before its first step. Where the system does not
-    permit it (it takes Linux), the process' peak remains the one since its start.
+    A benchmark calls it once its data is loaded and its model is built, before its first step. If the system does not
+    allow the reset (only Linux does), the peak of the process counts from its start.
     """
     gc.collect()
     if _has_accelerator():
@@ -24,15 +24,15 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory() -> dict[str, float | str]:
-    """Returns the peak since `reset_peak_memory` for JSON: `peak_memory_mib` and `peak_memory_of`.
+    """Returns the peak since `reset_peak_memory` as a dict for JSON: `peak_memory_mib` and `peak_memory_of`.
 
-    Of "accelerator" it is what TensorFlow had of the first one's memory. Of "process" it is all resident memory:
-    the program itself, its libraries, the data set, weights, and what the steps took.
+    For "accelerator", it is the memory of the first accelerator that TensorFlow used. For "process", it is all
+    resident memory: the program, its libraries, the data set, the weights, and what the steps use.
     """
     if _has_accelerator():
         peak, owner = tf.config.experimental.get_memory_info(GPU)["peak"], "accelerator"
     else:
-        # Not getrusage's: that begins with the peak of the process that started this one, and is never reset.
+        # Not from getrusage: its peak starts at that of the parent process and cannot be reset.
         (kibibytes,) = re.findall(r"^VmHWM:\s*(\d+) kB$", pathlib.Path("/proc/self/status").read_text(), re.MULTILINE)
         peak, owner = 1024 * int(kibibytes), "process"
     return {"peak_memory_mib": peak / 2**20, "peak_memory_of": owner}

@@ -1,4 +1,4 @@
-"""Durations that can be compared on a noisy machine: taken in turn, summed up by medians."""
+"""Timings that are comparable on a noisy machine: contestants take turns, and medians summarize them."""
 
 import dataclasses
 import statistics
@@ -8,11 +8,11 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """What repeated steps took.
+    """The durations of repeated steps.
 
     Attributes:
-        rounds: seconds of each step, a tuple a round.
-        items: what a step works on: so many images, or floating-point operations.
+        rounds: one tuple per round, with the seconds of each step.
+        items: number of items that a step processes: images, or floating-point operations.
     """
 
     rounds: tuple[tuple[float, ...], ...]
@@ -20,7 +20,7 @@ class Timing:
 
     @property
     def seconds(self) -> list[float]:
-        """Of all steps, in their order."""
+        """Seconds of each step, in order."""
         return [seconds for steps in self.rounds for seconds in steps]
 
     @property
@@ -30,15 +30,19 @@ class Timing:
 
     @property
     def items_per_second(self) -> float:
-        """Of the median step."""
+        """Items per second in the median step."""
         return self.items / self.median
 
     def compile_seconds(self, first: float) -> float:
-        """Returns what a first step, which traces and compiles, took beside the step itself."""
+        """Returns the seconds that a first step took longer than a median step, to trace and compile.
+
+        Args:
+            first: seconds of the first step.
+        """
         return max(0.0, first - self.median)
 
     def record(self) -> dict[str, Any]:
-        """Returns for JSON: seconds a step, of each round and summed up, steps, images a second (the items)."""
+        """Returns a dict for JSON: seconds per step in each round and summarized, number of steps, items per second."""
         return {
             "median_step_seconds": self.median,
             "min_step_seconds": min(self.seconds),
@@ -57,14 +61,14 @@ def take_turns(
     items: Mapping[str, int],
     progress: Callable[[int, int], object] | None = None,
 ) -> dict[str, Timing]:
-    """Returns title -> `Timing` of contestants that were timed in turn, so that noise of the machine hits all alike.
+    """Times contestants in turn, so that noise on the machine affects all alike; returns title -> `Timing`.
 
     Args:
-        contestants: dict of title -> callable, number of steps -> seconds of each.
-        rounds: turns that each takes.
-        steps: steps in a turn.
-        items: dict of title -> items of a step (see `Timing`).
-        progress: callable (turns done, turns in all), called after each.
+        contestants: dict of title -> callable, number of steps -> seconds of each step.
+        rounds: number of turns that each contestant takes.
+        steps: steps per turn.
+        items: dict of title -> items per step (see `Timing`).
+        progress: callable (turns done, turns in total), called after each turn.
     """
     found: dict[str, list[tuple[float, ...]]] = {title: [] for title in contestants}
     for number in range(rounds):
@@ -76,7 +80,7 @@ def take_turns(
 
 
 def ratio(timing: Timing, other: Timing) -> tuple[float, float, float]:
-    """Returns (median, least, greatest) over the rounds of how many times the items a second of `other` these are."""
+    """Returns the throughput relative to `other`: (median, least, greatest) of the rounds."""
     rates = [[each.items / statistics.median(steps) for steps in each.rounds] for each in (timing, other)]
     ratios = [mine / its for mine, its in zip(*rates, strict=True)]
     return statistics.median(ratios), min(ratios), max(ratios)

@@ -1,4 +1,4 @@
-"""The time of a recipe's training steps, as `fit` runs them."""
+"""Times a recipe's training steps as `fit` runs them."""
 
 import time
 from collections.abc import Mapping
@@ -20,10 +20,11 @@ WARM_UP = 2  # steps, the first of which traces and compiles
 
 
 class TrainingBenchmark:
-    """A recipe's training, ready to run.
+    """A recipe's training, ready to be timed.
 
-    A step is all that training does for a batch: input, augmentation, attack, teacher, passes, optimizer, and the look
-    at each term of the loss, whether it is finite. Weights are random, the teacher's too: they cost the same.
+    A step is everything that training does for a batch: input, augmentation, attack, teacher, forward and backward
+    passes, optimizer, and the check that each term of the loss is finite. The weights of student and teacher are
+    random; they cost the same as trained ones.
 
     Args:
         recipe: `agkd_tf.training.Recipe`.
@@ -33,11 +34,11 @@ class TrainingBenchmark:
 
     Attributes:
         defense: the recipe's compiled `Defense`.
-        batches: what its steps read.
+        batches: dataset of the batches that the steps read.
 
     Raises:
-        InputError: for a recipe that does not build.
-        NonFiniteLossError: if a term of the loss became NaN or infinite; of `run`, too.
+        InputError: if the recipe cannot be built.
+        NonFiniteLossError: if a term of the loss became NaN or infinite; raised by `run`, too.
     """
 
     def __init__(
@@ -58,12 +59,12 @@ class TrainingBenchmark:
         self._compile_seconds = first
 
     def run(self, steps: int, batches: tf.data.Dataset | None = None) -> list[float]:
-        """Returns the seconds of each of `steps` steps, which read `batches` in place of the recipe's if given."""
-        # The first one waits for the input pipeline to begin.
+        """Returns the seconds of each of `steps` steps, which read `batches`, or the recipe's if not given."""
+        # The first step waits for the input pipeline to start and is left out.
         return self._fit(1 + steps, batches)[1:]
 
     def facts(self) -> dict[str, Any]:
-        """Returns for JSON: what the steps are of, and the seconds until the first one was done."""
+        """Returns a dict for JSON: the settings of the steps, and the seconds that the first step took."""
         return {
             "steps_per_epoch": self._steps_per_epoch,
             "epochs": self._recipe.epochs,
@@ -74,7 +75,7 @@ class TrainingBenchmark:
         }
 
     def read_batches(self, *, with_images: bool) -> tf.data.Dataset:
-        """Returns the recipe's batches, from the first one on; without images, the defense keeps them itself."""
+        """Returns the recipe's batches, starting with the first; without images if the defense keeps them itself."""
         batch_size, seed = self._recipe.batch_size, self._recipe.seed
         return training_batches(self._dataset.train, batch_size=batch_size, seed=seed, with_images=with_images)
 
@@ -87,7 +88,7 @@ class TrainingBenchmark:
 
 
 class _Stopwatch(keras.callbacks.Callback):
-    """Times each step until its loss is known."""
+    """Measures the time of each step, until its loss is known."""
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         self.seconds: list[float] = []

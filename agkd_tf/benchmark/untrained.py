@@ -1,4 +1,4 @@
-"""What a benchmark trains: nothing that was trained before."""
+"""Builds a defense with random weights for a benchmark."""
 
 from agkd_tf.compilation import JitCompile
 from agkd_tf.data import ImageDataset
@@ -9,7 +9,7 @@ from agkd_tf.training import Recipe
 def untrained_defense(
     recipe: Recipe, dataset: ImageDataset, *, jit_compile: JitCompile, resident: bool = False
 ) -> Defense:
-    """Returns a recipe's compiled defense, its weights random, and its teacher's too: they cost the same.
+    """Returns a recipe's compiled defense with random weights in student and teacher; trained ones cost the same.
 
     Args:
         recipe: `agkd_tf.training.Recipe`.
@@ -18,7 +18,7 @@ def untrained_defense(
         resident: whether the training images stay on the device.
 
     Raises:
-        InputError: for a recipe that does not build.
+        InputError: if the recipe cannot be built.
     """
     teacher = recipe.build_teacher(dataset) if recipe.needs_teacher else None
     return recipe.build_defense(dataset, teacher=teacher, jit_compile=jit_compile, resident=resident)

@@ -1,4 +1,4 @@
-"""A measurement in a process of its own."""
+"""Runs a benchmark in a process of its own."""
 
 import contextlib
 import multiprocessing
@@ -14,19 +14,20 @@ from agkd_tf.training import NonFiniteLossError
 
 
 class CrashedWorkerError(RuntimeError):
-    """Raised when the measuring process is gone."""
+    """Raised when the measuring process has ended unexpectedly."""
 
 
 class Worker:
-    """Builds a benchmark in a process of its own, and runs it there when asked.
+    """Builds a benchmark in a process of its own, and runs it there on request.
 
-    Its peak memory is its own, and so are compiled functions and threads. While it is not asked it rests.
-    A context manager, which ends the process.
+    The process has its own peak memory, compiled functions and threads. It is idle between requests.
+    Use it as a context manager, which ends the process.
 
     Args:
-        build: callable of a module's top level, called in the process; returns the benchmark: an object whose
-            `run(steps)` gives the seconds of each step, and whose `facts()` gives what else there is to say, for JSON.
-        *arguments: of `build`; they are pickled.
+        build: callable at the top level of a module, called in the process; returns the benchmark: an object whose
+            `run(steps)` returns the seconds of each step, and whose `facts()` returns further results as a dict for
+            JSON.
+        *arguments: arguments of `build`; they are pickled.
 
     Raises:
         InputError, NonFiniteLossError: if `build` does.
@@ -46,17 +47,17 @@ class Worker:
         return self.ask("run", steps)
 
     def facts(self) -> dict[str, Any]:
-        """Returns the benchmark's facts, and its `peak_memory` until now."""
+        """Returns the benchmark's facts, and the process's `peak_memory` so far."""
         return self.ask("facts")
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """Returns what a method of the benchmark does.
+        """Calls a method of the benchmark in the process, and returns its result.
 
         Raises:
-            InputError, NonFiniteLossError: if it does.
+            InputError, NonFiniteLossError: if the method does.
             CrashedWorkerError: if the process ends before it answers.
         """
-        with contextlib.suppress(ConnectionError):  # what is to be said of it, `_receive` says
+        with contextlib.suppress(ConnectionError):  # `_receive` reports it
             self._pipe.send((method, *arguments))
         return self._receive()
 
@@ -65,7 +66,7 @@ class Worker:
             error, answer = self._pipe.recv()
         except (EOFError, ConnectionError):
             self._process.join()
-            # A process that the system killed for its memory says nothing itself.
+            # A process that the system killed for lack of memory cannot report it itself.
             raise CrashedWorkerError(f"the measuring process ended with exit code {self._process.exitcode}") from None
         if error is not None:
             raise error
@@ -81,7 +82,7 @@ class Worker:
 
 
 def _serve(pipe: Connection, build: Callable[..., Any], arguments: tuple) -> None:
-    # Several processes share an accelerator, whose memory TensorFlow would take as a whole.
+    # Several processes share an accelerator, and TensorFlow would reserve all of its memory.
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     try:
         benchmark = build(*arguments)

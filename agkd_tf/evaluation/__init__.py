@@ -1,4 +1,4 @@
-"""Evaluation: accuracies under attack, with what it takes to believe them."""
+"""Evaluation: accuracies under attack, with the checks and records that make them credible."""
 
 from agkd_tf.evaluation.adapters import logits_of_pixels, logits_of_probabilities, saved_model_logits
 from agkd_tf.evaluation.adversaries import (

@@ -1,4 +1,4 @@
-"""Callables `images -> logits` of models that are not this project's."""
+"""Callables `images -> logits` for models from outside this project."""
 
 import functools
 import re
@@ -16,28 +16,28 @@ from agkd_tf.types import Logits, PathLike
 
 FLOOR = 1e-30
 DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
-CHANNELS = (1, 3)  # of grey and of color images: how channels first are told from channels last
+CHANNELS = (1, 3)  # grey and color: used to tell channels-first from channels-last images
 
 
 def logits_of_probabilities(predict: keras.Model | Callable[[tf.Tensor], tf.Tensor]) -> Logits:
-    """Returns a callable to logits, of one that returns probabilities: their logarithm.
+    """Returns a callable that turns the probabilities of `predict` into logits by taking their logarithm.
 
-    Exact but for rounding: where a probability has become 0 or 1, its gradient is lost, which makes
-    attacks weaker. Removing the softmax (`agkd_tf.models.remove_softmax`) is better where it can be done.
+    Exact except for rounding: where a probability has been rounded to 0 or 1, its gradient is lost, which makes
+    attacks weaker. Remove the softmax instead (`agkd_tf.models.remove_softmax`) where you can.
 
     Args:
-        predict: callable, float32 images [B, H, W, C] in [0, 1] -> probabilities [B, n]; of a `keras.Model`, its
-            inference mode is taken.
+        predict: callable, float32 images [B, H, W, C] in [0, 1] -> probabilities [B, n]; or a `keras.Model`, which is
+            called in inference mode.
 
     Raises:
-        InputError: by the callable where TensorFlow is eager, if the outputs are no probabilities.
+        InputError: raised by the returned callable in eager mode, if the outputs are not probabilities.
     """
     if isinstance(predict, keras.Model):
         predict = functools.partial(predict, training=False)
 
     def logits(images: tf.Tensor) -> tf.Tensor:
         probabilities = tf.cast(predict(images), tf.float32)
-        # A graph cannot raise; `run_attack` looks at the first images eagerly before it builds one.
+        # A graph cannot raise; `run_attack` checks the first images eagerly before it builds one.
         if tf.executing_eagerly():
             check_probabilities(probabilities)
         return tf.math.log(tf.maximum(probabilities, FLOOR))
@@ -53,15 +53,15 @@ def logits_of_pixels(
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
 ) -> Logits:
-    """Returns a callable to logits that takes images in [0, 1], of one that takes others; see `agkd_tf.adapt`.
+    """Returns a callable that takes images in [0, 1] and rescales them for `logits`; see `agkd_tf.adapt`.
 
     Args:
         logits: callable, float32 images [B, H, W, C] -> float32 logits [B, n].
         channels: C.
-        pixel_range, mean, std: as `agkd_tf.adapt`.
+        pixel_range, mean, std: as for `agkd_tf.adapt`.
 
     Raises:
-        InputError: for values that fit no image.
+        InputError: if the values do not fit an image.
     """
     scale, offset = pixel_scale_and_offset(pixel_range, mean, std, channels)
     return lambda images: logits(images * tf.constant(scale, tf.float32) + tf.constant(offset, tf.float32))
@@ -70,29 +70,29 @@ def logits_of_pixels(
 def saved_model_logits(
     folder: PathLike, *, signature: str | None = None, output: str | None = None
 ) -> tuple[Logits, int, tuple[int, int, int] | None]:
-    """Returns (a callable to logits, number of classes, image shape) of a SavedModel, anybody's.
+    """Returns (callable from images to logits, number of classes, image shape) for any SavedModel.
 
-    A SavedModel is a program: load only those whose origin you trust.
+    A SavedModel is a program: load only one that you trust.
 
-    The callable takes float32 images [B, H, W, C] in [0, 1] of any B, and has gradients. It casts them to the
-    signature's dtype, turns them where the signature takes channels first [B, C, H, W], and where it takes batches of
-    one size it runs as many of them as are needed, the last filled up.
+    The callable takes float32 images [B, H, W, C] in [0, 1] for any B, and is differentiable. It casts them to the
+    signature's dtype and transposes them if the signature takes channels first [B, C, H, W]. If the signature takes a
+    fixed batch size, it runs as many batches as needed and pads the last one.
 
     Args:
         folder: the SavedModel.
-        signature: name of the signature, which takes one batch of images in [0, 1], of a float dtype; None for
-            `serving_default`, or the only one.
-        output: name of the output that holds the logits; None for `logits`, or the only one.
+        signature: name of the signature, which must take one batch of images in [0, 1] of a float dtype; None for
+            `serving_default`, or for the only signature.
+        output: name of the output that holds the logits; None for `logits`, or for the only output.
 
-    The image shape is (H, W, C), or None where the signature leaves any of it open.
+    The image shape is (H, W, C), or None if the signature leaves any of the three open.
 
     Warns:
         Note: if the signature takes channels first.
 
     Raises:
-        InputError: if the folder is not a SavedModel, has no such signature or output, takes something else than
-            float images, or does not say its number of classes; by the callable where TensorFlow is eager, if the
-            program does not run.
+        InputError: if the folder is not a SavedModel, has no such signature or output, does not take float images, or
+            does not state its number of classes; also raised by the callable in eager mode, if the program does not
+            run.
     """
     loaded = _load(folder)
     signature, function = _signature(loaded, signature)
@@ -113,7 +113,7 @@ def saved_model_logits(
     if turned:
         shape = [shape[1], shape[2], shape[0]]
         warnings.warn(
-            f"`saved_model` {folder} takes channels first, {images.shape}: each image is turned for it",
+            f"`saved_model` {folder} takes channels first, {images.shape}: images are transposed for it",
             Note,
             stacklevel=2,
         )
@@ -126,7 +126,7 @@ def saved_model_logits(
         given = tf.cast(tf.transpose(given, [0, 3, 1, 2]) if turned else given, images.dtype)
         try:
             return run(given) if batch is None else _in_batches(run, given, batch, classes)
-        except tf.errors.OpError as error:  # what it computes by is not here
+        except tf.errors.OpError as error:  # such as an operation or a device that this machine lacks
             if not tf.executing_eagerly() or isinstance(error, tf.errors.ResourceExhaustedError):
                 raise
             raise InputError(f"`saved_model` {folder} does not run: {_reason(error)}") from error
@@ -138,22 +138,22 @@ def _load(folder: PathLike) -> Any:
     try:
         try:
             return tf.saved_model.load(str(folder))
-        except ValueError:  # one of TensorFlow 1 with a program for training, too: which one must be named
+        except ValueError:  # from TensorFlow 1 with a training graph as well: the one to load must be named
             return tf.saved_model.load(str(folder), tags=[tf.saved_model.SERVING])
     except MemoryError:
         raise
-    except Exception as error:  # of files that may hold anything
+    except Exception as error:  # the files may hold anything
         raise InputError(f"`saved_model` {folder} cannot be read: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
-    """Returns an error's last cause in one line: what TensorFlow says of where it was comes before it."""
+    """Returns an error's actual cause in one line; TensorFlow prints the traceback before it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return next((line for line in lines if re.match(r"[A-Za-z]*Error: ", line)), lines[0])
 
 
 def _signature(loaded: Any, name: str | None) -> tuple[str, Any]:
-    """Returns (name, function) of a SavedModel's signature called `name`, or of the default or only one."""
+    """Returns (name, function) of the signature called `name`; without a name, of the default or the only one."""
     signatures = loaded.signatures
     if not signatures:
         raise InputError(
@@ -168,13 +168,15 @@ def _signature(loaded: Any, name: str | None) -> tuple[str, Any]:
 
 
 def _remedy(loaded: Any, images: tf.TensorSpec) -> str:
-    """Returns what to type where a signature takes something else than float images."""
+    """Returns what to type if a signature does not take float images."""
     for name, function in loaded.signatures.items():
         inputs = list(function.structured_input_signature[1].values())
         if len(inputs) == 1 and inputs[0].dtype.is_floating and inputs[0].shape.rank in (None, 4):
             return f"; `signature={name!r}` takes {inputs[0].dtype.name}"
     if images.dtype.is_integer:
-        return ", which have no gradient: save it with a signature of tf.TensorSpec([None, H, W, C], tf.float32)"
+        return (
+            ", which have no gradient: save it with a signature that takes tf.TensorSpec([None, H, W, C], tf.float32)"
+        )
     return ""
 
 
@@ -184,7 +186,7 @@ def _output(folder: PathLike, outputs: Mapping[str, tf.Tensor], name: str | None
     if found is None or found not in outputs:
         known = ", ".join(f"{each} {_shape(tensor)}" for each, tensor in sorted(outputs.items()))
         raise InputError(
-            f"`saved_model` {folder}: `output`, the one that holds the logits, must be one of {known} (`output=NAME`). "
+            f"`saved_model` {folder}: `output`, which holds the logits, must be one of {known} (`output=NAME`). "
             f"Received: {name!r}"
         )
     tensor = outputs[found]
@@ -201,11 +203,11 @@ def _shape(tensor: tf.Tensor) -> str:
 
 
 def _in_batches(run: Logits, images: tf.Tensor, size: int, classes: int) -> tf.Tensor:
-    """Returns float32 [B, classes], of a program that takes `size` images at a time."""
+    """Runs a program that takes `size` images at a time on all images; returns float32 [B, classes]."""
     count = tf.shape(images)[0]
     filled = tf.pad(images, [[0, -count % size], [0, 0], [0, 0], [0, 0]])
     batches = tf.reshape(filled, tf.concat([[-1, size], tf.shape(images)[1:]], 0))
-    # One after the other, so that it takes no more memory than its maker meant it to.
+    # One after the other, so that it takes no more memory than the program was made for.
     outputs = tf.map_fn(
         run, batches, fn_output_signature=tf.TensorSpec([size, classes], tf.float32), parallel_iterations=1
     )

@@ -1,4 +1,4 @@
-"""Adversarial images on disk, and what they prove by themselves."""
+"""Adversarial images on disk, and the recomputation of an accuracy from them alone."""
 
 import json
 import pathlib
@@ -21,19 +21,20 @@ from agkd_tf.types import Logits, PathLike
 
 
 class VerificationError(RuntimeError):
-    """Raised when saved adversaries do not bear out a recorded accuracy; says how."""
+    """Raised when saved adversaries contradict a recorded accuracy; the message says how."""
 
 
 def create_adversaries(path: PathLike, shape: Sequence[int], described: Mapping[str, Any]) -> np.ndarray:
-    """Returns a float32 array [N, H, W, C] on disk, in a `.npy` file, to write adversaries into.
+    """Returns a float32 array [N, H, W, C], mapped to a `.npy` file on disk, to write adversaries into.
 
-    A file of the same shape and description is continued; any other is moved to `<name>.previous-1` and so on.
-    Images that were not written yet are NaN; see `unwritten`. What a killed process left half-written is removed.
+    A file with the same shape and description is continued; any other is moved to `<name>.previous-1` and so on.
+    Images that are not written yet are NaN; see `unwritten`. Files that a killed process left half-written are
+    removed.
 
     Args:
         path: the file; its description is kept beside it, as `.json`.
         shape: (N, H, W, C).
-        described: what the adversaries are of, for JSON (see `EvaluationRecord.described`).
+        described: describes the adversaries, for JSON (see `EvaluationRecord.described`).
 
     Raises:
         InputError: if the file cannot be written.
@@ -49,7 +50,7 @@ def create_adversaries(path: PathLike, shape: Sequence[int], described: Mapping[
     unknown = np.full(shape[1:], np.nan, np.float32).tobytes()
     header = {"descr": "<f4", "fortran_order": False, "shape": tuple(shape)}
     try:
-        # Written as a whole: what a disk has no room for shows now, not as a crash in the middle of an attack.
+        # Written in full: a disk that is too small is noticed now, not by a crash in the middle of an attack.
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.lib.format.write_array_header_2_0(file, header)
             for _ in range(shape[0]):
@@ -62,7 +63,7 @@ def create_adversaries(path: PathLike, shape: Sequence[int], described: Mapping[
 
 
 def unwritten(adversaries: np.ndarray) -> np.ndarray:
-    """Returns bool [N]: the images whose adversaries were never written."""
+    """Returns bool [N], True for images whose adversary was never written."""
     return np.isnan(adversaries[:, 0, 0, 0])
 
 
@@ -70,12 +71,12 @@ def open_adversaries(path: PathLike, described: Mapping[str, Any], *, writable: 
     """Returns the array of adversaries in a `.npy` file.
 
     Raises:
-        InputError: if there is none, it cannot be read, or is described otherwise.
+        InputError: if there is no such file, it cannot be read, or its description differs.
     """
     path = pathlib.Path(path)
     if path.exists() and not same_description(_description(path), described):
         raise InputError(
-            f"adversaries {path} are of another model, data set or attack: evaluate anew, which keeps them"
+            f"adversaries {path} belong to another model, data set or attack: evaluate again, which keeps them"
         )
     try:
         return np.load(path, mmap_mode="r+" if writable else "r", allow_pickle=False)
@@ -84,7 +85,7 @@ def open_adversaries(path: PathLike, described: Mapping[str, Any], *, writable: 
 
 
 def _description(path: pathlib.Path) -> Any:
-    """Returns what lies beside a file of adversaries, or None."""
+    """Returns the description beside a file of adversaries, or None."""
     try:
         return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -104,28 +105,28 @@ def verify_adversaries(
 ) -> float:
     """Recomputes an accuracy from saved adversarial images alone.
 
-    Nothing is tolerated: what rounds otherwise, such as another machine or XLA, may see an adversary at the very
-    boundary otherwise, and is told of it.
+    There is no tolerance. Another machine, or XLA, may round differently and thus classify an adversary right at the
+    decision boundary differently; this raises an error, too.
 
     Args:
-        logits: a `keras.Model` or a callable, as `run_attack`.
-        examples: `Examples` that were attacked.
+        logits: a `keras.Model` or a callable, as for `run_attack`.
+        examples: the `Examples` that were attacked.
         adversaries: float32 [N, H, W, C], or `AdversaryPNGs`.
-        eps, norm: of the attack.
-        accuracy: the recorded one.
-        predictions: int [N], the classes that were seen in the adversaries (see `Outcome`); None where these were
-            not recorded.
-        batch_size: images a step.
+        eps, norm: ball of the attack.
+        accuracy: the recorded accuracy.
+        predictions: int [N], the recorded predictions on the adversaries (see `Outcome`); None if they were not
+            recorded.
+        batch_size: images per step.
 
     Returns:
         The recomputed accuracy.
 
     Raises:
-        VerificationError: if an image lies outside the ball or the box, is seen as another class than recorded, or
-            the accuracy is another.
+        VerificationError: if an image lies outside the ball or outside [0, 1], or if a prediction or the accuracy
+            differs from the recorded one.
     """
     if len(adversaries) != len(examples):
-        raise VerificationError(f"{len(adversaries)} adversaries of {len(examples)} images")
+        raise VerificationError(f"there are {len(adversaries)} adversaries for {len(examples)} images")
     predict = tf.function(logits_of(logits), autograph=False, reduce_retracing=True)
     seen, ball = np.empty(len(examples), np.int64), Ball(norm, eps)
     for start in range(0, len(examples), batch_size):
@@ -135,7 +136,7 @@ def verify_adversaries(
         outside = np.flatnonzero(~(ball.contains(adv - clean).numpy() & in_box))
         if len(outside):
             raise VerificationError(
-                f"adversary {start + outside[0]} is not within {norm} {eps:g} of its image and [0, 1]: "
+                f"adversary {start + outside[0]} is not within {norm} {eps:g} of its image and in [0, 1]: "
                 f"distance {ball.length(adv - clean)[outside[0]]:g}"
             )
         seen[part] = np.argmax(predict(tf.constant(adv)), 1)
@@ -144,10 +145,10 @@ def verify_adversaries(
     if predictions is not None and len(differing):
         first = differing[0]
         raise VerificationError(
-            f"{len(differing)} of {len(examples)} adversaries are seen as other classes than recorded, which leaves "
-            f"{found:.2%} correct, recorded are {accuracy:.2%}; the first is {first}, seen as class {seen[first]}, "
-            f"recorded is {predictions[first]}"
+            f"{len(differing)} of {len(examples)} adversaries are classified differently than recorded, which leaves "
+            f"{found:.2%} correct instead of {accuracy:.2%}; the first is {first}: class {seen[first]} instead of "
+            f"{predictions[first]}"
         )
     if abs(found - accuracy) > 0.5 / len(examples):
-        raise VerificationError(f"the saved adversaries leave {found:.2%} correct, recorded are {accuracy:.2%}")
+        raise VerificationError(f"the saved adversaries leave {found:.2%} correct, the record says {accuracy:.2%}")
     return found

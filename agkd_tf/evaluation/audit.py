@@ -28,8 +28,8 @@ from agkd_tf.types import Logits
 STEPS = 20
 SQUARE_QUERIES = 1000
 SWEEP = (0.5, 1.0, 2.0, 4.0)  # times eps
-# By how many points of accuracy two attacks may differ the wrong way round before a sign is raised. Two
-# images at least, so that a small sample raises nothing by one image.
+# By how much accuracy two attacks may differ in the wrong direction before a sign is raised; at least `IMAGES`
+# images, so that a single image in a small sample raises nothing.
 TOLERANCE, SQUARE_TOLERANCE, GAP_TOLERANCE, LEFT_OVER, ZERO_SHARE = 0.005, 0.002, 0.05, 0.01, 0.01
 IMAGES = 2
 
@@ -40,9 +40,9 @@ class Sign:
 
     Attributes:
         name: short name.
-        raised: whether it was seen.
-        evidence: the numbers that it was judged by, as text.
-        raised_if, meaning, remedy: what it looks at, what it says of a model, what to do about it.
+        raised: whether the sign was found.
+        evidence: the numbers behind the decision, as text.
+        raised_if, meaning, remedy: what raises the sign, what it means for the model, what to do about it.
     """
 
     name: str
@@ -55,11 +55,11 @@ class Sign:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """The signs of masked gradients, raised or not. It prints as a list: why, and what to do.
+    """The signs of masked gradients, raised or not. It prints as a list with the reasons and what to do.
 
     Attributes:
-        signs: a `Sign` for each of `SIGNS`; the one of a transfer needs a source.
-        num_examples: images that were looked at.
+        signs: a `Sign` for each of `SIGNS`; the sign about transfer is there only if a source was given.
+        num_examples: number of images that were examined.
         autoattack: whether AutoAttack's accuracy on the same images is recorded.
     """
 
@@ -69,23 +69,23 @@ class Audit:
 
     @property
     def raised(self) -> tuple[Sign, ...]:
-        """The signs that were seen."""
+        """The signs that were raised."""
         return tuple(sign for sign in self.signs if sign.raised)
 
     @property
     def title(self) -> str:
-        """What the list is of."""
+        """The heading of the list."""
         return f"Signs of masked gradients, on {self.num_examples} images:"
 
     @property
     def conclusion(self) -> str:
-        """How many were raised, and what that means."""
+        """How many signs were raised, and what that means."""
         end = f"{len(self.raised)} of {len(self.signs)} raised"
         if self.raised:
             return end
-        # An attack may be too weak without any of them.
-        end += ": none of these signs; the accuracy to believe is the worst case with AutoAttack in it"
-        return end + ("" if self.autoattack else ", which is not recorded: `attacks=['autoattack']`")
+        # An attack may be too weak without raising any sign.
+        end += ": no sign of masked gradients; trust the worst case that includes AutoAttack"
+        return end + ("" if self.autoattack else ", which is not recorded yet: `attacks=['autoattack']`")
 
     def __str__(self) -> str:
         lines = [self.title]
@@ -109,44 +109,44 @@ class Audit:
 # Name -> (raised if, meaning, remedy).
 SIGNS = {
     "one step beats many": (
-        "FGSM leaves fewer images than PGD-20",
-        "gradients do not lead on from where one step ends",
+        "FGSM leaves fewer images correct than PGD-20",
+        "gradients do not lead any further after the first step",
         "judge by autoattack, not by pgd",
     ),
     "black box beats white box": (
-        "Square, which sees no gradient, breaks images that APGD-CE and APGD-DLR leave",
+        "Square, which uses no gradients, breaks images that APGD-CE and APGD-DLR do not",
         "gradients hide adversaries that random search finds",
         "judge by autoattack's worst case",
     ),
     "transfer beats white box": (
-        "adversaries of another network leave fewer images than PGD-20 on this one",
-        "gradients hide adversaries that this network shares with others",
+        "adversaries crafted on another network leave fewer images correct than PGD-20 on this one",
+        "gradients hide adversaries that this network shares with other networks",
         "judge by the worst case over both",
     ),
     "a boundless ball leaves images": (
-        "PGD-20 may change images at will and some are still classified correctly",
-        "the attack fails; its accuracy at any eps says nothing",
-        "look for steps without a gradient: rounding, sampling, clipping, saturated outputs",
+        "PGD-20 may change images without limit and some are still classified correctly",
+        "the attack fails; its accuracy means nothing at any eps",
+        "look for operations without a gradient: rounding, sampling, clipping, saturated outputs",
     ),
     "zero gradients": (
-        "the cross-entropy's gradient of some images is exactly zero",
-        "a saturated output or a step without a gradient stops the attack before it begins",
+        "the gradient of the cross-entropy is exactly zero for some images",
+        "a saturated output or an operation without a gradient stops the attack before it begins",
         "judge by apgd-dlr, fab-t and square; scale the logits down",
     ),
     "cross-entropy misses what the ratio finds": (
-        "APGD-CE leaves clearly more images than APGD-DLR, which ignores the logits' scale",
-        "outputs are saturated, and the cross-entropy's gradient vanishes in rounding",
-        "judge by autoattack; do not compare with figures from PGD",
+        "APGD-CE leaves clearly more images correct than APGD-DLR, which ignores the scale of the logits",
+        "outputs are saturated, and rounding wipes out the gradient of the cross-entropy",
+        "judge by autoattack; do not compare with accuracies under PGD",
     ),
     "accuracy rises with eps": (
-        "PGD-20 in a larger ball leaves more images",
-        "the attack gets lost; its accuracy is not that of the worst point in the ball",
+        "PGD-20 leaves more images correct in a larger ball than in a smaller one",
+        "the attack gets lost; it does not find the worst point in the ball",
         "judge by autoattack, with more restarts",
     ),
     "random outputs": (
-        "two passes over one image give different logits",
-        "a random layer: an attack sees other gradients than the evaluation",
-        "judge by autoattack-rand, whose every look is the mean of 20 passes",
+        "two passes over the same image give different logits",
+        "a layer is random: the attack follows other gradients than those of the pass that is judged",
+        "judge by autoattack-rand, whose attacks average over 20 passes",
     ),
 }
 
@@ -166,20 +166,21 @@ def masked_gradient_signs(
     checkpoint: Callable[[], None] | None = None,
     progress: Callable | None = None,
 ) -> list[Sign]:
-    """Returns a `Sign` for each of `SIGNS`, raised or not, of a classifier.
+    """Looks for masked gradients in a classifier; returns a `Sign` for each of `SIGNS`, raised or not.
 
     Args:
-        logits: a `keras.Model` or a callable, as `run_attack`.
+        logits: a `keras.Model` or a callable, as for `run_attack`.
         examples: `Examples`; a few hundred are enough.
         eps: radius of the ball.
         norm: linf or l2.
-        source: likewise, another network, for transfer; None to leave that sign out.
-        source_digest: what identifies the source in a record.
-        batch_size, seed, jit_compile: as `run_attack`.
-        begin: callable (`AttackSequence`, labels of the images that it is run on) -> `Outcome` to continue and fill, as
-            `EvaluationRecord.begin`; None for fresh ones. The attacks' names differ.
+        source: another network (`keras.Model` or callable) to craft transferred adversaries on; None to leave that
+            sign out.
+        source_digest: identifies the source in a record.
+        batch_size, seed, jit_compile: as for `run_attack`.
+        begin: callable (`AttackSequence`, labels of the attacked images) -> `Outcome` to continue and fill, such as
+            `EvaluationRecord.begin`; None for fresh outcomes. Each attack has a name of its own.
         checkpoint: callable without arguments, called after each batch of an attack.
-        progress: callable (attack's name, stage's part, variant, images done, images in all).
+        progress: callable (attack's name, stage's part, variant, images done, images in total).
     """
     logits = logits_of(logits)
     num_classes = logits(as_float(tf.constant(examples.images[:1]))).shape[1]

@@ -1,4 +1,4 @@
-"""What is asked of images, labels, outputs and gradients before any number is believed."""
+"""Checks of images, labels, outputs and gradients before an evaluation trusts any number."""
 
 import math
 import warnings
@@ -18,23 +18,23 @@ from agkd_tf.logits import check_logits, label_margin
 from agkd_tf.models import logits_of
 from agkd_tf.types import Array, Logits
 
-CHECKED = 8  # images whose logits are looked at before anything else
-COUNTED = (20, 100)  # images, at least and at most, of which it is counted how many are classified correctly
-PROBABILITIES_TOLERANCE = 1e-2  # wider, for those of half precision
-RANDOM_TOLERANCE = 1e-4  # relative to the largest logit: more is no rounding
+CHECKED = 8  # number of images whose logits are checked before anything else
+COUNTED = (20, 100)  # least and greatest number of clean images on which the accuracy is compared with chance
+PROBABILITIES_TOLERANCE = 1e-2  # wide enough for probabilities in half precision
+RANDOM_TOLERANCE = 1e-4  # relative to the largest logit: a larger difference is not rounding
 
 
 def check_classifier(logits: keras.Model | Logits, examples: Examples) -> tf.Tensor:
-    """Returns a classifier's outputs of the first `CHECKED` images, checked, as all images and labels are.
+    """Checks all images and labels, and the logits of the first `CHECKED` images; returns these logits.
 
     Args:
-        logits: a `keras.Model` or a callable, as `run_attack`.
+        logits: a `keras.Model` or a callable, as for `run_attack`.
         examples: `Examples`.
 
     Raises:
-        InputError: as `check_logits` and `check_images`.
+        InputError: see `check_logits` and `check_images`.
     """
-    check_pixels(examples.images)  # first: what is wrong with them shows in the logits, too
+    check_pixels(examples.images)  # first, since bad pixels also lead to bad logits
     first = logits_of(logits)(as_float(tf.constant(examples.images[:CHECKED])))
     check_logits(first)
     as_labels(examples.labels, first.shape[1], count=len(examples.images))
@@ -42,32 +42,32 @@ def check_classifier(logits: keras.Model | Logits, examples: Examples) -> tf.Ten
 
 
 def check_answers(logits: Logits, examples: Examples, attack: AttackSequence, first: tf.Tensor) -> None:
-    """Warns where a classifier's answers make an attack's figure worth less than it seems.
+    """Warns if a classifier's outputs make the accuracy under an attack less meaningful than it seems.
 
-    Looked at are the first `CHECKED` images: whether two passes give the same logits, and whether the gradients that
-    the attack follows are exactly zero for most of them; and of the first hundred, whether more of the clean ones are
-    classified correctly than by chance.
+    On the first `CHECKED` images, it checks whether two passes give the same logits, and whether the gradients that
+    the attack follows are exactly zero for most of them. On the first hundred clean images, it checks whether the
+    accuracy is better than chance.
 
     Args:
-        logits, examples: as `check_classifier`.
+        logits, examples: as for `check_classifier`.
         attack: `agkd_tf.attacks.AttackSequence`.
         first: what `check_classifier` returned.
 
     Warns:
-        Note: if the logits are random and the attack does not reckon with it, most gradients are zero, or clean images
-            are classified no better than by chance, with what pixels in 0..255 would give.
+        Note: if the logits are random and the attack does not average over passes, if most gradients are zero, or if
+            the clean accuracy is no better than chance; the last note also states the accuracy with pixels in 0..255.
 
     Raises:
-        InputError: if the attack follows gradients, and the classifier cannot be differentiated.
+        InputError: if the attack follows gradients and the classifier is not differentiable.
     """
     images = as_float(tf.constant(examples.images[:CHECKED]))
     labels = tf.constant(examples.labels[:CHECKED], tf.int32)
     averaging = any(getattr(part, "passes", 1) > 1 for part in attack.attacks)
     if not averaging and random_difference(first, logits(images)):
         warnings.warn(
-            f"two passes over the same {len(images)} images give different logits, so that an attack sees other "
-            "gradients than the evaluation. Judge by autoattack-rand, whose every look is the mean of 20 passes, or "
-            "leave the random layers out",
+            f"two passes over the same {len(images)} images give different logits, so the attack follows other "
+            "gradients than those of the pass that is judged. Judge by autoattack-rand, which averages over 20 passes, "
+            "or remove the random layers",
             Note,
             stacklevel=3,
         )
@@ -76,9 +76,10 @@ def check_answers(logits: Logits, examples: Examples, attack: AttackSequence, fi
     zero = [int(zero_gradients(each, images, labels, saturating=by)) for each, by in dict.fromkeys(climbed)]
     if zero and min(zero) > len(images) / 2:
         warnings.warn(
-            f"the gradient by the image is exactly zero for {min(zero)} of the first {len(images)} images, which "
-            "leaves a gradient attack no direction, and its accuracy says little. Judge by autoattack or square, take "
-            "out the step that rounds, casts to integers or saturates, or see what an audit says (agkd_tf.audit)",
+            "the gradient with respect to the image is exactly zero for "
+            f"{min(zero)} of the first {len(images)} images: a gradient attack has no direction to follow, and the "
+            "accuracy under it says little. Judge by autoattack or square, remove the operation that rounds, casts to "
+            "integers or saturates, or run an audit (agkd_tf.audit)",
             Note,
             stacklevel=3,
         )
@@ -97,8 +98,8 @@ def _tell_of_chance(logits: Logits, examples: Examples) -> None:
     other = np.count_nonzero(np.asarray(logits(255 * images)).argmax(1) == labels)
     remedy = ": `agkd_tf.adapt(model, pixel_range=(0, 255))`" if other > guessed else ""
     warnings.warn(
-        f"{right} of the first {count} clean images are classified correctly, no better than by chance among "
-        f"{scores.shape[1]} classes; were their pixels in 0..255, it would be {other}{remedy}",
+        f"{right} of the first {count} clean images are classified correctly, which is no better than chance with "
+        f"{scores.shape[1]} classes; with pixels in 0..255, it would be {other}{remedy}",
         Note,
         stacklevel=4,
     )
@@ -107,17 +108,17 @@ def _tell_of_chance(logits: Logits, examples: Examples) -> None:
 def zero_gradients(
     logits: keras.Model | Logits, images: tf.Tensor, labels: tf.Tensor, *, saturating: bool = True
 ) -> tf.Tensor:
-    """Returns for how many images the gradient of the loss by the image is exactly zero, int64.
+    """Counts the images for which the loss's gradient with respect to the image is exactly zero; returns int64.
 
     Args:
-        logits: a `keras.Model` or a callable, as `run_attack`.
+        logits: a `keras.Model` or a callable, as for `run_attack`.
         images: float32 [B, H, W, C].
         labels: int32 [B].
-        saturating: of the cross-entropy, which vanishes where a probability has become 1, or of the difference
-            between the label's logit and the largest other one, which does not.
+        saturating: True for the gradient of the cross-entropy, which vanishes where a probability has been rounded to
+            1; False for that of the margin between the label's logit and the largest other logit, which does not.
 
     Raises:
-        InputError: if the classifier cannot be differentiated.
+        InputError: if the classifier is not differentiable.
     """
     logits = logits_of(logits)
 
@@ -132,27 +133,26 @@ def zero_gradients(
     except LookupError as error:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise InputError(
-            f"the classifier cannot be differentiated: {reason}; square needs no gradient: "
-            "`attacks=['clean', 'square']`"
+            f"the classifier is not differentiable: {reason}; square needs no gradient: `attacks=['clean', 'square']`"
         ) from error
     return tf.math.count_nonzero(~tf.reduce_any(gradient != 0, axis=[1, 2, 3]))
 
 
 def random_difference(first: Array, second: Array) -> float:
-    """Returns the largest difference between two passes' logits, float [B, n]; 0 where it is of rounding."""
+    """Returns the largest difference between the logits of two passes, float [B, n]; 0 if it is only rounding."""
     first, second = np.asarray(first), np.asarray(second)
     difference = float(np.abs(first - second).max())
     return difference if difference > RANDOM_TOLERANCE * max(1.0, float(np.abs(first).max())) else 0.0
 
 
 def check_probabilities(probabilities: Array) -> None:
-    """Checks a first batch of outputs that are said to be probabilities.
+    """Checks that a batch of outputs are probabilities.
 
     Args:
         probabilities: float [B, n].
 
     Raises:
-        InputError: if any lies outside [0, 1], or an image's do not sum to 1.
+        InputError: if any lies outside [0, 1], or they do not sum to 1 for each image.
     """
     probabilities = np.asarray(probabilities, np.float32)
     low, high, sums = probabilities.min(), probabilities.max(), probabilities.sum(axis=-1)
@@ -174,7 +174,8 @@ def check_images(images: np.ndarray | ImagesOnDisk, labels: Array, num_classes: 
         num_classes: number of classes of the classifier.
 
     Raises:
-        InputError: for float images outside [0, 1] or not finite, images of other types, or labels out of range.
+        InputError: if float images are outside [0, 1] or not finite, images have another dtype, or labels are out of
+            range.
     """
     check_pixels(images)
     as_labels(labels, num_classes, count=len(images))

@@ -1,4 +1,4 @@
-"""What tells one model from another: SHA-256, in hexadecimal."""
+"""SHA-256 digests that identify a model, in hexadecimal."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import keras
 from agkd_tf.models.storage import weights_digest
 from agkd_tf.types import PathLike
 
-# What a SavedModel computes by. Its fingerprint.pb, which may be missing, is none of it.
+# The files that decide what a SavedModel computes. Its fingerprint.pb does not, and may be missing.
 SAVED_MODEL_FILES = ("saved_model.pb", "variables/**/*", "assets/**/*")
 
 
@@ -22,7 +22,7 @@ def file_digest(path: PathLike) -> str:
 
 
 def saved_model_digest(folder: PathLike) -> str:
-    """Returns the SHA-256 of a SavedModel: of the names and contents of its program, weights and assets."""
+    """Returns the SHA-256 of a SavedModel, over the names and contents of its program, weights and assets."""
     folder = pathlib.Path(folder)
     paths = {path for pattern in SAVED_MODEL_FILES for path in folder.glob(pattern) if path.is_file()}
     lines = sorted(f"{path.relative_to(folder).as_posix()} {file_digest(path)}\n" for path in paths)
@@ -30,22 +30,22 @@ def saved_model_digest(folder: PathLike) -> str:
 
 
 def network_digest(model: keras.Model, layers: Mapping[str, str | None] | None = None) -> str | None:
-    """Returns the SHA-256 of a network: of its configuration and weights, as a `.keras` file holds them.
+    """Returns the SHA-256 of a network, over its configuration and weights as a `.keras` file holds them.
 
-    Names of layers do not count, which Keras numbers as they are made: a network that is built again is the same. Nor
-    does what of it is trainable.
+    Layer names do not count, since Keras numbers layers as they are created: a network that is built again has the
+    same digest. Which weights are trainable does not count either.
 
     Args:
         model: the network.
-        layers: what its parts were said to be, name of the part -> path of the layer.
+        layers: the layers that were chosen for its parts, name of the part -> path of the layer.
 
     Returns:
-        Hexadecimal digits; None for a network without a configuration, such as a subclassed one's without `get_config`.
+        Hexadecimal digits; None for a network without a configuration, such as a subclassed one without `get_config`.
     """
     try:
         config = keras.saving.serialize_keras_object(model.get_config())
         text = json.dumps([type(model).__name__, _without_names(config)], sort_keys=True)
-    except Exception:  # a user's own `get_config` may be missing, or raise anything; a record then asks for a name
+    except Exception:  # a user's `get_config` may be missing or raise anything; a record then needs a `model_name`
         return None
     found = hashlib.sha256(text.encode())
     found.update(weights_digest(model))
@@ -55,7 +55,7 @@ def network_digest(model: keras.Model, layers: Mapping[str, str | None] | None =
 
 
 def _without_names(config: Any) -> Any:
-    """Returns a configuration with numbers in the place of the layers' names, in the order in which they come up."""
+    """Returns a configuration whose layer names are replaced by numbers, in order of appearance."""
     layers = set(_layer_names(config))
     numbers: dict[str, str] = {}
 
@@ -65,7 +65,7 @@ def _without_names(config: Any) -> Any:
     def walk(value: Any, kind: str = "") -> Any:
         if isinstance(value, Mapping):
             kind = str(value.get("class_name", kind))
-            # A policy's name, such as float32, says what is computed.
+            # The name of a dtype policy, such as float32, changes the computation and so stays.
             named = isinstance(value.get("name"), str) and not kind.endswith("Policy")
             return {
                 key: number(each) if key == "name" and named else walk(each, kind)
@@ -74,7 +74,7 @@ def _without_names(config: Any) -> Any:
             }
         if isinstance(value, list | tuple):
             if len(value) == 3 and isinstance(value[0], str) and all(type(each) is int for each in value[1:]):
-                return [number(value[0]), *value[1:]]  # a tensor: (layer, node, place)
+                return [number(value[0]), *value[1:]]  # a tensor: (layer, node index, tensor index)
             return [walk(each, kind) for each in value]
         return value
 

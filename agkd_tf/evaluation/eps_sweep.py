@@ -1,4 +1,4 @@
-"""An attack's accuracy by the size of the ball."""
+"""Accuracy under an attack as a function of the ball's radius."""
 
 import dataclasses
 import pathlib
@@ -13,13 +13,13 @@ COLUMNS = ("eps", "accuracy", "confidence_interval_95")
 
 @dataclasses.dataclass(frozen=True)
 class EpsSweep:
-    """Accuracies under one attack in balls of several sizes. It prints as a line.
+    """Accuracies under one attack for several radii of the ball. It prints as one line.
 
     Attributes:
         attack: the attack's name.
         norm: linf or l2.
-        points: (eps, accuracy, (low, high) of its 95 % interval), by rising eps.
-        pictures: files that the curve is drawn in.
+        points: (eps, accuracy, (low, high) of its 95 % interval), by increasing eps.
+        pictures: image files of the curve.
     """
 
     attack: str
@@ -29,25 +29,25 @@ class EpsSweep:
 
     @classmethod
     def recorded(cls, attack: str, norm: str, section: Mapping[str, list]) -> "EpsSweep":
-        """Returns the sweep that `record` returned; of an empty section, one without points."""
+        """Returns the sweep from a section that `record` returned; an empty section gives a sweep without points."""
         return cls(attack, norm, tuple(zip(*(section.get(column, ()) for column in COLUMNS), strict=True)))
 
     def joined(self, found: Mapping[float, Accuracy]) -> "EpsSweep":
-        """Returns the sweep with more points, eps -> accuracy, which replace those of the same size."""
+        """Returns the sweep with further points added (eps -> accuracy); they replace points with the same eps."""
         points = {point[0]: point for point in self.points}
         points |= {size: (size, each.accuracy, each.interval) for size, each in found.items()}
         return dataclasses.replace(self, points=tuple(points[size] for size in sorted(points)))
 
     def record(self) -> dict[str, Any]:
-        """Returns the sweep for JSON."""
+        """Returns the sweep as a dict for JSON."""
         return {name: list(each) for name, each in zip(COLUMNS, zip(*self.points, strict=True), strict=True)}
 
     def drawn(self, path: pathlib.Path, folder: pathlib.Path | None = None) -> "EpsSweep":
-        """Returns the sweep, drawn as PNG and PDF.
+        """Draws the curve as PNG and PDF; returns the sweep with `pictures` set.
 
         Args:
-            path: of the pictures, without a suffix.
-            folder: TensorBoard's, to write the curve to as well; None for none.
+            path: path of the pictures, without a suffix.
+            folder: TensorBoard folder to write the curve to as well; None for none.
         """
         from agkd_tf.monitoring import write_eps_curve  # Matplotlib takes a while to load
 

@@ -1,4 +1,4 @@
-"""When two records are of the same model, data and images."""
+"""Decides whether two records belong to the same model, data and images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,14 @@ DATA = ("dataset", "image_size", "train_examples", "validation_examples")
 
 
 def same_subject(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Returns whether two records are of the same model and do not name different data.
+    """Returns whether two records belong to the same model and do not name different data.
 
-    A model is the same if its network is (`network_sha256`); or its file (`model_sha256`) or its given name
-    (`model_name`), read with the same settings. What only one of them says of the data does not count: each result says
-    by itself what images it is of.
+    Two models are the same if their networks are (`network_sha256`); or if their files (`model_sha256`) or their given
+    names (`model_name`) are, and they are read with the same settings. If only one record names the data, that does not
+    count: each result states its own images.
 
     Args:
-        one, other: `subject` of an `EvaluationRecord`, as JSON has it.
+        one, other: `subject` of an `EvaluationRecord`, as JSON stores it.
     """
     if one == other:
         return True
@@ -38,10 +38,10 @@ def _same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def same_description(one: Any, other: Any) -> bool:
-    """Returns whether two descriptions of adversaries are of the same subject, attack, seed and images.
+    """Returns whether two descriptions of adversaries have the same subject, attack, seed and images.
 
     Args:
-        one, other: what `EvaluationRecord.described` returns, as JSON has it; anything else must be equal.
+        one, other: what `EvaluationRecord.described` returns, as JSON stores it; other values must simply be equal.
     """
     if one == other:
         return True

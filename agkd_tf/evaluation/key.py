@@ -1,4 +1,4 @@
-"""What a result is called in a record: the attack, and in brackets what tells it from others of the attack's name."""
+"""The name of a result in a record: the attack, and in brackets the settings that distinguish it."""
 
 import dataclasses
 import re
@@ -7,7 +7,7 @@ from typing import Any
 from agkd_tf.perturbation_size import format_size, parse_size
 
 SPLITS = ("train", "validation", "test")
-UNNAMED = r"images [0-9a-f]{8}"  # those of no split: called by their digest
+UNNAMED = r"images [0-9a-f]{8}"  # images that belong to no split are named by their digest
 SETTING = rf"(?:train|validation|{UNNAMED}|(?:linf|l2) [0-9][0-9./e+-]*|seed \d+|\d+ bits|first \d+)"
 TEXT = re.compile(rf"\A(?P<attack>.*?)(?: \[(?P<settings>{SETTING}(?:, {SETTING})*)\])?\Z", re.DOTALL)
 SUFFIX = re.compile(rf" \[{SETTING}(?:, {SETTING})*\]")
@@ -19,11 +19,11 @@ class Key:
 
     Attributes:
         attack: the attack's name.
-        norm, eps: of the ball; None for the ball of the run that is evaluated.
-        split: of the data set, or `images` and the first eight digits of a digest for images of none.
-        count: first so many images of the split; None for all of them.
-        seed: of the attack's random numbers.
-        bits: of a pixel, to which adversaries are rounded; None where they are not.
+        norm, eps: the ball; None for the evaluated run's own ball.
+        split: split of the data set; for images of no split, `images` and the first eight digits of their digest.
+        count: only the first N images of the split; None for all of them.
+        seed: seed of the attack's random numbers.
+        bits: bits per pixel that adversaries are rounded to; None if they are not rounded.
     """
 
     attack: str
@@ -36,7 +36,7 @@ class Key:
 
     @property
     def suffix(self) -> str:
-        """What follows the attack's name; empty for a run's own ball, all test images and seed 0."""
+        """The text after the attack's name; empty for a run's own ball, all test images and seed 0."""
         settings = [] if self.split == "test" else [self.split]
         if self.eps is not None:
             settings.append(f"{self.norm} {format_size(self.eps)}")
@@ -53,7 +53,7 @@ class Key:
 
     @classmethod
     def read(cls, text: str) -> "Key":
-        """Returns the `Key` that a text is, of which `str` makes the same text again."""
+        """Parses a `Key` from its text; `str` turns it back into the same text."""
         match = next(TEXT.finditer(text))
         found: dict[str, Any] = {"attack": match["attack"]}
         for setting in (match["settings"] or "").split(", "):
@@ -72,28 +72,28 @@ class Key:
         return cls(**found)
 
     def of_all(self) -> "Key":
-        """Returns the key without the attack: equal for results that may be counted together."""
+        """Returns the key without the attack; it is equal for results that one worst case may combine."""
         return dataclasses.replace(self, attack="")
 
 
 def images_name(split: str, count: int | None) -> str:
-    """Returns what a record calls images: `test`, or `test, first 24`."""
+    """Returns the name of images in a record: `test`, or `test, first 24`."""
     return split if count is None else f"{split}, first {count}"
 
 
 def split_and_count(name: str) -> tuple[str, int | None]:
-    """Returns the (split, count) of what `images_name` returned."""
+    """Returns the (split, count) in a name that `images_name` returned."""
     split, _, first = name.partition(", first ")
     return split, int(first) if first else None
 
 
 def is_unnamed(name: str) -> bool:
-    """Returns whether a record knows images by their digest alone."""
+    """Returns whether a name of images is only their digest."""
     return re.fullmatch(UNNAMED, name) is not None
 
 
 def renamed(text: str, old: str, new: str) -> str:
-    """Returns a key, or another text with a key's suffix in it, for images that are called otherwise now."""
+    """Replaces the name of the images, `old` by `new`, in a key or another text that contains a key's suffix."""
 
     def other(match: re.Match) -> str:
         key = Key.read(match[0])

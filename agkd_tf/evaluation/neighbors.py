@@ -1,4 +1,4 @@
-"""Accuracies of classification by the nearest training images, beside those of the network's own outputs."""
+"""Accuracies of nearest-neighbor classification, next to those of the network's own outputs."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -11,11 +11,11 @@ from agkd_tf.text_table import aligned
 
 @dataclasses.dataclass(frozen=True)
 class NeighborAccuracies(Mapping[str, Accuracy]):
-    """Accuracies by the nearest training images: name of the attack -> `Accuracy`. It prints as a table.
+    """Accuracies of classification by nearest training images: attack's name -> `Accuracy`. It prints as a table.
 
     Attributes:
-        neighbors: nearest training images that vote.
-        by_neighbors, by_softmax: key of the result -> accuracy, by the neighbors and by the network's own outputs.
+        neighbors: number of nearest training images that vote.
+        by_neighbors, by_softmax: key of the result -> accuracy, of the neighbors' vote and of the network's outputs.
     """
 
     neighbors: int
@@ -24,7 +24,7 @@ class NeighborAccuracies(Mapping[str, Accuracy]):
 
     @classmethod
     def of(cls, neighbors: int, found: Mapping[str, tuple[Mapping, Mapping]]) -> "NeighborAccuracies":
-        """Returns the accuracies of key -> (what `AttackResult.record` returned, and the neighbors' `Accuracy`)."""
+        """Builds the accuracies from key -> (`AttackResult.record` of the attack, `Accuracy.record` of the vote)."""
         softmax, votes = ({key: _accuracy(each[place]) for key, each in found.items()} for place in (0, 1))
         return cls(neighbors, votes, softmax)
 
@@ -42,7 +42,7 @@ class NeighborAccuracies(Mapping[str, Accuracy]):
 
     @property
     def title(self) -> str:
-        """What the table is of."""
+        """The heading of the table."""
         return f"By the {self.neighbors} nearest training images:"
 
     def _rows(self) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""How an evaluation is done."""
+"""The options of an evaluation."""
 
 import dataclasses
 import os
@@ -14,22 +14,22 @@ TRANSFER_ATTACK = "pgd-20"
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationOptions:
-    """How an evaluation is done; arguments of `agkd_tf.evaluate`, `agkd_tf.audit` and `EvaluationSession`."""
+    """Options of an evaluation: arguments of `agkd_tf.evaluate`, `agkd_tf.audit` and `EvaluationSession`."""
 
-    eps: Annotated[Radius | None, "Radius of the ball; the run's own if not given."] = None
-    norm: Annotated[Norm | None, "Norm of the ball; the run's own, or linf, if not given."] = None
-    num_examples: Annotated[Count | None, "First N images of the split; all if not given."] = None
-    batch_size: Annotated[Count, "Images a step."] = 100
+    eps: Annotated[Radius | None, "Radius of the ball that adversaries lie in; the run's own if not given."] = None
+    norm: Annotated[Norm | None, "Norm of the ball; if not given, the run's own, or linf without a run."] = None
+    num_examples: Annotated[Count | None, "Evaluate on the first N images of the split; on all if not given."] = None
+    batch_size: Annotated[Count, "Images per step."] = 100
     seed: Annotated[int, Range(0, LARGEST), "Seed of the attacks' random numbers."] = 0
-    transfer_attack: Annotated[str, "Attack on SOURCE whose adversaries transfer:SOURCE shows the model."] = (
+    transfer_attack: Annotated[str, "Attack that transfer:SOURCE uses to craft adversaries on SOURCE."] = (
         TRANSFER_ATTACK
     )
-    adversaries: Annotated[str | None, "Folder to save the adversarial images in, a .npy file for each attack."] = None
+    adversaries: Annotated[str | None, "Save the adversarial images in this folder, a .npy file per attack."] = None
     png: Annotated[
         bool,
-        "Round adversaries to 8 bits; save them in `adversaries` as PNGs, too, a folder for each attack.",
+        "Round adversaries to 8 bits, and also save them as PNGs in `adversaries`, a folder per attack.",
     ] = False
-    recompute: Annotated[bool, "Compute results that are recorded already once more."] = False
+    recompute: Annotated[bool, "Compute results again even if they are already recorded."] = False
     jit_compile: Literal["auto", True, False] = "auto"
     progress: Mode = "auto"
 

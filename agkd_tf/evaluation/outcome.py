@@ -1,4 +1,4 @@
-"""What an attack did to each image, and how far an unfinished evaluation has come."""
+"""The outcome of an attack for each image, including the progress of an unfinished evaluation."""
 
 import dataclasses
 import pathlib
@@ -17,11 +17,11 @@ class Outcome:
     """The state of each image under one attack.
 
     Attributes:
-        state: int16 [N]. s >= 0: the image was classified correctly through the attack's first s
+        state: int16 [N]. s >= 0: the image stayed correctly classified through the attack's first s
             stages; -(s + 1): stage s fooled the classifier. An evaluation is finished when every image
-            has been through all stages or has fallen.
-        prediction: int16 [N], the class seen in the image's last adversary; -1 before the first.
-        seconds: time that the attack has taken so far, compilation included.
+            has passed all stages or was misclassified in one of them.
+        prediction: int16 [N], the class predicted for the image's last adversary; -1 before the first.
+        seconds: time that the attack has taken so far, including compilation.
     """
 
     state: np.ndarray
@@ -30,30 +30,30 @@ class Outcome:
 
     @classmethod
     def fresh(cls, count: int) -> "Outcome":
-        """Returns the outcome of an attack on `count` images that has not begun."""
+        """Returns the outcome of an attack on `count` images that has not started."""
         return cls(np.zeros(count, np.int16), np.full(count, UNKNOWN, np.int16))
 
     def restart(self, places: slice | np.ndarray = slice(None)) -> None:
-        """Forgets some images, or all."""
+        """Resets the outcome of some images, or of all."""
         self.state[places], self.prediction[places] = 0, UNKNOWN
         if not self.state.any():
             self.seconds = 0.0
 
     @property
     def robust(self) -> np.ndarray:
-        """Bool [N]: the images that no stage so far has broken."""
+        """Bool [N], True for images that no stage has broken so far."""
         return self.state >= 0
 
     def waiting(self, stage: int) -> np.ndarray:
-        """Returns the places of the images that stage number `stage` has yet to attack."""
+        """Returns the indices of the images that stage number `stage` still has to attack."""
         return np.flatnonzero(self.state == stage)
 
     def finished(self, stages: int) -> bool:
-        """Returns whether every image has fallen or come through `stages` stages."""
+        """Returns whether every image is broken or has passed `stages` stages."""
         return bool(np.all((self.state < 0) | (self.state == stages)))
 
     def broken_by(self, attack: AttackSequence) -> dict[str, int]:
-        """Returns name of the part -> number of images that it broke, of an `AttackSequence`."""
+        """Returns, for each part of the attack, its name -> number of images that it broke."""
         counts: dict[str, int] = {}
         for number, (part, _) in enumerate(attack.stages):
             broken = int(np.count_nonzero(self.state == -(number + 1)))
@@ -65,12 +65,12 @@ class Outcome:
 class Outcomes:
     """The outcomes of several attacks in one `.npz` file.
 
-    Arrays of each attack: `<key>/label` int32 [N], `<key>/state`, `<key>/prediction` and `<key>/seconds`
-    (see `Outcome`).
+    For each attack, the file holds the arrays `<key>/label` int32 [N], `<key>/state`, `<key>/prediction` and
+    `<key>/seconds` (see `Outcome`).
 
     Args:
-        path: the file; None to keep them in memory.
-        read: whether it is read if it exists.
+        path: the file; None to keep the outcomes in memory.
+        read: whether to read the file if it exists.
 
     Raises:
         InputError: if the file cannot be read.
@@ -91,10 +91,10 @@ class Outcomes:
                     )
                     self._labels[key] = content[f"{key}/label"]
             except (OSError, ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path} cannot be read, or is damaged; move it away: {error}") from error
+                raise InputError(f"{path} cannot be read or is damaged; move it away: {error}") from error
 
     def get(self, key: str, labels: np.ndarray) -> Outcome:
-        """Returns the `Outcome` called `key` if it is of these labels, else a fresh one under that key."""
+        """Returns the `Outcome` named `key` if its labels are these; otherwise puts a fresh one under that key."""
         known = self._outcomes.get(key)
         if known is None or not np.array_equal(self._labels[key], labels):
             self._outcomes[key], self._labels[key] = Outcome.fresh(len(labels)), np.asarray(labels)
@@ -104,24 +104,24 @@ class Outcomes:
         return key in self._outcomes
 
     def known(self, key: str) -> Outcome:
-        """Returns the `Outcome` called `key`, which is there."""
+        """Returns the `Outcome` named `key`, which must exist."""
         return self._outcomes[key]
 
     def drop(self, key: str) -> bool:
-        """Forgets the outcome called `key`; returns whether there was one."""
+        """Removes the outcome named `key`; returns whether there was one."""
         return self._outcomes.pop(key, None) is not None
 
     def put(self, key: str, others: "Outcomes", their_key: str) -> None:
-        """Takes over, as `key`, the outcome that other `Outcomes` call `their_key`."""
+        """Stores under `key` the outcome that `others` stores under `their_key`."""
         self._outcomes[key], self._labels[key] = others._outcomes[their_key], others._labels[their_key]
 
     def rename(self, old: str, new: str) -> None:
-        """Calls the outcome called `old`, if it is there, `new`."""
+        """Renames the outcome `old` to `new`, if it exists."""
         if old in self._outcomes:
             self._outcomes[new], self._labels[new] = self._outcomes.pop(old), self._labels.pop(old)
 
     def save(self) -> None:
-        """Writes the file as a whole."""
+        """Writes the file in one step, so that it is never half-written."""
         if self._path is None:
             return
         arrays: dict[str, np.ndarray] = {}
@@ -133,4 +133,4 @@ class Outcomes:
                 f"{key}/seconds": np.array(outcome.seconds),
             }
         with replacing(self._path) as path, open(path, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # NumPy's own arguments have names, too
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # NumPy's own arguments are keywords, too

@@ -1,4 +1,4 @@
-"""The evaluation of a model, as files that grow while it runs."""
+"""The record of an evaluation: files that are updated while it runs."""
 
 import json
 import os
@@ -19,40 +19,39 @@ from agkd_tf.evaluation.result import AttackResult, WorstCase, worst_case
 from agkd_tf.files import aside, read_json, remove_leftovers, set_aside, write_text
 from agkd_tf.types import PathLike
 
-# What the keys of an audit's attacks begin with, which are of fewer images.
+# Prefix of the keys of an audit's attacks, which run on fewer images.
 AUDIT = re.compile(r"audit(?: \[[^]]*\])? on \d+(?:, .*)?: ")
 
 
 class EvaluationRecord:
     """`evaluation.json`: what was evaluated, a result for each attack, and sections such as the worst case over them.
 
-    Beside it, `evaluation.npz` holds what each attack did to each image (see `Outcomes`), from which an
-    evaluation that was broken off continues. Results belong to one model and data set: where the files on
-    disk are of another, they are moved to `<name>.previous-1` and so on by the first write, rather than
-    mixed or lost. So are files that hold results of other examples under the name of these, and files of an
-    earlier version, which do not say what examples they are of.
+    Beside it, `evaluation.npz` holds the outcome of each attack for each image (see `Outcomes`); an interrupted
+    evaluation continues from it. Results belong to one model and data set. If the files on disk belong to
+    another, the first write moves them to `<name>.previous-1` and so on, so that results are neither mixed nor
+    lost. The same happens to files that hold results of other examples under the same name, and to files of an
+    earlier version, which do not state their examples.
 
-    Images that are of no split are known by their digest. Where the same images have a name, here or on disk, their
-    results go by that name.
+    Images that belong to no split are identified by their digest. If the same images have a name, here or on disk,
+    their results use that name.
 
     Args:
         path: the JSON file; None to keep everything in memory.
-        subject: dict that says what is evaluated (see `same_subject`).
-        examples: dict that says what it is evaluated on: `name` (see `images_name`), and `sha256` (see
-            `Examples.digest`).
+        subject: dict that describes the evaluated model (see `same_subject`).
+        examples: dict that describes the images: `name` (see `images_name`) and `sha256` (see `Examples.digest`).
 
     Attributes:
-        results: dict of key -> what `AttackResult.record` returns, and details of it (see `add_detail`).
-        sections: dict of name -> content, of `add_section`.
-        moves_to: where the first write will move the files on disk, if they are of another subject; or None.
-        renamed: dict of keys on disk -> their keys here, where the images have a name only here.
+        results: dict of key -> what `AttackResult.record` returns, plus details (see `add_detail`).
+        sections: dict of name -> content, see `add_section`.
+        moves_to: where the first write will move the files on disk if they belong to another subject; else None.
+        renamed: dict of keys on disk -> their keys here, if the images have a name only here.
 
     Raises:
         InputError: if the path does not end in `.json`, or the files on disk are not an evaluation.
     """
 
     def __init__(self, path: PathLike | None, subject: Mapping[str, Any], examples: Mapping[str, str]) -> None:
-        # As it will be read back: JSON writes numbers exactly, and tuples as lists.
+        # In the form in which it will be read back: JSON keeps numbers exactly, but turns tuples into lists.
         self.subject, self.examples = json.loads(json.dumps(subject)), dict(examples)
         self.path = None if path is None else pathlib.Path(path)
         if self.path is not None and self.path.suffix != ".json":
@@ -83,7 +82,7 @@ class EvaluationRecord:
         return all(each and (each["name"] != self.examples["name"] or each == self.examples) for each in known)
 
     def _name_examples(self) -> None:
-        """Calls these images alike here and on disk: by their name, where either has one."""
+        """Gives these images the same name here and on disk, if either has one."""
         here = self.examples["name"]
         same = [each["examples"]["name"] for each in self._begun.values() if each["examples"]["sha256"] == self._sha256]
         names = dict.fromkeys(name for name in same if name != here)
@@ -93,7 +92,7 @@ class EvaluationRecord:
         for old in filter(is_unnamed, names):
             keys = {key: renamed(key, old, here) for key in self._begun}
             if len(set(keys.values())) < len(keys):
-                continue  # both have results of one attack: each stays where it is
+                continue  # both names have results of the same attack: keep them apart
             self.renamed |= {key: new for key, new in keys.items() if new != key}
             for each in self._begun.values():
                 if each["examples"]["name"] == old:
@@ -110,10 +109,10 @@ class EvaluationRecord:
         return self.examples["sha256"]
 
     def find(self, key: str, attack: AttackSequence, *, seed: int) -> str:
-        """Returns what results of an attack's settings, these images and a seed are called here.
+        """Returns the key under which results with an attack's settings, these images and a seed are stored here.
 
         Args:
-            key: what they are called where there are none yet.
+            key: the key to use if there are no such results yet.
             attack: `AttackSequence`.
             seed: integer.
         """
@@ -123,19 +122,19 @@ class EvaluationRecord:
         return key if key in same else next(iter(finished + same), key)
 
     def begin(self, key: str, attack: AttackSequence, labels: np.ndarray, *, seed: int) -> Outcome:
-        """Returns the `Outcome` to continue, or a fresh one where nothing fits.
+        """Returns the recorded `Outcome` to continue, or a fresh one if none fits.
 
         Args:
             key: name of the result.
             attack: `AttackSequence`.
-            labels: int [N], of the images in their order.
+            labels: int [N], labels of the images in order.
             seed: integer.
         """
         described = self._description(attack, seed)
         if described != self._begun.get(key):
             self.forget(key)
             self._begun[key] = described
-            # On disk before any outcome of these settings is.
+            # Written before any outcome with these settings.
             self._write()
         return self._outcomes.get(key, labels)
 
@@ -143,57 +142,59 @@ class EvaluationRecord:
         return json.loads(json.dumps({"attack": attack.settings(), "seed": seed, "examples": self.examples}))
 
     def remove_leftovers(self) -> None:
-        """Removes what killed evaluations left half-written beside the files."""
+        """Removes half-written files that killed evaluations left beside the record."""
         for path in self._files:
             remove_leftovers(path)
 
     def forget(self, key: str) -> None:
-        """Drops all that is known of the attack called `key`."""
+        """Removes everything that is recorded under `key`."""
         self.results.pop(key, None)
         self._begun.pop(key, None)
         if self._outcomes.drop(key):
-            # First, lest a crash leave old outcomes under new settings.
+            # First, so that a crash cannot leave old outcomes under new settings.
             self.save_outcomes()
 
     def described(self, key: str) -> dict[str, Any]:
-        """Returns for JSON whose outcomes those of the attack called `key` are: model, data, attack, seed, examples."""
+        """Describes the outcomes under `key` as a dict for JSON: model, data, attack, seed and examples."""
         return {"subject": self.subject, **self._begun[key]}
 
     def save_outcomes(self) -> None:
-        """Writes what each attack has done to each image so far."""
+        """Writes the outcomes of all attacks so far."""
         self._claim()
         self._outcomes.save()
 
     def add(self, key: str, attack: AttackSequence, *, seed: int) -> AttackResult:
-        """Records the finished attack called `key`, and writes the files; returns its result."""
+        """Records the finished attack named `key` and writes the files; returns its result."""
         self.results[key] = AttackResult.of_outcome(self._outcomes.known(key), attack, seed=seed).record()
         self.save_outcomes()
         self._write()
         return self.result(key, attack.name)
 
     def result(self, key: str, name: str) -> AttackResult:
-        """Returns the finished result called `key`, of an attack of that name."""
+        """Returns the finished result under `key`; `name` is the attack's name in it."""
         return AttackResult.recorded(name, self.results[key], self._outcomes.known(key))
 
     def add_detail(self, key: str, name: str, content: Any) -> None:
-        """Records more of the finished attack called `key`; it is dropped when the attack is done anew."""
+        """Adds a detail to the finished result under `key`; it is dropped when the attack is recomputed."""
         self.results[key][name] = content
         self._write()
 
     def has_outcome(self, key: str) -> bool:
-        """Returns whether the images' own outcomes of the attack called `key` are known."""
+        """Returns whether the outcomes per image are known for `key`."""
         return key in self._outcomes
 
     def is_of_these_images(self, key: str) -> bool:
-        """Returns whether the result called `key` is of all these images."""
+        """Returns whether the result under `key` was computed on exactly these images."""
         return self._begun[key]["examples"] == self.examples and not AUDIT.match(key)
 
     def alike(self, keys: Iterable[str], of_all: Key) -> list[str]:
-        """Returns the keys of the results that may be counted together: some, and all others of these images.
+        """Returns the keys of the results that one worst case may combine.
+
+        These are the given results and all others with the same images, ball and seed.
 
         Args:
-            keys: the keys of the results that are counted in any case.
-            of_all: ball, images and seed of the others, as `Key.of_all` returns them.
+            keys: the keys of the results that are always included.
+            of_all: ball, images and seed of the other results, as `Key.of_all` returns them.
         """
         keys = set(keys)
         return [
@@ -205,42 +206,42 @@ class EvaluationRecord:
         ]
 
     def robust(self, key: str) -> np.ndarray:
-        """Returns bool [N]: the images that the attack called `key` has not broken."""
+        """Returns bool [N], True for images that the attack named `key` has not broken."""
         return self._outcomes.known(key).robust
 
     def predictions(self, key: str) -> np.ndarray | None:
-        """Returns int16 [N], the classes seen in the last adversaries of the attack called `key`; None if not known."""
+        """Returns int16 [N], the predictions on the last adversaries of the attack `key`; None if not known."""
         return self._outcomes.known(key).prediction if key in self._outcomes else None
 
     def worst_case(self, keys: Iterable[str]) -> WorstCase:
-        """Returns the worst case over the finished results called `keys`, which are of the same images."""
+        """Returns the worst case over the finished results `keys`, which must be of the same images."""
         return worst_case({key: self._outcomes.known(key).robust for key in keys})
 
     def add_worst_case(self, keys: Iterable[str], of_all: Key) -> list[str]:
-        """Records the worst case over results (see `alike`), if they are several; returns their keys."""
+        """Records the worst case over results (see `alike`), if there are several; returns their keys."""
         over = self.alike(keys, of_all)
         if len(over) > 1:
             self.add_section(f"worst_case{of_all.suffix}", self.worst_case(over).record())
         return over
 
     def add_section(self, name: str, content: Any) -> None:
-        """Records something else than an attack's result, such as `worst_case`, and writes the file."""
+        """Records a section that is not an attack's result, such as `worst_case`, and writes the file."""
         self.sections[name] = content
         self._write()
 
     def copy_to(self, path: PathLike, keys: Iterable[str]) -> None:
-        """Adds the finished results called `keys` to the record at a path, a folder's or a `.json` file's.
+        """Adds the finished results `keys` to the record at a path, which is a folder or a `.json` file.
 
-        Where the images have a name there, the results go by it.
+        If the images have a name in that record, the results use it.
 
         Warns:
-            Note: if the record at the path is of another model or other images, which is set aside.
+            Note: if the record at the path belongs to another model or other images; it is moved aside.
         """
         check_known(self.subject, "`save`")
         other = EvaluationRecord(record_path(path), self.subject, self.examples)
         if other.moves_to is not None:
             warnings.warn(
-                f"{other.path} is of another model or other images; it is kept as {other.moves_to.name}",
+                f"{other.path} belongs to another model or other images; it is kept as {other.moves_to.name}",
                 Note,
                 stacklevel=3,
             )
@@ -273,24 +274,24 @@ class EvaluationRecord:
             self.moves_to = None
         if not self._is_renamed:
             self._is_renamed = True
-            self._outcomes.save()  # first: outcomes without a result are no harm
+            self._outcomes.save()  # first, since outcomes without a result do no harm
 
 
 def check_known(subject: Mapping[str, Any], argument: str) -> None:
-    """Checks that a record will know its model again.
+    """Checks that a record can recognize its model later.
 
     Raises:
-        InputError: if nothing tells it from others.
+        InputError: if nothing identifies the model.
     """
     if not subject:
         raise InputError(
-            f"{argument} needs to know the model again, which neither a callable nor a network without a configuration "
-            'says: give `model_name="..."`, another one for each model'
+            f"{argument} must recognize the model later, but a callable or a network without a configuration has no "
+            'identity: give `model_name="..."`, a different name for each model'
         )
 
 
 def record_path(folder: PathLike) -> pathlib.Path:
-    """Returns the JSON file of a folder's record; a path that ends in `.json` is one itself."""
+    """Returns the path of a folder's JSON record; a path that ends in `.json` is returned as it is."""
     if not isinstance(folder, str | os.PathLike):
         raise InputError(f"`folder` must be the path of a folder. Received: {folder!r}")
     path = pathlib.Path(folder)
@@ -306,5 +307,5 @@ def read_evaluation(path: pathlib.Path) -> dict[str, Any]:
     content = read_json(path, dict)
     known = all(isinstance(content.get(name), dict) for name in ("subject", "attacks", "begun"))
     if not known or not all(isinstance(each, dict) for name in ("attacks", "begun") for each in content[name].values()):
-        raise InputError(f"{path} is not an evaluation, or an earlier version's; move it away")
+        raise InputError(f"{path} is not an evaluation, or an earlier version wrote it; move it away")
     return content

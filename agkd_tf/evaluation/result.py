@@ -1,4 +1,4 @@
-"""Results of an evaluation, which print themselves."""
+"""Results of an evaluation; they print as tables."""
 
 import dataclasses
 import html
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """A share of images that are classified correctly.
+    """The share of images that are classified correctly.
 
     Attributes:
         accuracy: the share, in [0, 1].
-        num_examples: images.
+        num_examples: number of images.
         interval: (low, high), Wilson's 95 % confidence interval.
     """
 
@@ -36,12 +36,12 @@ class Accuracy:
 
     @classmethod
     def of(cls, correct: np.ndarray, /, **more: Any) -> Self:
-        """Returns the accuracy of bool [N], whether each image is classified correctly."""
+        """Returns the accuracy from bool [N]: whether each image is classified correctly."""
         count = int(np.count_nonzero(correct))
         return cls(count / len(correct), len(correct), wilson_interval(count, len(correct)), **more)
 
     def record(self) -> dict[str, Any]:
-        """Returns the figures for JSON."""
+        """Returns the numbers as a dict for JSON."""
         return {
             "accuracy": self.accuracy,
             "num_examples": self.num_examples,
@@ -54,14 +54,14 @@ class AttackResult(Accuracy):
     """Accuracy under one attack: the share of images that none of its stages broke.
 
     Attributes:
-        name: the attack's.
-        settings: the attack's, a dict for each of its parts.
-        broken_by: name of the part -> images that it broke.
-        seed: of the attack's random numbers.
-        seconds: wall time, compilation included, over all sittings.
-        images_per_second: by that time.
-        correct: bool [num_examples], image by image.
-        predictions: int16 [num_examples], the class seen in each image's last adversary.
+        name: the attack's name.
+        settings: the attack's settings, a dict for each of its parts.
+        broken_by: name of the part -> number of images that it broke.
+        seed: seed of the attack's random numbers.
+        seconds: wall time including compilation, summed over all sessions.
+        images_per_second: num_examples / seconds.
+        correct: bool [num_examples], whether each image stayed correctly classified.
+        predictions: int16 [num_examples], the class predicted for each image's last adversary.
     """
 
     name: str
@@ -75,7 +75,7 @@ class AttackResult(Accuracy):
 
     @classmethod
     def of_outcome(cls, outcome: Outcome, attack: "AttackSequence", *, seed: int) -> "AttackResult":
-        """Returns the result that a finished `Outcome` amounts to."""
+        """Returns the result of a finished `Outcome`."""
         return cls.of(
             outcome.robust,
             name=attack.name,
@@ -90,12 +90,12 @@ class AttackResult(Accuracy):
 
     @classmethod
     def recorded(cls, name: str, record: Mapping[str, Any], outcome: Outcome) -> "AttackResult":
-        """Returns the result that was recorded, with its stored interval.
+        """Rebuilds a recorded result, with its stored interval.
 
         Args:
-            name: the attack's.
+            name: the attack's name.
             record: what `record` returned.
-            outcome: what the attack did to each image.
+            outcome: the attack's outcome per image.
         """
         return cls(
             record["accuracy"],
@@ -125,11 +125,11 @@ class AttackResult(Accuracy):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WorstCase(Accuracy):
-    """Accuracy under the worst of several attacks, image by image.
+    """Accuracy under several attacks combined: an image counts as correct only if no attack broke it.
 
     Attributes:
-        over: what the results are called in the record.
-        correct: bool [num_examples], whether no attack broke the image.
+        over: keys of the combined results in the record.
+        correct: bool [num_examples], True for images that no attack broke.
     """
 
     over: tuple[str, ...]
@@ -141,31 +141,32 @@ class WorstCase(Accuracy):
 
 
 def worst_case(outcomes: Mapping[str, np.ndarray]) -> WorstCase:
-    """Returns the accuracy over images that none of several attacks broke.
+    """Returns the share of images that none of several attacks broke.
 
     Args:
-        outcomes: name of the attack -> bool [N], whether each image stayed correct.
+        outcomes: name of the attack -> bool [N], whether each image stayed correctly classified.
 
     Raises:
-        InputError: if there is no attack.
+        InputError: if `outcomes` is empty.
     """
     if not outcomes:
-        raise InputError("a worst case needs an attack, and `attacks` is empty")
+        raise InputError("a worst case needs at least one attack, but `attacks` is empty")
     correct = np.logical_and.reduce(list(outcomes.values()))
     return WorstCase.of(correct, over=tuple(sorted(outcomes)), correct=correct)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Evaluation(Mapping[str, AttackResult]):
-    """The results of a model: name of the attack -> `AttackResult`. It prints as a table.
+    """The results of a model under attacks: name of the attack -> `AttackResult`. It prints as a table.
 
         result = agkd_tf.evaluate(model, x_test, y_test, attacks=["clean", "pgd-20"], eps=8 / 255)
         result["pgd-20"].accuracy, result.worst_case.accuracy
 
     Attributes:
-        title: model, images, ball and seed.
-        results: as the mapping.
-        worst_case: over these results, and where they are recorded, over all others of the same images, ball and seed.
+        title: model, images, ball and seed, as text.
+        results: name of the attack -> `AttackResult`, the same as the mapping itself.
+        worst_case: worst case over these results; if they are recorded, also over all recorded results with the same
+            images, ball and seed.
     """
 
     title: str
@@ -209,12 +210,12 @@ class Evaluation(Mapping[str, AttackResult]):
     __repr__ = __str__
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """Returns a `pandas.DataFrame` with a row for each attack, and one for the worst case of several.
+        """Returns a `pandas.DataFrame` with a row for each attack and, if there are several, one for the worst case.
 
-        Its columns are accuracy, low, high (of the interval), num_examples, seconds and images_per_second; the worst
-        case has no time.
+        The columns are accuracy, low and high (of the interval), num_examples, seconds and images_per_second. The worst
+        case has no seconds and images_per_second.
         """
-        import pandas  # which takes a second that few need
+        import pandas  # here, since it takes a second to load and few need it
 
         rows = {}
         for name, found in self._rows().items():
@@ -242,26 +243,26 @@ class Evaluation(Mapping[str, AttackResult]):
         return html_table(self.title, ["attack", "accuracy", "95 % interval", "images", "seconds", "images/s"], cells)
 
     def save(self, folder: PathLike) -> None:
-        """Writes the results into a folder, as `folder` of `agkd_tf.evaluate` does: a later evaluation goes on there.
+        """Writes the results to a folder, like `folder` of `agkd_tf.evaluate`; a later evaluation can continue there.
 
         Args:
             folder: the folder; or the path of the record itself, which ends in `.json`.
 
         Raises:
-            InputError: if the model was a callable without a `model_name`, which a record could not tell from others.
+            InputError: if the model is a callable without a `model_name`, which a record could not recognize.
         """
         self._record.copy_to(folder, self._keys.values())
 
 
 def _speed(found: Accuracy) -> tuple[str, str]:
-    # The worst case is counted, not run.
+    # The worst case is derived from the results and has no run time.
     if not isinstance(found, AttackResult):
         return "", ""
     return f"{round(found.seconds, 2):,.1f}", f"{round(found.images_per_second, 2):,.1f}"
 
 
 def html_table(title: str, heading: list[str], rows: list[list[str]]) -> str:
-    """Returns a table for a notebook, its first column to the left."""
+    """Returns an HTML table for a notebook; the first column is left-aligned, the others right-aligned."""
     sides = ["left"] + ["right"] * (len(heading) - 1)
 
     def line(tag: str, cells: list[str]) -> str:

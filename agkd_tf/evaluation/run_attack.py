@@ -1,4 +1,4 @@
-"""The loop of an evaluation: an attack, batch by batch, on what its earlier stages left standing."""
+"""The evaluation loop: runs an attack batch by batch, each stage on the images that earlier stages did not break."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.randomness import step_seed
 from agkd_tf.types import Logits
 
-# Under XLA a shape is a compilation: fewer images than a batch are filled up to one of these shares of it.
+# XLA compiles anew for each shape: an incomplete batch is padded to 1/16, 1/4 or all of the batch size.
 STATIC_SHARES = (16, 4, 1)
 
 
@@ -37,34 +37,34 @@ def run_attack(
     checkpoint: Callable[[], None] | None = None,
     progress: Callable | None = None,
 ) -> AttackResult:
-    """Returns the `AttackResult` of a classifier under an attack.
+    """Runs an attack on a classifier; returns the `AttackResult`.
 
-    Each stage of the attack sees only the images that the ones before left standing, packed into whole
-    batches. An image's adversary depends on the image, its place in `examples` and the seed, not on its
-    batch, so that an evaluation that is continued ends with the numbers of one that was never broken off. In the
-    scope of a `tf.distribute.Strategy` of one machine its devices share each batch, with the same numbers.
+    Each stage of the attack sees only the images that the earlier stages did not break, packed into full batches. An
+    image's adversary depends on the image, its index in `examples` and the seed, but not on its batch. An evaluation
+    that is interrupted and continued therefore ends with the same numbers as one without interruption. In the scope of
+    a `tf.distribute.Strategy` for one machine, the devices share each batch, and the numbers are the same.
 
     Args:
         logits: a `keras.Model`, evaluated in inference mode; or a callable, float32 images [B, H, W, C] in [0, 1] ->
             float32 logits [B, n].
         examples: `Examples`.
         attack: `agkd_tf.attacks.AttackSequence`.
-        batch_size: images a step.
+        batch_size: images per step.
         seed: integer.
         jit_compile: compile with XLA.
         outcome: `Outcome` to continue and fill; None for a fresh one.
-        adversaries: float32 array [N, H, W, C] to write the adversarial images into; None for none.
+        adversaries: float32 array [N, H, W, C] to write the adversarial images to; None to discard them.
         checkpoint: callable without arguments, called after each batch, when `outcome` is consistent.
-        progress: callable (stage's part, its variant, images done, images in all), called as a stage begins and
+        progress: callable (stage's part, its variant, images done, images in total), called when a stage begins and
             after each batch.
 
     Warns:
-        SlowProcessorWarning: once, where the CPU could do a step in a fraction of the time.
+        SlowProcessorWarning: once, if this CPU could do a step in a fraction of the time with other settings.
         Note: if two passes give different logits, or most gradients are exactly zero (see `check_answers`).
 
     Raises:
-        InputError: if the logits are not finite, are probabilities, or have no gradient where the attack needs it; if
-            float images lie outside [0, 1], or labels beyond the logits.
+        InputError: if the logits are not finite, are probabilities, or have no gradient although the attack needs it;
+            if float images lie outside [0, 1], or labels exceed the number of logits.
     """
     warn_of_slow_settings(logits if isinstance(logits, keras.Model) else None)
     logits = logits_of(logits)
@@ -73,7 +73,7 @@ def run_attack(
     seed_pair, steps = step_seed(seed, 0), {}
     check_answers(logits, examples, attack, check_classifier(logits, examples))
     for part in attack.attacks:
-        part.check_images(examples.images)  # type: ignore[arg-type]  # those on a disk read as an array
+        part.check_images(examples.images)  # type: ignore[arg-type]  # images on disk can be read like an array
     for number, (part, variant) in enumerate(attack.stages):
         places = outcome.waiting(number)
         if part not in steps:
@@ -104,15 +104,15 @@ def run_attack(
 
 
 def attack_step(part: Attack, ball: Ball, logits: Logits, seed: tf.Tensor) -> Callable[..., tuple]:
-    """Returns what an evaluation does with a batch: (images, labels, indices, variant) -> (adversaries, found).
+    """Returns a function that attacks a batch: (images, labels, indices, variant) -> (adversaries, classes, finite).
 
-    The images are uint8, or float in [0, 1], [B, H, W, C]; labels and indices, the images' places in their split, int32
-    [B]; the variant is an int32 scalar. It returns float32 [B, H, W, C], the predicted classes int32 [B], and bool [B],
-    whether the logits are finite.
+    Images are uint8, or float in [0, 1], [B, H, W, C]; labels are int32 [B]; indices are the images' positions in
+    their split, int32 [B]; the variant is an int32 scalar. The function returns the adversaries, float32 [B, H, W, C],
+    the predicted classes, int32 [B], and whether the logits are finite, bool [B].
 
     Args:
         part: `agkd_tf.attacks.Attack`.
-        ball: that its adversaries lie in.
+        ball: ball that the adversaries must lie in.
         logits: callable, float32 images -> float32 logits [B, n].
         seed: int32 [2].
     """
@@ -129,7 +129,7 @@ def attack_step(part: Attack, ball: Ball, logits: Logits, seed: tf.Tensor) -> Ca
 def _compiled(
     part: Attack, ball: Ball, logits: Logits, examples: Examples, seed: tf.Tensor, jit_compile: bool
 ) -> Callable:
-    # Without XLA one trace serves every batch size.
+    # Without XLA, one trace serves all batch sizes.
     shape = examples.images.shape[1:]
     integers = tf.TensorSpec([None], tf.int32)
     signature = [tf.TensorSpec([None, *shape], examples.images.dtype), integers, integers, tf.TensorSpec([], tf.int32)]
@@ -140,7 +140,7 @@ def _compiled(
 
 
 def _filled(places: np.ndarray, batch_size: int, jit_compile: bool) -> np.ndarray:
-    """Returns the places, and the first of them again to fill up what replicas, and XLA, can take."""
+    """Returns the indices, padded with copies of the first one to a size that the replicas, and XLA, can take."""
     replicas = num_replicas()
     size = replicas * -(-len(places) // replicas)
     if jit_compile:

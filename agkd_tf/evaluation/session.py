@@ -1,4 +1,4 @@
-"""A model, its images and a record: what is computed once, continued, and not computed again."""
+"""An evaluation session: a model, its images, and a record so that nothing is computed twice."""
 
 import dataclasses
 import functools
@@ -49,32 +49,33 @@ ATTACKS = ("clean", "fgsm", "pgd-20", "cw-20")
 SWEEP_ATTACK = "pgd-20"
 AUDITED = 200
 SQUARE_SUSPICIOUS = 0.002
-ROUNDING = 1e-3  # of the largest logit, by which two classes may change places
+ROUNDING = 1e-3  # relative to the largest logit: classes this close may swap ranks by rounding alone
 BITS = 8
 
 
 class EvaluationSession:
-    """Evaluates one model on some images, and records what it finds.
+    """Evaluates one model on given images, and records the results.
 
         session = EvaluationSession(model, x_test, y_test, eps=8 / 255, folder="runs/mine")
         print(session.accuracies(["clean", "autoattack"]))
         print(session.eps_sweep([0, 2 / 255, 4 / 255]))
         print(session.audit())
 
-    What is recorded is not computed again, and what was broken off continues, also where the command line began it.
+    Recorded results are not computed again, and an interrupted evaluation continues, even if the command line started
+    it.
 
     Args:
         model: see `subject_of`.
         x, y: see `examples_of`.
-        folder: folder of the record, `evaluation.json` and `.npz`; or the path of the JSON file itself. None records
+        folder: folder for the record, `evaluation.json` and `.npz`; or the path of the JSON file itself. None records
             nothing.
         model_name: see `subject_of`.
-        data: for the record, settings of `load_dataset` that the images are of.
-        source_settings: how the networks of `transfer:PATH` are read; see `subject_at`.
-        **settings: those of `EvaluationOptions`, and of a model's path those of `subject_at`.
+        data: for the record, the settings of `load_dataset` that gave the images.
+        source_settings: how to read the networks of `transfer:PATH`; see `subject_at`.
+        **settings: settings of `EvaluationOptions`; for the path of a model, also those of `subject_at`.
 
     Raises:
-        InputError: for what is not understood, or cannot be recorded.
+        InputError: for an invalid argument, or a model that a record could not recognize.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class EvaluationSession:
         self.subject = subject_of(model, model_name=model_name, **settings)
         self.own_ball = self.subject.own_ball
         if FILE not in self.subject.described and folder is not None:
-            # A network in memory whose results are in a run's folder is the run's.
+            # A network in memory whose results go to a run's folder uses the run's ball.
             self.own_ball = own_ball_of(Workdir(record_path(folder).parent))
         self.ball = self._chosen_ball()
         if folder is not None:
@@ -136,14 +137,14 @@ class EvaluationSession:
         self._forgotten: set[str] = set()
 
     def _chosen_ball(self) -> Ball:
-        """Returns the ball that is asked for, where something is left open the run's own."""
+        """Returns the requested ball; the run's own ball fills in what is not given."""
         own, eps, norm = self.own_ball, self.options.eps, self.options.norm
         if eps is not None:
             return Ball(norm or (own.norm if own else "linf"), eps)
         if own is None:
             raise InputError("`eps`, the radius of the ball, is needed: `eps=8 / 255`, for images in [0, 1]")
         if norm not in (None, own.norm):
-            raise InputError(f"`norm` {norm} needs `eps=SIZE`, the radius in that norm: the run's own is of {own.norm}")
+            raise InputError(f"`norm` {norm} needs `eps=SIZE`, the radius in that norm: the run's own is in {own.norm}")
         return own
 
     def _open_record(self, folder: PathLike | None, data: Mapping[str, Any]) -> None:
@@ -157,7 +158,7 @@ class EvaluationSession:
 
     @property
     def title(self) -> str:
-        """Model, images, ball and seed, in a line."""
+        """Model, images, ball and seed in one line."""
         return f"{self.subject.path}: {self._images}, {self._ball(self.ball.eps)}, seed {self.options.seed}"
 
     @property
@@ -168,25 +169,25 @@ class EvaluationSession:
     def _ball(self, eps: float) -> str:
         return f"{self.ball.norm} eps {format_size(eps)}"
 
-    # What is attacked with.
+    # The attacks.
 
     def prepare(self, attacks: Attacks, eps: float | None = None) -> dict[str, AttackSequence]:
-        """Returns name -> attack, bound to a ball, each checked before anything is computed.
+        """Checks attacks before anything is computed; returns name -> attack, bound to a ball.
 
         Args:
-            attacks: names, `agkd_tf.attacks.Attack`s or `AttackSequence`s; or one of them.
+            attacks: names, `agkd_tf.attacks.Attack`s or `AttackSequence`s; or a single one.
             eps: radius of the ball; None for the session's own.
 
         Raises:
-            InputError: for what is no attack, does not fit the model or the images, or two attacks of one name; if the
-                model is another by now.
+            InputError: if something is not an attack or does not fit the model or the images, if two attacks have the
+                same name, or if the model has changed since the session began.
         """
         self._check_unchanged()
         if isinstance(attacks, str | Attack | AttackSequence):
             attacks = [attacks]
         if isinstance(attacks, Mapping) or not isinstance(attacks, Iterable):
             raise InputError(
-                "`attacks` must be an attack or a list of attacks, whose names are their own (`named=...`). "
+                "`attacks` must be an attack or a list of attacks, each with its own name (`named=...`). "
                 f"Received: {attacks!r}"
             )
         found: dict[str, AttackSequence] = {}
@@ -209,8 +210,8 @@ class EvaluationSession:
             return
         if network_digest(classifier.model, classifier.layer_names) != known:
             raise InputError(
-                f"{self.subject.path} has changed since this evaluation began, whose results are of the network as it "
-                "was: make another `EvaluationSession`"
+                f"{self.subject.path} has changed since this evaluation began, so its results are those of the old "
+                "network: make another `EvaluationSession`"
             )
 
     def _bound(self, attack: Any, eps: float) -> AttackSequence:
@@ -224,7 +225,7 @@ class EvaluationSession:
         return rounded(found) if self.options.png else found
 
     def _tell_of_margins(self, attacks: Iterable[AttackSequence]) -> None:
-        """Says which attacks ascend the margin, since the model has too few classes for AutoAttack's ratio."""
+        """Prints which attacks ascend the margin because the model has too few classes for AutoAttack's ratio."""
         parts = [part for attack in attacks for part in attack.attacks]
         parts = [part.attack if isinstance(part, Rounded) else part for part in parts]
         found = dict.fromkeys(part.name for part in parts if isinstance(part, APGD) and part.objective == "margin")
@@ -234,15 +235,15 @@ class EvaluationSession:
             few = f"{self.num_classes} classes are too few for AutoAttack's ratio"
             self.progress.say(f"note: {few}; {', '.join(names)} ascends the margin instead")
 
-    # What is recorded, and where.
+    # The record.
 
     def key(self, attack: str, eps: float | None = None, *, bits: bool = True) -> Key:
-        """Returns what a result is called in the record, if it is not there already under another name.
+        """Returns the key of a result in the record, unless the result is already there under another name.
 
         Args:
             attack: the attack's name.
             eps: radius of the ball; None for the session's own.
-            bits: whether adversaries that are rounded make a difference.
+            bits: whether the key states that adversaries are rounded.
         """
         size = self.ball.eps if eps is None else eps
         is_own = Ball(self.ball.norm, size) == self.own_ball
@@ -257,19 +258,22 @@ class EvaluationSession:
         )
 
     def key_of(self, attack: Any) -> str:
-        """Returns what the result of an attack is, or will be, called in the record."""
+        """Returns the key that an attack's result has, or will have, in the record."""
         return self._find(self._prepare_one(attack))
 
     def _find(self, attack: AttackSequence, eps: float | None = None) -> str:
         return self.record.find(str(self.key(attack.name, eps)), attack, seed=self.options.seed)
 
     def _begin(self) -> None:
-        """Says where an older record goes, and removes what kills left half-written; `verify` changes nothing."""
+        """Prepares the record for writing, once: says where other results move, and removes half-written files.
+
+        `verify` does not call it, since it must not change anything.
+        """
         if self._has_begun:
             return
         self._has_begun = True
         if self.record.moves_to is not None:
-            other = "is of another model or other images, or does not say of which"
+            other = "belongs to another model or other images, or does not say to which"
             self.progress.say(f"note: {self.record.path} {other}; it is kept as {self.record.moves_to.name}")
         self._check_answers_as_recorded()
         self.record.remove_leftovers()
@@ -283,12 +287,12 @@ class EvaluationSession:
             self.record.add_section("class_names", list(origin.class_names))
 
     def _check_answers_as_recorded(self) -> None:
-        """Checks that the model sees the first clean images as it did when the record was begun.
+        """Checks that the model still classifies the first clean images as recorded.
 
-        A digest does not know the code of layers of a user's own, nor what a function refers to.
+        A digest does not cover the code of a user's own layers, nor the variables that a function refers to.
 
         Raises:
-            InputError: if it does not, beyond what rounding may do.
+            InputError: if a prediction differs by more than rounding.
         """
         known = (key for key, found in self.record.results.items() if found.get("attack") == [{}])
         for key in filter(self.record.is_of_these_images, known):
@@ -304,8 +308,8 @@ class EvaluationSession:
             if len(clear) and not random_difference(self._first, again):
                 place = clear[0]
                 raise InputError(
-                    f"{self.subject.path} sees image {place} as class {seen[place]}, where {self.record.path} has "
-                    f"{recorded[place]} of what is taken for the same model: the code of a layer, or a function, has "
+                    f"{self.subject.path} classifies image {place} as {seen[place]}, but {self.record.path} has "
+                    f"{recorded[place]} for what should be the same model: the code of a layer or function has "
                     "changed; choose another `folder`"
                 )
 
@@ -317,7 +321,7 @@ class EvaluationSession:
     def _has_place(self) -> bool:
         return self.options.adversaries is not None or self.record.path is not None
 
-    # What is computed.
+    # The computations.
 
     def accuracy(self, attack: Any, eps: float | None = None) -> AttackResult:
         """Returns the result of one attack; see `accuracies`."""
@@ -329,19 +333,20 @@ class EvaluationSession:
         return self.record.result(key, bound.name)
 
     def accuracies(self, attacks: Attacks = ATTACKS, *, keep_adversaries: bool = False) -> Evaluation:
-        """Returns the results of some attacks, computed as far as they are not recorded.
+        """Returns the results of attacks; computes only what is not recorded yet.
 
         Args:
-            attacks: names such as `pgd-20` and `transfer:PATH`, `agkd_tf.attacks.Attack`s or `AttackSequence`s; or one.
-            keep_adversaries: keep the adversaries that `nearest_neighbors` classifies, beside the record where there is
-                one; those of `adversaries` are kept anyhow.
+            attacks: names such as `pgd-20` and `transfer:PATH`, `agkd_tf.attacks.Attack`s or `AttackSequence`s; or a
+                single one.
+            keep_adversaries: keep the adversaries for `nearest_neighbors`: beside the record if there is one, else in
+                memory. With the option `adversaries`, they are kept in any case.
 
         Raises:
             InputError: see `prepare` and `run_attack`.
         """
         bound = self.prepare(attacks)
         if not bound:
-            raise InputError(f"`attacks` must name one attack or more, such as {', '.join(ATTACKS)}. Received: none")
+            raise InputError(f"`attacks` must name at least one attack, such as {', '.join(ATTACKS)}. Received: none")
         self._begin()
         keys = {name: self._find(attack) for name, attack in bound.items()}
         self._forget(keys.values())
@@ -353,19 +358,20 @@ class EvaluationSession:
         return Evaluation(self.title, results, self.record, keys, robust)
 
     def adopt(self, attack: Any, outcome: Outcome) -> bool:
-        """Takes over what an attack did to these images where another program ran it; `accuracies` goes on from there.
-
-        Returns whether it had been through all of them.
+        """Takes over the outcome of an attack that another program ran; `accuracies` continues from there.
 
         Args:
-            attack: the attack, as of `accuracies`.
-            outcome: of these images, in their order, with the session's seed and ball.
+            attack: the attack, as for `accuracies`.
+            outcome: outcome for these images, in the same order, with the session's seed and ball.
+
+        Returns:
+            Whether the attack had finished on all images.
 
         Raises:
-            InputError: if it is of another number of images.
+            InputError: if the outcome has another number of images.
         """
         if len(outcome.state) != len(self.examples):
-            raise InputError(f"an outcome of {len(outcome.state)} images is none of {len(self.examples)}")
+            raise InputError(f"`outcome` must have {len(self.examples)} images. Received: {len(outcome.state)}")
         bound = self._prepare_one(attack)
         self._begin()
         own = self.record.begin(self._find(bound), bound, self.examples.labels, seed=self.options.seed)
@@ -374,7 +380,7 @@ class EvaluationSession:
         return own.finished(len(bound.stages))
 
     def _forget(self, keys: Iterable[str]) -> None:
-        """Drops, once each, what is to be computed once more."""
+        """With the option `recompute`, drops recorded results, each only once per session."""
         if self.options.recompute:
             for key in set(keys) - self._forgotten:
                 self._forgotten.add(key)
@@ -388,7 +394,7 @@ class EvaluationSession:
             lost = unwritten(adversaries) & (outcome.state != 0)
             if lost.any():
                 self.progress.say(
-                    f"note: the adversaries of {lost.sum()} images were not saved; {key} is done once more on them"
+                    f"note: the adversaries of {lost.sum()} images were not saved; {key} runs again on these images"
                 )
                 outcome.restart(lost)
         if outcome.finished(len(attack.stages)) and key in self.record.results:
@@ -412,8 +418,8 @@ class EvaluationSession:
         by_square = result.broken_by.get("square", 0) / result.num_examples
         if len(attack.attacks) > 2 and by_square > SQUARE_SUSPICIOUS:
             self.progress.say(
-                f"note: Square broke {by_square:.1%} that the gradient attacks left: gradients may be masked; see "
-                "an audit"
+                f"note: Square broke another {by_square:.1%} of all images after the gradient attacks: gradients may "
+                "be masked; run an audit"
             )
 
     def _adversaries(self, key: str) -> np.ndarray:
@@ -429,20 +435,20 @@ class EvaluationSession:
             write_pngs(folder, adversaries, self.examples.labels, predictions, described, missing_only=missing_only)
 
     def verify(self, attack: Any) -> float:
-        """Returns an accuracy that was recorded, recomputed from the saved adversaries alone.
+        """Recomputes a recorded accuracy from the saved adversaries alone, and returns it.
 
         Args:
-            attack: the attack, as of `accuracies`.
+            attack: the attack, as for `accuracies`.
 
         Raises:
-            VerificationError: if they do not bear it out; says how.
-            InputError: if it is not recorded, or its adversaries are not there.
+            VerificationError: if the adversaries contradict the record; the message says how.
+            InputError: if the accuracy is not recorded, or its adversaries do not exist.
         """
         if self.options.adversaries is None:
             raise InputError("`verify` needs `adversaries=FOLDER`, the folder of the saved images")
         key = self._find(self._prepare_one(attack))
         if key not in self.record.results:
-            raise InputError(f"`verify`: {key} is not recorded; evaluate it first, with the same settings")
+            raise InputError(f"`verify`: {key} is not recorded; evaluate it first with the same settings")
         predictions = self.record.predictions(key)
         described, labels = self.record.described(key), self.examples.labels
         adversaries: np.ndarray | AdversaryPNGs
@@ -463,14 +469,14 @@ class EvaluationSession:
         )
 
     def check_embedding(self) -> Classifier:
-        """Returns the `Classifier`, which shows the embedding that nearest neighbors are found by.
+        """Checks that the model gives an embedding to find nearest neighbors by; returns its `Classifier`.
 
         Raises:
-            InputError: if it does not.
+            InputError: if it gives none.
         """
         if self.subject.classifier is None:
             raise InputError(
-                f"`knn` needs the embedding, which {self.subject.path} does not show: a run or a .keras file does"
+                f"`knn` needs the embedding, which {self.subject.path} does not give: use a run or a .keras file"
             )
         try:
             self.subject.classifier.check_embedding()
@@ -483,20 +489,22 @@ class EvaluationSession:
         training: Any,
         attacks: Attacks = ATTACKS,
         *,
-        neighbors: Annotated[Count, "Nearest training images that vote."] = NEIGHBORS,
-        metric: Annotated[Metric, "What makes neighbors of two embeddings."] = "cosine",
+        neighbors: Annotated[Count, "Number of nearest training images that vote on the class."] = NEIGHBORS,
+        metric: Annotated[Metric, "Metric by which nearest neighbors are found."] = "cosine",
     ) -> NeighborAccuracies:
-        """Returns the accuracies of classification by the nearest training images, under attack.
+        """Returns the accuracies under attack of classification by nearest training images.
 
-        The adversaries are those of the network's own outputs; they are kept, in `adversaries` or beside the record.
+        The adversaries are crafted against the network's own outputs. They are kept in the folder of the option
+        `adversaries`, or beside the record.
 
         Args:
-            training: images and labels without augmentation whose embeddings are searched; as `x` of `examples_of`.
-            attacks: as of `accuracies`, which are computed first where they are not recorded.
+            training: training images and labels, without augmentation, to find neighbors among; as `x` of
+                `examples_of`.
+            attacks: as for `accuracies`; results that are not recorded yet are computed first.
             neighbors, metric: see `nearest_neighbor_classes`.
 
         Raises:
-            InputError: if the model does not show its embedding, or for what is not understood.
+            InputError: if the model gives no embedding, or for an invalid argument.
         """
         given = {"neighbors": neighbors, "metric": metric}
         neighbors, metric = check_settings(EvaluationSession.nearest_neighbors, given).values()
@@ -510,7 +518,7 @@ class EvaluationSession:
         for attack in bound.values():
             key = self._find(attack)
             known = self.record.results.get(key, {}).get(name)
-            # An earlier version's is of the training images of the data that the record names.
+            # Earlier versions stored no digest; their reference is the training split of the data in the record.
             trusted = digest if self._has_data else None
             if known is None or known.get("reference_sha256", trusted) != digest:
                 self._compute(key, attack, keep=True)
@@ -530,21 +538,21 @@ class EvaluationSession:
 
     def eps_sweep(
         self,
-        sizes: Annotated[tuple[Radius, ...], "Sizes of the ball to draw a curve over, such as 0,2/255,4/255."],
+        sizes: Annotated[tuple[Radius, ...], "Draw accuracy over these radii of the ball, such as 0,2/255,4/255."],
         attack: Annotated[str, "Attack of the curve."] = SWEEP_ATTACK,
     ) -> EpsSweep:
-        """Returns an attack's accuracies by the size of the ball, those of recorded sweeps among them.
+        """Returns the accuracies under an attack for several radii, including those of earlier recorded sweeps.
 
         Args:
             sizes: radii, in units of images in [0, 1].
             attack: the attack's name.
 
         Raises:
-            InputError: for what is not understood.
+            InputError: for an invalid argument.
         """
         sizes, attack = check_settings(EvaluationSession.eps_sweep, {"sizes": sizes, "attack": attack}).values()
         if not sizes:
-            raise InputError("`sizes` must be one size or more, such as `sizes=(0, 2 / 255, 4 / 255)`. Received: none")
+            raise InputError("`sizes` must be at least one size, such as `sizes=(0, 2 / 255, 4 / 255)`. Received: none")
         bound = {size: next(iter(self.prepare([attack], size).values())) for size in sorted(set(sizes))}
         self._begin()
         keys = {size: self._find(each, size) for size, each in bound.items()}
@@ -553,7 +561,7 @@ class EvaluationSession:
             self._compute(keys[size], each)
         suffix = dataclasses.replace(self.key(attack), norm=None, eps=None).suffix
         name = f"eps_sweep {attack} {self.ball.norm}{suffix}"
-        # Sizes that an earlier sweep looked at stay in the curve.
+        # Sizes of an earlier sweep stay in the curve.
         sweep = EpsSweep.recorded(attack, self.ball.norm, self.record.sections.get(name, {}))
         sweep = sweep.joined({size: self.record.result(key, attack) for size, key in keys.items()})
         self.record.add_section(name, sweep.record())
@@ -568,17 +576,18 @@ class EvaluationSession:
 
     def audit(
         self,
-        examples: Annotated[int, Range(20), "First N images of the split to audit on."] = AUDITED,
+        examples: Annotated[int, Range(20), "Audit on the first N images of the split."] = AUDITED,
         attacks: Attacks = (),
     ) -> Audit:
-        """Returns the signs of masked gradients, raised or not.
+        """Looks for the signs of masked gradients; returns them all, raised or not.
 
         Args:
-            examples: first so many images to look at.
-            attacks: of which the first that is a transfer gives its source; without one, that sign is left out.
+            examples: examine the first N images.
+            attacks: the source of the first transfer attack among them is used for the sign about transfer; without
+                one, that sign is left out.
 
         Raises:
-            InputError: for what is not understood.
+            InputError: for an invalid argument.
         """
         (examples,) = check_settings(EvaluationSession.audit, {"examples": examples}).values()
         count = min(examples, len(self.examples))

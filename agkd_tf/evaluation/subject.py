@@ -1,4 +1,4 @@
-"""What is evaluated: a network in memory, a run, a file of Keras, a SavedModel, or a callable."""
+"""The model to evaluate: a network in memory, a run, a Keras file, a SavedModel, or a callable."""
 
 import dataclasses
 import os
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PIXELS = ("pixel_range", "mean", "std", "channels")  # arguments of `adapt`
 PARTS = ("features", "embedding", "logits")  # of `Classifier`
 SAVED_MODEL = ("signature", "output", "probabilities")  # of `saved_model_logits` and `logits_of_probabilities`
-LAYER_NAMES = re.compile(r"`layer_names=\{'(\w+)': ([^`]*)\}`")  # what messages of `Classifier` say to give
+LAYER_NAMES = re.compile(r"`layer_names=\{'(\w+)': ([^`]*)\}`")  # the remedy in messages of `Classifier`
 IN_FILE = r"`\1_layer=\2`"
 IN_MEMORY = r"`agkd_tf.models.Classifier(model, \1=\2)`"
 SETTINGS = (*PIXELS, *(f"{part}_layer" for part in PARTS), *SAVED_MODEL)
@@ -43,18 +43,18 @@ SETTINGS = (*PIXELS, *(f"{part}_layer" for part in PARTS), *SAVED_MODEL)
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A classifier, and what tells it from others.
+    """A classifier to evaluate, and what identifies it.
 
     Attributes:
-        path: where it is, as the user gave it; the name of one in memory.
+        path: its path as the user gave it; its name, if it is in memory.
         logits: callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
-        num_classes: number of logits; None where it is not known before they are computed.
-        image_shape: (H, W, C), or None where it is not known.
-        described: for a record, what tells it from others (see `same_subject`); empty for a callable without a name.
-        settings: for a record, how it is read: the `SETTINGS` that were given.
+        num_classes: number of logits; None if it is not known before they are computed.
+        image_shape: (H, W, C), or None if it is not known.
+        described: for a record, what identifies it (see `same_subject`); empty for a callable without a name.
+        settings: for a record, how it was read: the `SETTINGS` that were given.
         classifier: its `Classifier`, or None for a SavedModel and a callable.
-        class_names: a name for each class, or None where they are not known.
-        workdir: the run that it is of, or None.
+        class_names: a name for each class, or None if they are not known.
+        workdir: the run that it belongs to, or None.
     """
 
     path: str
@@ -69,9 +69,9 @@ class Subject:
 
     @property
     def digest(self) -> str:
-        """What identifies it as the source of a transfer: the SHA-256 of its files, or of its network."""
+        """Identifies it as the source of a transfer attack: the SHA-256 of its files, or of its network."""
         own = next((self.described[name] for name in (FILE, NETWORK, NAME) if name in self.described), "")
-        # Of other pixels it is another network, to a record.
+        # To a record, the same network with other pixels is another network.
         return " ".join([own, *(f"{name}={self.settings[name]}" for name in PIXELS if name in self.settings)])
 
     @property
@@ -80,49 +80,49 @@ class Subject:
         return None if self.workdir is None else own_ball_of(self.workdir)
 
     def check_numbering(self, examples: Examples, num_classes: int) -> None:
-        """Checks that labels of a data set number the classes as this model does.
+        """Checks that the labels of a data set number the classes as this model does.
 
         Args:
             examples: the images.
             num_classes: number of logits.
 
         Warns:
-            Note: if the model's names are not known, and it has another number of classes.
+            Note: if the model's class names are not known, and it has another number of classes than the data.
 
         Raises:
-            InputError: if its names are others, or in another order.
+            InputError: if the model's class names differ from those of the data, or their order does.
         """
         origin = examples.origin
         if origin is None:
             return
         if self.class_names is None and len(origin.class_names) != num_classes:
             warnings.warn(
-                f"{self.path} has {num_classes} classes without names, the data {len(origin.class_names)}: they are "
-                f"taken for its first ones, in this order: {', '.join(origin.class_names)}",
+                f"{self.path} has {num_classes} classes without names, the data {len(origin.class_names)}: these are "
+                f"assumed to be the model's first classes, in this order: {', '.join(origin.class_names)}",
                 Note,
                 stacklevel=3,
             )
         if self.class_names is not None and not same_names(self.class_names, origin.class_names):
             raise InputError(
-                f"{self.path} has other class names than {origin.dataset}, or another order: give "
+                f"{self.path} has other class names than {origin.dataset}, or the same in another order: give "
                 f"`load_dataset(..., class_names={list(self.class_names)!r})`"
             )
 
     def remedied(self, error: InputError) -> str:
-        """Returns the message of an error of its `Classifier`, whose remedy is not a defense's but this model's."""
+        """Returns the message of a `Classifier` error, with a remedy for this model instead of one for a defense."""
         return _remedied(error, IN_FILE if FILE in self.described else IN_MEMORY)
 
     def numbered_by(self, argument: str, class_names: tuple[str, ...] | None) -> "Subject":
-        """Returns the `Subject` whose logits are those of `class_names`, in that order, found by name.
+        """Returns a `Subject` whose logits are reordered by name to match `class_names`.
 
-        Where either's names are not known, it is the same one.
+        If the class names of either are not known, the `Subject` itself is returned.
 
         Args:
-            argument: how messages call it.
-            class_names: the names, or None.
+            argument: name of the argument in messages.
+            class_names: the names in the wanted order, or None.
 
         Warns:
-            Note: if the order is another.
+            Note: if the order differs.
 
         Raises:
             InputError: if the two do not have the same names.
@@ -133,7 +133,7 @@ class Subject:
         if len(order) != len(self.class_names):
             raise InputError(f"`{argument}`: {self.path} has {len(self.class_names)} classes, not {len(order)}")
         warnings.warn(
-            f"{self.path} numbers its classes otherwise: its logits are put in order by name", Note, stacklevel=2
+            f"{self.path} numbers its classes differently: its logits are reordered by name", Note, stacklevel=2
         )
         return dataclasses.replace(
             self, logits=lambda images: tf.gather(self.logits(images), order, axis=1), class_names=class_names
@@ -141,7 +141,7 @@ class Subject:
 
 
 def own_ball_of(workdir: Workdir) -> Ball | None:
-    """Returns the ball that a run was trained in; None for a folder that is none."""
+    """Returns the ball that a run was trained in; None if the folder is not a run."""
     if not workdir.flags.is_file():
         return None
     settings = _recipe(workdir).hyperparameters
@@ -149,17 +149,17 @@ def own_ball_of(workdir: Workdir) -> Ball | None:
 
 
 def subject_of(model: Any, *, model_name: str | None = None, **settings: Any) -> Subject:
-    """Returns the `Subject` of whatever a user calls a model.
+    """Returns the `Subject` for a model in any supported form.
 
     Args:
         model: a `keras.Model`, a defense or a `Classifier`; the path of a run's folder, a `.keras` or `.h5` file or a
             SavedModel's folder; a callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n]; or a
             `Subject`, which is returned as it is.
-        model_name: what a record calls a callable, which nothing else tells from others.
-        **settings: how a path is read, some of `SETTINGS`; see `subject_at`.
+        model_name: name that identifies a callable in a record; nothing else does.
+        **settings: for a path, how to read it: some of `SETTINGS`; see `subject_at`.
 
     Raises:
-        InputError: for anything else, a model whose logits are not found, or settings of what is no path.
+        InputError: for anything else, for a model whose logits are not found, or for settings without a path.
     """
     is_path = isinstance(model, str | os.PathLike)
     if settings and not is_path:
@@ -167,10 +167,10 @@ def subject_of(model: Any, *, model_name: str | None = None, **settings: Any) ->
         part = name.removesuffix("_layer")
         remedy = f": `agkd_tf.adapt(model, {name}={value!r})`" if name in PIXELS else ""
         remedy = f": `agkd_tf.models.Classifier(model, {part}={value!r})`" if part in PARTS else remedy
-        raise InputError(f"`{name}` is for a model from a file; one in memory is adapted before{remedy}")
+        raise InputError(f"`{name}` is for a model from a file; adapt one in memory before{remedy}")
     named = isinstance(model, Subject | keras.Model | Classifier) or is_path
     if named and model_name is not None and not _lacks_digest(model):
-        raise InputError("`model_name` is for a callable; any other model is known by its weights: leave it out")
+        raise InputError("`model_name` is for a callable; any other model is identified by its weights: leave it out")
     if isinstance(model, Subject):
         return model
     if is_path:
@@ -217,17 +217,17 @@ def _known(shape: tuple) -> tuple[int, int, int] | None:
 
 
 def subject_at(argument: str, path: PathLike, **settings: Any) -> Subject:
-    """Returns the `Subject` at a path: a SavedModel, a run's folder or a file of Keras.
+    """Returns the `Subject` at a path: a SavedModel, a run's folder or a Keras file.
 
     Args:
-        argument: how messages call the path.
+        argument: name of the path in messages.
         path: the path.
-        **settings: those of `SETTINGS` that were given. Of a network from a file: `pixel_range`, `mean`, `std` and
-            `channels` as `adapt`, `features_layer`, `embedding_layer` and `logits_layer` as `Classifier`. Of a
-            SavedModel: `signature` and `output` as `saved_model_logits`, and whether the output are `probabilities`.
+        **settings: some of `SETTINGS`. For a network from a file: `pixel_range`, `mean`, `std` and `channels` as for
+            `adapt`; `features_layer`, `embedding_layer` and `logits_layer` as for `Classifier`. For a SavedModel:
+            `signature` and `output` as for `saved_model_logits`, and whether the outputs are `probabilities`.
 
     Raises:
-        InputError: if there is none, it cannot be read, or it is given settings of something else.
+        InputError: if there is no model, it cannot be read, or a setting is for another kind of model.
     """
     given = {name: value for name, value in settings.items() if value not in (None, False)}
     unknown = set(settings) - set(SETTINGS)
@@ -253,11 +253,11 @@ def _saved_model(argument: str, path: str, given: Mapping[str, Any]) -> Subject:
     conventions, layers = _parts(given)
     for part, layer in layers.items():
         raise InputError(
-            f"`{part}_layer` is for a file of Keras: of a SavedModel choose an output, `output=NAME`. Received: {layer}"
+            f"`{part}_layer` is for a Keras file: for a SavedModel choose an output, `output=NAME`. Received: {layer}"
         )
     logits, classes, shape = saved_model_logits(path, signature=given.get("signature"), output=given.get("output"))
     if conventions.pop("channels", None) == "first" and shape is not None and shape[2] not in (1, 3, 4):
-        raise InputError(f"`channels` of first: {path} takes images {shape}, which are channels last")
+        raise InputError(f"`channels` is first, but {path} takes images {shape}, which are channels last")
     if conventions:
         channels = 3 if shape is None else shape[2]
         logits = logits_of_pixels(logits, channels=channels, **conventions)
@@ -279,7 +279,9 @@ def _of_keras(argument: str, path: str, given: Mapping[str, Any]) -> Subject:
                 model = adapt(model, logits=layers.get("logits"), **conventions)
         else:
             if given:
-                raise InputError("a run knows its pixels and layers: leave out `pixel_...`, `channels` and `..._layer`")
+                raise InputError(
+                    "a run states its own pixels and layers: leave out `pixel_...`, `channels` and `..._layer`"
+                )
             workdir = Workdir(path)
             layers = _layers_of_run(workdir)
         classifier = Classifier(model, **layers)
@@ -307,7 +309,7 @@ def _layers_of_run(workdir: Workdir) -> dict[str, str]:
 
 
 def _check_one_to_one(argument: str, path: str, model: keras.Model, logits: str | None = None) -> None:
-    """Checks that a network has one input and one output, as far as it shows them."""
+    """Checks that a network has one input and one output, if Keras knows them."""
     tensors = {name: getattr(model, name, None) or () for name in ("inputs", "outputs")}
     counts = [len(each) for each in tensors.values()]
     if max(counts) > 1 and not (counts[0] == 1 and logits):

@@ -1,4 +1,4 @@
-"""Sources of transferred attacks: other networks, whose adversaries the model is shown."""
+"""Sources of transfer attacks: other networks on which the adversaries for the model are crafted."""
 
 import dataclasses
 import re
@@ -18,15 +18,15 @@ TRANSFER = "transfer:"
 
 
 class TransferSources:
-    """The sources of the attacks called `transfer:PATH`, each read once and fitted to one model.
+    """The sources of attacks named `transfer:PATH`, each read once and checked against the model.
 
     Args:
-        subject: the model that is shown the adversaries.
-        examples: the images that are attacked.
-        num_classes: the model's.
+        subject: the model that the adversaries are evaluated on.
+        examples: the images to attack.
+        num_classes: number of classes of the model.
         attack: name of the attack on the sources.
-        settings: how networks at paths are read; see `subject_at`.
-        recorded: whether results are recorded, which must know their source.
+        settings: how to read networks from paths; see `subject_at`.
+        recorded: whether results are recorded; a record must be able to identify the source.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class TransferSources:
         self._sources: dict[str, Subject] = {}
 
     def checked(self, attack: TransferAttack) -> TransferAttack:
-        """Returns a transfer whose source is checked, and known to a record.
+        """Checks the source of a transfer attack; returns the attack with a digest that identifies the source.
 
         Raises:
-            InputError: if the source is no classifier of such images, or a record could not tell it from others.
+            InputError: if the source does not classify such images, or a record could not identify it.
         """
         try:
             check_classifier(attack.source, self._examples)
@@ -58,16 +58,16 @@ class TransferSources:
         digest = subject_of(attack.source).digest
         if not digest and self._recorded:
             raise InputError(
-                f"`attacks`: the source of {attack.name} is a callable, which a record cannot tell from others: give "
-                "it a `source_digest`"
+                f"`attacks`: the source of {attack.name} is a callable, which a record cannot identify: give it a "
+                "`source_digest`"
             )
         return dataclasses.replace(attack, source_digest=digest)
 
     def attack_by(self, name: str, ball: Ball) -> TransferAttack:
-        """Returns the transfer of a name, `transfer:PATH`, whose adversaries lie in a ball.
+        """Returns the transfer attack for a name, `transfer:PATH`, with adversaries in a ball.
 
         Raises:
-            InputError: if there is no such source, it does not fit the model, or the attack on it is not one.
+            InputError: if there is no such source, it does not fit the model, or `transfer_attack` is not one attack.
         """
         path = name.removeprefix(TRANSFER)
         if path not in self._sources:
@@ -78,14 +78,14 @@ class TransferSources:
         except InputError as error:
             raise InputError(f"`transfer_attack`: {error}") from error
         if len(crafted.attacks) > 1:
-            raise InputError(f"`transfer_attack` must be one attack, not several. Received: {by}")
+            raise InputError(f"`transfer_attack` must be a single attack. Received: {by}")
         name += "" if by == TRANSFER_ATTACK else f" by {by}"
         return TransferAttack(source.logits, crafted.attacks[0], source.digest, named=name)
 
     def _source(self, name: str, path: str) -> Subject:
         try:
             source = subject_at("attacks", path, **self._settings)
-        except InputError as error:  # which names what would be done with the network that is evaluated
+        except InputError as error:  # its remedy is for the evaluated network; change it to one for the source
             message = str(error).replace("agkd_tf.adapt(model, ", "agkd_tf.adapt(source, ")
             raise InputError(re.sub(r"`(pixel_|mean|std|channels)", r"`source_\1", message)) from error
         origin, own = self._examples.origin, self._subject.class_names
@@ -94,12 +94,15 @@ class TransferSources:
         taken = [(each or self._examples.images.shape[1:]) for each in (source.image_shape, self._subject.image_shape)]
         taken = list(zip(taken, (source.num_classes, self._num_classes), strict=True))
         if taken[0] != taken[1]:
-            raise InputError(f"`attacks`: {name} takes images and has classes {taken[0]}, the model {taken[1]}")
+            raise InputError(
+                f"`attacks`: {name} must have the model's image shape and number of classes, {taken[1]}. "
+                f"Received: {taken[0]}"
+            )
         if own is None and origin is not None:
             names = read_class_names("attacks", path)
             if names is not None and not same_names(names, origin.class_names):
                 raise InputError(
-                    f"`attacks`: {name} has other class names, or another order, than the data, whose order the model "
-                    "without names is taken to have"
+                    f"`attacks`: {name} has other class names than the data, or the same in another order. The model "
+                    "has no class names, so the order of the data is assumed for it"
                 )
         return source

@@ -1,4 +1,4 @@
-"""SavedModels that need nothing but TensorFlow."""
+"""Export to SavedModels that need nothing but TensorFlow to run."""
 
 import pathlib
 import shutil
@@ -20,24 +20,25 @@ def export_saved_model(
 ) -> None:
     """Writes a classifier as a SavedModel.
 
-    Signatures: `serving_default` takes `images` float32 [B, H, W, C] in [0, 1], `serving_uint8` the same
-    as uint8 0-255, for any B. Both return a dict of float32 tensors: `logits` [B, n], `probabilities`
-    [B, n], and where the network shows them `embedding` [B, K] and `attention` [B, h, w] in [0, 1] (the
+    Signatures: `serving_default` takes `images` float32 [B, H, W, C] in [0, 1], `serving_uint8` takes them as
+    uint8 in 0-255, both for any B. Both return a dict of float32 tensors: `logits` [B, n], `probabilities`
+    [B, n], and, if the network has them, `embedding` [B, K] and `attention` [B, h, w] in [0, 1] (the
     class-irrelevant map).
 
     Args:
-        model: built `keras.Model` from images in [0, 1] to logits; or a `Classifier`; of a `Defense`, its student.
-        folder: folder to write; an existing SavedModel there is replaced once the new one is whole.
+        model: built `keras.Model` from images in [0, 1] to logits; a `Classifier`; or a `Defense`, whose student is
+            exported.
+        folder: folder to write; an existing SavedModel there is replaced once the new one is complete.
         class_names: a name for each class, written to `assets.extra/agkd_tf.json`; None if they are not known.
 
     Raises:
-        InputError: if the folder exists and is no SavedModel, which would be replaced.
+        InputError: if the folder exists and is not a SavedModel, since it would be replaced.
         OSError: if the folder cannot be written.
     """
     folder = pathlib.Path(folder)
     if folder.exists() and not (folder / "saved_model.pb").is_file():
         raise InputError(f"`folder` exists and is not a SavedModel; it would be replaced. Received: {str(folder)!r}")
-    classifier = getattr(model, "classifier", model)  # a defense's own knows its layers' names
+    classifier = getattr(model, "classifier", model)  # a defense's own classifier knows the names of its layers
     if not isinstance(classifier, Classifier):
         classifier = Classifier(model)
 
@@ -57,7 +58,7 @@ def export_saved_model(
         archive.add_endpoint(name, serve, input_signature=[tf.TensorSpec(shape, dtype, name="images")])
     unfinished, replaced = (folder.with_name(f".{folder.name}.{state}") for state in ("unfinished", "replaced"))
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)  # where nothing can be written, this says so in Python's words
+    unfinished.mkdir(parents=True)  # raises Python's own OSError if the folder cannot be written
     archive.write_out(str(unfinished), verbose=False)
     if class_names is not None:
         write_class_names(unfinished, class_names)

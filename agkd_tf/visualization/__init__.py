@@ -1,4 +1,4 @@
-"""What networks see and how they arrange it, drawn and in numbers, of any model."""
+"""Figures and numbers for any model: attention maps, and t-SNE of embeddings."""
 
 from agkd_tf.visualization.attention import AttentionDrawing, draw_attention
 from agkd_tf.visualization.tsne import DrawnModel, TSNEDrawing, draw_tsne

@@ -1,4 +1,4 @@
-"""What a figure shows: a model's images under an attack."""
+"""The images of a figure: a model's images under an attack."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ from agkd_tf.progress import Mode, Progress
 
 @dataclasses.dataclass(frozen=True)
 class Crafting:
-    """How the adversaries of a figure are crafted.
+    """Settings for crafting the adversaries of a figure.
 
     Attributes:
         attack: a name, an attack or a sequence; see `agkd_tf.attacks.bound`.
         eps: radius of the l_inf ball.
-        batch_size: images a step.
-        seed: of the attack.
+        batch_size: images per step.
+        seed: seed of the attack.
         jit_compile: compile with XLA.
-        progress: how it is shown.
+        progress: how progress is shown.
     """
 
     attack: str | Attack | AttackSequence
@@ -47,7 +47,7 @@ class Crafting:
 
     @property
     def file_name(self) -> str:
-        """The attack's name as a file may have it."""
+        """The attack's name in a form that is safe in a file name."""
         return file_name(self.name)
 
     @property
@@ -58,12 +58,12 @@ class Crafting:
     def adversaries(
         self, subject: Subject, examples: Examples, *, attack: str | Attack | AttackSequence | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (adversaries float32 [N, H, W, C] in [0, 1], int32 [N], the classes that the model sees in them).
+        """Returns (adversaries float32 [N, H, W, C] in [0, 1], the model's predictions on them int16 [N]).
 
         Args:
             subject: the model.
             examples: its images.
-            attack: another attack than the one that is drawn, or None.
+            attack: an attack to use instead of the figure's, or None.
         """
         sequence = bound(attack or self.attack, Ball("linf", self.eps), subject.num_classes)
         outcome, adversaries = Outcome.fresh(len(examples)), np.empty(examples.images.shape, np.float32)
@@ -81,11 +81,11 @@ class Crafting:
         return adversaries, outcome.prediction
 
     def described(self, examples: Examples, count: int) -> dict[str, Any]:
-        """Returns for JSON what numbers are measured on.
+        """Returns a dict for JSON that states what the numbers were measured on.
 
         Args:
-            examples: images that those that were looked at are chosen of.
-            count: of the images that were looked at.
+            examples: images from which the attacked ones were chosen.
+            count: number of attacked images.
         """
         attack = {"attack": self.name, "eps": self.eps, "seed": self.seed}
         dataset, split = (None, None) if examples.origin is None else examples.origin[:2]
@@ -93,24 +93,24 @@ class Crafting:
 
 
 def file_name(text: str) -> str:
-    """Returns a text as a file's name: an attack's may hold the size of its steps, such as 1/255."""
+    """Returns a text in a form that is safe in a file name: an attack's name may hold a step size such as 1/255."""
     return text.replace("/", "_")
 
 
 def classifier_of(argument: str, subject: Subject, part: Literal["features", "embedding"]) -> Classifier:
-    """Returns the `Classifier` of a model, which shows a part of it.
+    """Returns the `Classifier` of a model, checked to give its feature map or embedding.
 
     Args:
-        argument: how messages call the model.
+        argument: name of the model in messages.
         subject: the model.
-        part: what it must show.
+        part: the part that it must give.
 
     Raises:
         InputError: if it does not.
     """
     if subject.classifier is None:
         raise InputError(
-            f"`{argument}` must be a network of Keras, which shows feature map and embedding. Received: {subject.path}"
+            f"`{argument}` must be a Keras network, which has a feature map and an embedding. Received: {subject.path}"
         )
     try:
         subject.classifier.check_features() if part == "features" else subject.classifier.check_embedding()
@@ -120,10 +120,10 @@ def classifier_of(argument: str, subject: Subject, part: Literal["features", "em
 
 
 def shared_eps(argument: str, eps: float | None, subjects: Sequence[Subject]) -> float:
-    """Returns the radius that is given, or the own of the models, which are runs.
+    """Returns the given radius; if none is given, the one that all models, which must be runs, were trained with.
 
     Raises:
-        InputError: if it is not given, and a model has none or another one.
+        InputError: if none is given, and a model is not a run in l_inf, or the runs have different radii.
     """
     if eps is not None:
         return eps
@@ -134,28 +134,28 @@ def shared_eps(argument: str, eps: float | None, subjects: Sequence[Subject]) ->
             raise InputError("`eps`, the radius of the ball, is needed: `eps=8 / 255`, for images in [0, 1]")
         if own.norm != "linf":
             raise InputError(
-                f"`{argument}`: {each.path} was trained in {own.norm}, attacks here are of linf: give `eps=SIZE`"
+                f"`{argument}`: {each.path} was trained in {own.norm}, but figures use attacks in linf: give `eps=SIZE`"
             )
         found.append(own.eps)
         if own.eps != found[0]:
             raise InputError(
-                f"`{argument}`: {each.path} has eps {own.eps:g}, {subjects[0].path} {found[0]:g}: give one with "
-                "`eps=SIZE`"
+                f"`{argument}`: {each.path} has eps {own.eps:g}, but {subjects[0].path} has {found[0]:g}: choose one "
+                "with `eps=SIZE`"
             )
     return found[0]
 
 
 def names_of_classes(given: Sequence[str] | None, examples: Examples, subject: Subject) -> tuple[str, ...]:
-    """Returns a name for each class: those given, the data set's, the model's; numbers where there are none.
+    """Returns a name for each class: the given names, else the data set's, else the model's, else numbers.
 
     Raises:
-        InputError: if those given are not as many as the model's classes.
+        InputError: if the number of given names is not the model's number of classes.
     """
     count = subject.num_classes or 0
     if given is not None:
         if isinstance(given, str) or len(given) != count:
             received = repr(given) if isinstance(given, str) else len(given)
-            raise InputError(f"`class_names` must be {count}, the model's classes. Received: {received}")
+            raise InputError(f"`class_names` must be {count} names, one per class of the model. Received: {received}")
         return tuple(map(str, given))
     known = (subject.class_names or ()) if examples.origin is None else examples.origin.class_names
     return (*known, *map(str, range(len(known), count)))

@@ -1,4 +1,4 @@
-"""Where a network looks, clean and under attack: a figure of some images, and how far the maps move on all."""
+"""Attention maps, clean and under attack: a figure of some images, and how far the maps move on all images."""
 
 import dataclasses
 import json
@@ -27,15 +27,15 @@ from agkd_tf.visualization.attacked import Crafting, classifier_of, file_name, n
 
 @dataclasses.dataclass(frozen=True)
 class AttentionDrawing:
-    """A figure of attention maps, with its numbers. It prints as lines.
+    """A figure of attention maps, with its numbers. It prints as a few lines.
 
     Attributes:
         figure: a row for each image: clean, adversary, perturbation, the teacher's map, the student's maps.
-        places: where the images that are drawn are among those given.
-        distances: "teacher, clean" where there is a teacher, and "student, clean" -> (mean |difference| of the
-            student's maps of the adversaries to those, over all images that were looked at; its 95 % interval).
-        described: attack, eps, seed, data set, split, number of images that were looked at, and name of the map.
-        title: the images and the ball, in a line.
+        places: indices of the drawn images among the given ones.
+        distances: "teacher, clean", if there is a teacher, and "student, clean" -> (mean |difference| between these
+            maps and the student's maps of the adversaries, over all attacked images; its 95 % interval).
+        described: attack, eps, seed, data set, split, number of attacked images, and name of the map.
+        title: the images and the ball, in one line.
     """
 
     figure: Figure
@@ -46,15 +46,15 @@ class AttentionDrawing:
 
     @property
     def name(self) -> str:
-        """What its files are called, without a suffix."""
+        """The name of its files, without a suffix."""
         return file_name(f"attention_{self.described['attention']}_{self.described['attack']}")
 
     def save(self, folder: PathLike, *, tensorboard: PathLike | None = None) -> list[pathlib.Path]:
-        """Writes the figure as PNG and PDF, and its numbers beside it as JSON; returns the paths of the pictures.
+        """Writes the figure as PNG and PDF, and its numbers as JSON beside it; returns the paths of the pictures.
 
         Args:
             folder: folder to write to.
-            tensorboard: TensorBoard's folder, to write the figure to as well; None for none.
+            tensorboard: TensorBoard folder to write the figure to as well; None for none.
         """
         path = pathlib.Path(folder) / self.name
         pictures = save_figure(self.figure, path, tensorboard=tensorboard)
@@ -65,7 +65,9 @@ class AttentionDrawing:
 
     def __str__(self) -> str:
         count = self.described["num_examples"]
-        heading = f"Mean |difference| of the student's maps of {count} adversaries, with 95 % interval, to the maps of"
+        heading = (
+            f"Mean |difference|, with 95 % interval, between the student's maps of {count} adversaries and those of"
+        )
         lines = [
             f"  {other}: {mean:.4f} ({low:.4f}-{high:.4f})" for other, (mean, (low, high)) in self.distances.items()
         ]
@@ -79,41 +81,44 @@ def draw_attention(
     *,
     attack: str | Attack | AttackSequence = "pgd-20",
     eps: Annotated[Pixels | None, "Radius of the l_inf ball; the run's own if not given."] = None,
-    images: Annotated[tuple[int, ...], "Places of the images; those of the most attacked classes if not given."] = (),
-    rows: Annotated[Count, "Most attacked classes that are drawn, an image of each."] = 6,
-    attention: Annotated[str, Choice(ATTENTION_MAPS), "Map that is drawn."] = "agkd",
+    images: Annotated[
+        tuple[int, ...],
+        "Indices of the images to draw, such as 0,17; if not given, one image of each class that the attack hits most.",
+    ] = (),
+    rows: Annotated[Count, "Without `images`, the number of classes to draw, one image of each."] = 6,
+    attention: Annotated[str, Choice(ATTENTION_MAPS), "Attention map to draw."] = "agkd",
     teacher: Any = None,
     class_names: Sequence[str] | None = None,
-    batch_size: Annotated[Count, "Images a step."] = 100,
+    batch_size: Annotated[Count, "Images per step."] = 100,
     seed: Annotated[int, Range(0, LARGEST), "Seed of the random numbers."] = 0,
     jit_compile: JitCompile = "auto",
     progress: Mode = "auto",
 ) -> AttentionDrawing:
-    """Draws where a network looks, clean and under attack.
+    """Draws a network's attention maps, clean and under attack.
 
         drawing = agkd_tf.visualization.draw_attention("runs/agkd_bml", agkd_tf.load_dataset("digits").test)
         print(drawing)
         drawing.save("figures")
 
     Args:
-        model: see `agkd_tf.evaluate`; a network of Keras, whose feature map is found.
-        x, y: see `agkd_tf.evaluate`. All are attacked, unless `images` chooses some.
-        attack: as one of `agkd_tf.evaluate`.
+        model: see `agkd_tf.evaluate`; it must be a Keras network whose feature map is found.
+        x, y: see `agkd_tf.evaluate`. All images are attacked, unless `images` chooses some.
+        attack: one attack, as for `agkd_tf.evaluate`.
         eps: radius of the l_inf ball, in units of images in [0, 1]; None for the run's own.
-        images: places of the images to look at and draw. Without them, all images are looked at, and those are drawn
-            that `most_attacked` finds.
-        rows: most attacked classes that are drawn, an image of each.
-        attention: a name of `agkd_tf.attention.ATTENTION_MAPS`.
-        teacher: likewise a model, whose maps of the clean images are drawn, too; None for the run's or the defense's
-            own, where it has one.
+        images: indices of the images to attack and draw. Without them, all images are attacked, and those that
+            `most_attacked` chooses are drawn.
+        rows: without `images`, the number of most attacked classes to draw, one image of each.
+        attention: a name in `agkd_tf.attention.ATTENTION_MAPS`.
+        teacher: a model, as for `model`, whose maps of the clean images are drawn, too; None for the teacher of the
+            run or the defense, if it has one.
         class_names: a name for each class; None for the data set's.
-        batch_size: images a step.
-        seed: of the attack.
-        jit_compile: compile with XLA; "auto" does where it is faster.
+        batch_size: images per step.
+        seed: seed of the attack.
+        jit_compile: compile with XLA; "auto" compiles where that is faster.
         progress: "auto", "bar", "lines" or "off".
 
     Raises:
-        InputError: for what is not understood, or if the attack breaks no image.
+        InputError: for an invalid argument, or if the attack breaks no image.
     """
     given = check_settings(draw_attention, {"eps": eps, "images": images, "rows": rows, "attention": attention})
     given |= check_settings(draw_attention, {"batch_size": batch_size, "seed": seed})
@@ -123,7 +128,7 @@ def draw_attention(
     subject.check_numbering(examples, student.num_classes)
     if guide is not None and guide.num_classes != student.num_classes:
         raise InputError(
-            f"`teacher` must have the model's classes, {student.num_classes}. Received: {guide.num_classes}"
+            f"`teacher` must have as many classes as the model, {student.num_classes}. Received: {guide.num_classes}"
         )
     names = names_of_classes(class_names, examples, subject)
     radius = shared_eps("model", given["eps"], [subject])
@@ -141,11 +146,11 @@ def draw_attention(
         _, clean = crafting.adversaries(subject, looked_at, attack="clean")
         adversaries, broken = crafting.adversaries(subject, looked_at)
         places = most_attacked(looked_at.labels, clean, broken, given["rows"])
-        # The very adversaries that fooled: attacked by themselves they would start elsewhere.
+        # Exactly the adversaries that fooled the model: attacking these images alone would give other random starts.
         shown = adversaries[places]
         if not places:
             raise InputError(
-                f"`attack` {crafting.name} breaks none of {len(looked_at)} images: choose some, `images=(0, 1)`"
+                f"`attack` {crafting.name} breaks none of {len(looked_at)} images: choose images, `images=(0, 1)`"
             )
     figure = attention_figure(
         student,
@@ -166,7 +171,7 @@ def draw_attention(
 
 
 def _teacher(model: Any, subject: Subject, teacher: Any) -> Classifier | None:
-    """Returns the teacher that is given, or the defense's or the run's own; None where there is none."""
+    """Returns the given teacher, else that of the defense or the run; None if there is none."""
     if teacher is not None:
         return classifier_of("teacher", subject_of(teacher), "features")
     guide = getattr(model, "guide", None)

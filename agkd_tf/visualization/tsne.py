@@ -1,4 +1,4 @@
-"""How networks arrange the classes, clean and under attack: t-SNE figures, and how well the classes stay apart."""
+"""t-SNE figures of embeddings, clean and under attack, and numbers on how well the classes stay separated."""
 
 import dataclasses
 import json
@@ -28,14 +28,14 @@ from agkd_tf.visualization.attacked import Crafting, classifier_of, file_name, n
 
 @dataclasses.dataclass(frozen=True)
 class DrawnModel:
-    """What was found of one model.
+    """The results of one model.
 
     Attributes:
-        path: where it is, or its name.
+        path: its path, or its name.
         separation: its `ClassSeparation`.
         panels: attacked class -> its `TSNEPanel`.
-        clean: float32 [N, K], embeddings of all images that were looked at.
-        adversarial: float32 [N, K], of their adversaries.
+        clean: float32 [N, K], embeddings of all given images.
+        adversarial: float32 [N, K], embeddings of their adversaries.
         adversaries: float32 [M, H, W, C] in [0, 1], the adversaries of the clean images that are drawn.
     """
 
@@ -49,15 +49,15 @@ class DrawnModel:
 
 @dataclasses.dataclass(frozen=True)
 class TSNEDrawing:
-    """Figures of embeddings in the plane, with their numbers. It prints as a table.
+    """t-SNE figures of embeddings, with their numbers. It prints as a table.
 
     Attributes:
-        figures: a row for each attacked class, a column for each model; several where classes are many.
+        figures: a row for each attacked class, a column for each model; several figures if there are many classes.
         models: title -> `DrawnModel`.
-        described: attack, eps, seed, data set, split, number of images that were looked at, and of neighbors.
-        title: the images and the ball, in a line.
+        described: attack, eps, seed, data set, split, number of images, and number of neighbors.
+        title: the images and the ball, in one line.
         drawn: the clean images that are drawn, `Examples`.
-        drawn_places: int [M], where those are among the images given.
+        drawn_places: int [M], indices of the drawn clean images among the given ones.
         class_names: a name for each class.
     """
 
@@ -72,8 +72,9 @@ class TSNEDrawing:
     def save(self, folder: PathLike) -> list[pathlib.Path]:
         """Writes figures, numbers and embeddings; returns the paths of the pictures.
 
-        Figures are written as PNG and PDF, and into TensorBoard in `folder/tensorboard`; numbers beside them as JSON;
-        each model's embeddings into TensorBoard's projector, in a folder of its title below that.
+        Figures are written as PNG and PDF, and to TensorBoard in `folder/tensorboard`. Numbers are written as JSON
+        beside the figures. Each model's embeddings are written for TensorBoard's projector, in a subfolder of
+        `folder/tensorboard` named by the model's title.
 
         Args:
             folder: folder to write to.
@@ -91,7 +92,7 @@ class TSNEDrawing:
         return pictures
 
     def _project(self, folder: pathlib.Path, model: DrawnModel) -> None:
-        """Writes the embeddings of the images that are drawn, clean and attacked, to TensorBoard's projector."""
+        """Writes the embeddings of the drawn images, clean and attacked, for TensorBoard's projector."""
         places = self.drawn_places
         names = [self.class_names[label] for label in self.drawn.labels]
         kinds = [f"{kind} {name}" for kind in ("clean", "adversary") for name in names]
@@ -122,18 +123,20 @@ def draw_tsne(
     *,
     attack: str | Attack | AttackSequence = "pgd-20",
     eps: Annotated[Pixels | None, "Radius of the l_inf ball; the runs' own if not given."] = None,
-    classes: Annotated[tuple[int, ...], "Numbers of the attacked classes; all if not given."] = (),
-    rows_per_figure: Annotated[Count, "Attacked classes in one picture."] = 5,
-    clean_per_class: Annotated[Count, "Clean images of each class."] = 50,
-    adversaries_per_class: Annotated[Count, "Adversaries of the attacked class."] = 50,
-    neighbors: Annotated[Count, "Nearest clean images that are counted."] = NEIGHBORS,
+    classes: Annotated[
+        tuple[int, ...], "Classes whose adversaries to draw, as numbers such as 0,3; all if not given."
+    ] = (),
+    rows_per_figure: Annotated[Count, "Attacked classes per figure, a row each."] = 5,
+    clean_per_class: Annotated[Count, "Draw the first N clean images of each class."] = 50,
+    adversaries_per_class: Annotated[Count, "Draw the first N adversaries of the attacked class."] = 50,
+    neighbors: Annotated[Count, "Number of nearest clean images to compare each adversary with."] = NEIGHBORS,
     class_names: Sequence[str] | None = None,
-    batch_size: Annotated[Count, "Images a step."] = 100,
+    batch_size: Annotated[Count, "Images per step."] = 100,
     seed: Annotated[int, Range(0, LARGEST), "Seed of the random numbers."] = 0,
     jit_compile: JitCompile = "auto",
     progress: Mode = "auto",
 ) -> TSNEDrawing:
-    """Draws how networks arrange the classes, clean and under attack.
+    """Draws networks' embeddings with t-SNE, clean and under attack.
 
         models = {"undefended": "runs/undefended", "AGKD-BML": "runs/agkd_bml"}
         drawing = agkd_tf.visualization.draw_tsne(models, agkd_tf.load_dataset("digits").test)
@@ -141,34 +144,34 @@ def draw_tsne(
         drawing.save("figures")
 
     Args:
-        models: title -> model; see `agkd_tf.evaluate`. Networks of Keras, whose embeddings are found.
-        x, y: see `agkd_tf.evaluate`. All are attacked, and numbers are of all of them.
-        attack: as one of `agkd_tf.evaluate`.
+        models: title -> model; see `agkd_tf.evaluate`. They must be Keras networks whose embeddings are found.
+        x, y: see `agkd_tf.evaluate`. All images are attacked, and the numbers are over all of them.
+        attack: one attack, as for `agkd_tf.evaluate`.
         eps: radius of the l_inf ball, in units of images in [0, 1]; None for the runs' own.
-        classes: numbers of the attacked classes; all if there are none.
-        rows_per_figure: attacked classes in one figure.
-        clean_per_class: clean images of each class that are drawn, the first ones.
-        adversaries_per_class: adversaries of the attacked class that are drawn, the first ones.
-        neighbors: clean images looked at for each adversary; see `class_separation`.
+        classes: numbers of the classes whose adversaries are drawn; empty for all.
+        rows_per_figure: number of attacked classes per figure.
+        clean_per_class: draw the first N clean images of each class.
+        adversaries_per_class: draw the first N adversaries of the attacked class.
+        neighbors: number of nearest clean images per adversary; see `class_separation`.
         class_names: a name for each class; None for the data set's.
-        batch_size: images a step.
-        seed: of the attack and of t-SNE.
-        jit_compile: compile with XLA; "auto" does where it is faster.
+        batch_size: images per step.
+        seed: seed of the attack and of t-SNE.
+        jit_compile: compile with XLA; "auto" compiles where that is faster.
         progress: "auto", "bar", "lines" or "off".
 
     Raises:
-        InputError: for what is not understood.
+        InputError: for an invalid argument.
     """
     sizes = {"clean_per_class": clean_per_class, "adversaries_per_class": adversaries_per_class}
     sizes |= {"rows_per_figure": rows_per_figure, "neighbors": neighbors, "batch_size": batch_size}
     given = check_settings(draw_tsne, {"eps": eps, "classes": classes, "seed": seed, **sizes})
     if not models or not isinstance(models, Mapping):
-        raise InputError(f"`models` must be a dict of titles and models, at least one. Received: {models!r}")
+        raise InputError(f"`models` must be a dict of title -> model with at least one entry. Received: {models!r}")
     subjects = {str(title): subject_of(model) for title, model in models.items()}
     first = next(iter(subjects.values()))
     examples = examples_of(x, y, image_shape=first.image_shape, num_classes=first.num_classes)
     if len({file_name(title) for title in subjects}) < len(models):
-        raise InputError(f"`models` must have titles that differ, as names of files too. Received: {list(models)}")
+        raise InputError(f"`models` must have titles that also differ as file names. Received: {list(models)}")
     own = next((each.class_names for each in subjects.values() if each.class_names is not None), None)
     known = own if examples.origin is None else examples.origin.class_names
     subjects = {title: each.numbered_by("models", known) for title, each in subjects.items()}
@@ -184,9 +187,9 @@ def draw_tsne(
     drawn_places = np.concatenate([places[: given["clean_per_class"]] for places in by_class.values()])
     shown = {label: by_class[label][: given["adversaries_per_class"]] for label in attacked}
     fewest = len(drawn_places) + min(map(len, shown.values()))
-    if fewest <= PERPLEXITY:  # before the attack, which takes its time
+    if fewest <= PERPLEXITY:  # before the attack, which takes long
         raise InputError(
-            f"t-SNE needs more than {PERPLEXITY} points of each attacked class, clean and adversarial. Received: "
+            f"t-SNE needs more than {PERPLEXITY} points, clean and adversarial, for each attacked class. Received: "
             f"{fewest}: give more images, or a larger `clean_per_class` or `adversaries_per_class`"
         )
     found, watch = {}, Progress(progress)
@@ -219,10 +222,10 @@ def draw_tsne(
 
 
 def _attacked_classes(given: Sequence[int], examples: Examples, count: int) -> list[int]:
-    """Returns the numbers of the attacked classes, each with an image.
+    """Returns the numbers of the attacked classes, each of which has at least one image.
 
     Raises:
-        InputError: for a number that is no class's, or a class without an image.
+        InputError: for a number that is not a class, or a class without an image.
     """
     if not all(0 <= label < count for label in given):
         received = ",".join(map(str, given))
@@ -231,5 +234,5 @@ def _attacked_classes(given: Sequence[int], examples: Examples, count: int) -> l
     present = set(examples.labels.tolist())
     for label in attacked:
         if label not in present:
-            raise InputError(f"`classes`: no image of class {label} is among the {len(examples)} that are looked at")
+            raise InputError(f"`classes`: none of the {len(examples)} images is of class {label}")
     return attacked

@@ -51,5 +51,5 @@ def test_classes_farther_apart_have_better_numbers():
 )
 def test_images_without_a_class_to_be_apart_from_or_to_be_in_are_refused(labels, received):
     embeddings = np.eye(3, dtype=np.float32)
-    with pytest.raises(InputError, match=f"`labels` must be images of at least two classes.* Received: {received}"):
+    with pytest.raises(InputError, match=f"`labels` must have images of at least two classes.* Received: {received}"):
         class_separation(embeddings, embeddings, np.array(labels), neighbors=1)

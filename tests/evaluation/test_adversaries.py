@@ -49,7 +49,7 @@ def test_a_file_of_pickles_is_not_opened(tmp_path):
 def test_a_mismatch_is_found(saved):
     logits, examples, path, accuracy = saved
     settings = {"eps": EPS, "norm": "linf"}
-    with pytest.raises(VerificationError, match="recorded are"):
+    with pytest.raises(VerificationError, match="the record says"):
         verify_adversaries(logits, examples, open_adversaries(path, OF), accuracy=accuracy + 0.06, **settings)
     with pytest.raises(VerificationError, match=r"adversary 0 is not within linf 0.005"):
         verify_adversaries(logits, examples, open_adversaries(path, OF), accuracy=accuracy, eps=0.005, norm="linf")
@@ -58,7 +58,7 @@ def test_a_mismatch_is_found(saved):
         images[13, 0, 0, 0] = value
         with pytest.raises(VerificationError, match="adversary 13"):
             verify_adversaries(logits, examples, images, accuracy=accuracy, **settings)
-    with pytest.raises(VerificationError, match="29 adversaries of 30 images"):
+    with pytest.raises(VerificationError, match="there are 29 adversaries for 30 images"):
         verify_adversaries(logits, examples, images[:29], accuracy=accuracy, **settings)
 
 
@@ -72,7 +72,7 @@ def test_two_images_that_change_places_are_found_though_the_accuracy_is_the_same
     fallen, standing = np.flatnonzero(~robust)[0], np.flatnonzero(robust)[0]
     predictions[standing], predictions[fallen] = (predictions[standing] + 1) % 10, examples.labels[fallen]
     with pytest.raises(
-        VerificationError, match=r"2 of 30 adversaries are seen as other classes.*the first is [0-9]+, seen"
+        VerificationError, match=r"2 of 30 adversaries are classified differently.*the first is [0-9]+: class"
     ):
         verify_adversaries(logits, examples, adversaries, predictions=predictions, **settings)
 
@@ -107,7 +107,7 @@ def test_adversaries_of_something_else_are_refused_and_kept_aside(tmp_path, chan
     create_adversaries(path, (2, 2, 2, 1), OF)[:] = 0.5
     other, shape = (OF, (3, 2, 2, 1)) if change is None else ({**OF, **change}, (2, 2, 2, 1))
     if change:
-        with pytest.raises(InputError, match="of another model, data set or attack"):
+        with pytest.raises(InputError, match="belong to another model, data set or attack"):
             open_adversaries(path, other)
     assert unwritten(create_adversaries(path, shape, other)).all()
     assert (np.load(tmp_path / "a.previous-1.npy") == 0.5).all()
@@ -117,5 +117,5 @@ def test_adversaries_of_something_else_are_refused_and_kept_aside(tmp_path, chan
 def test_adversaries_without_a_description_are_nobodys(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, np.zeros((2, 2, 2, 1), np.float32))
-    with pytest.raises(InputError, match="of another model"):
+    with pytest.raises(InputError, match="belong to another model"):
         open_adversaries(path, OF)

@@ -122,5 +122,5 @@ def test_a_raised_sign_says_when_it_is_raised_and_what_it_means_and_what_to_do()
 @pytest.mark.parametrize("autoattack", [False, True])
 def test_no_sign_at_all_does_not_stand_for_autoattack(autoattack):
     *_, last = str(Audit((sign("a", False),), 30, autoattack)).splitlines()
-    assert "none of these signs; the accuracy to believe is the worst case with AutoAttack in it" in last
-    assert ("is not recorded: `attacks=['autoattack']`" in last) != autoattack
+    assert "no sign of masked gradients; trust the worst case that includes AutoAttack" in last
+    assert ("is not recorded yet: `attacks=['autoattack']`" in last) != autoattack

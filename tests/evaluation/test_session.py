@@ -85,7 +85,7 @@ def test_the_table_is_the_command_lines_and_each_goes_on_with_the_others_record(
     before = content(tmp_path / "python")["attacks"]
     assert all(Key.read(key).split.startswith("images ") for key in before)
     printed = command(tool, tmp_path / "python", "--attacks=clean,pgd-2")
-    assert "done once more" not in printed
+    assert "runs again" not in printed
     assert "kept as" not in printed
     after = content(tmp_path / "python")["attacks"]
     assert list(after) == keys[:2]
@@ -127,7 +127,7 @@ def test_a_function_that_changes_under_its_name_is_not_given_the_results_of_what
     sign[0] = 1.0 + 1e-6  # what another machine may round otherwise
     agkd_tf.evaluate(changing, *some, **settings)
     sign[0] = -1.0
-    with pytest.raises(InputError, match=r"sees image \d+ as class \d, where .*json has \d of what is taken"):
+    with pytest.raises(InputError, match=r"classifies image \d+ as \d, but .*json has \d for what should be"):
         agkd_tf.evaluate(changing, *some, **settings)
 
 
@@ -276,7 +276,7 @@ REFUSED = {
     "labels beyond": (lambda x, y: (x, y + 5), r"labels must be in \[0, 9\]"),
     "soft labels": (lambda x, y: (x, np.full((COUNT, 10), 0.1)), r"soft labels"),
     "a shape": (lambda x, y: (x[:, :8], y), r"images must be \[any, 16, 16, 1\]"),
-    "no labels": (lambda x, y: (x, None), "`y`, the labels of the images, is needed"),
+    "no labels": (lambda x, y: (x, None), "`y`, the labels of the images, is missing"),
     "fewer labels": (lambda x, y: (Examples(x, y[:-1]), None), "labels"),
     "labels twice": (lambda x, y: (Examples(x, y), y), "leave `y` out"),
     "a number": (lambda x, y: (3, y), "`x` must be images, a tf.data.Dataset, or one split"),
@@ -314,12 +314,12 @@ SETTINGS = [
     ({"jit_compile": "yes"}, "`jit_compile` must be one of"),
     ({"attacks": ["pgd"]}, "`attacks` must be one or more of clean"),
     ({"attacks": [3]}, "`attacks` must be names"),
-    ({"attacks": []}, "`attacks` must name one attack or more"),
+    ({"attacks": []}, "`attacks` must name at least one attack"),
     ({"attacks": None}, "`attacks` must be an attack or a list of attacks"),
     ({"attacks": {"pgd-2": PGD(2, step_size=0.05)}}, "`attacks` must be an attack or a list of attacks"),
     ({"adversaries": True}, "`adversaries` must be the path of a folder. Received: True"),
     ({"folder": True}, "`folder` must be the path of a folder. Received: True"),
-    ({"logits_layer": "a"}, r"one in memory is adapted before: `agkd_tf.models.Classifier\(model, logits='a'\)`"),
+    ({"logits_layer": "a"}, r"adapt one in memory before: `agkd_tf.models.Classifier\(model, logits='a'\)`"),
     ({"attacks": [PGD(2), PGD(2, step_size=0.05, named="pgd-2")]}, "two different attacks are called 'pgd-2'"),
     ({"attacks": ["transfer:nowhere"]}, "`attacks` must be a run's folder or an existing .keras"),
     ({"model_name": "mine"}, "`model_name` is for a callable"),
@@ -336,7 +336,7 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(settings, message, mod
 
 # What is asked of a session -> the message.
 ASKED = {
-    "no sizes": (lambda own, data: own.eps_sweep([]), "`sizes` must be one size or more"),
+    "no sizes": (lambda own, data: own.eps_sweep([]), "`sizes` must be at least one size"),
     "one size": (lambda own, data: own.eps_sweep(0.1), "`sizes` must be a list of numbers"),
     "sweep by an object": (lambda own, data: own.eps_sweep([0.1], PGD(2)), "`attack` must be a text"),
     "few audited": (lambda own, data: own.audit(5), r"`examples` must be in \[20, "),
@@ -381,7 +381,7 @@ def test_a_callable_is_recorded_by_the_name_that_it_is_given(model, some, tmp_pa
     settings = QUIET | {"attacks": ["clean"], "folder": tmp_path}
     with pytest.raises(
         InputError,
-        match=r'which neither a callable nor a network without a configuration says: give `model_name="..."`',
+        match=r'but a callable or a network without a configuration has no identity: give `model_name="..."`',
     ):
         agkd_tf.evaluate(lambda images: model(images), *some, **settings)
     for name in ("one", "one", "two"):
@@ -415,7 +415,9 @@ def test_results_that_are_saved_into_a_record_go_by_its_names_and_count_in_its_w
     agkd_tf.evaluate(model, *some, attacks=["fgsm", "pgd-2"], folder=tmp_path, **QUIET)
     assert computed == []
     other = keras.models.clone_model(model)
-    with pytest.warns(Note, match=r"is of another model or other images; it is kept as evaluation.previous-1.json"):
+    with pytest.warns(
+        Note, match=r"belongs to another model or other images; it is kept as evaluation.previous-1.json"
+    ):
         agkd_tf.evaluate(other, *some, attacks=["clean"], **QUIET).save(tmp_path)
 
 

@@ -263,7 +263,7 @@ def test_a_step_is_timed_and_nothing_is_written(portable, tmp_path, capsys):
 
 
 def test_only_an_own_place_is_written_and_only_whole_results_are_collected(portable, collected, data, tmp_path):
-    with pytest.raises(InputError, match="`output` must be a folder that is not there yet"):
+    with pytest.raises(InputError, match="`output` must be a folder that does not exist yet"):
         export_portable(recipe(), data, portable[0])
     with pytest.raises(InputError, match="`workdir` must be a folder that is not there yet"):
         collect_run(PortableResults(portable[0]), collected[0], data)

@@ -117,13 +117,15 @@ def test_images_that_are_not_of_8_bits_are_refused(colored, tmp_path):
     assert run_attack(network, floats, attack).accuracy == run_attack(network, examples, attack).accuracy
     with pytest.raises(InputError, match=r"images must be uint8, or k / 255"):
         run_attack(network, dataclasses.replace(floats, images=floats.images * np.float32(0.99)), attack)
-    with pytest.raises(InputError, match=r"adversary 0 is not of 8 bits: evaluate agkd_tf.attacks.rounded\(attack\)"):
+    with pytest.raises(
+        InputError, match=r"adversary 0 is not rounded to 8 bits: evaluate agkd_tf.attacks.rounded\(attack\)"
+    ):
         write_pngs(tmp_path, np.full((1, 2, 2, 1), 0.5, np.float32), [0], [0], {})
 
 
 @pytest.mark.parametrize("channels", [2, 4])
 def test_other_channels_are_refused(channels, tmp_path):
-    with pytest.raises(InputError, match=rf"PNGs are of images of 1 or 3 channels. Received: {channels}"):
+    with pytest.raises(InputError, match=rf"PNGs need images with 1 or 3 channels. Received: {channels}"):
         write_pngs(tmp_path / "f", np.zeros((1, 2, 2, channels), np.float32), [0], [0], {})
     assert not (tmp_path / "f").exists()
 
@@ -173,20 +175,28 @@ def test_a_folder_of_something_else_is_kept_aside(folder):
 
 # Name -> (what is done to the folder, arguments of `opened`, the line).
 SPOILED = {
-    "missing": (lambda folder: (folder / "00001_label1_seen2.png").unlink(), {}, "Received: 0 of image 1$"),
+    "missing": (lambda folder: (folder / "00001_label1_seen2.png").unlink(), {}, "Received: 0 for image 1$"),
     "twice": (
         lambda folder: (folder / "00001_label1_seen3.png").write_bytes(b""),
         {},
-        "one PNG for each of 3 images is needed. Received: 2 of image 1$",
+        "one PNG for each of 3 images is needed. Received: 2 for image 1$",
     ),
     "one too many": (
         lambda folder: (folder / "00003_label1_seen3.png").write_bytes(b""),
         {},
-        "one PNG for each of 3 images is needed. Received: 1 of image 3$",
+        "one PNG for each of 3 images is needed. Received: 1 for image 3$",
     ),
-    "another label": (lambda folder: None, {"labels": (0, 3, 2)}, r"label1_seen2.png is labelled 3, by the record$"),
-    "another class seen": (lambda folder: None, {"predictions": (0, 2, 1)}, r"seen2.png is seen as 1, by the record$"),
-    "of another attack": (lambda folder: None, {"described": {}}, "of another model, data set or attack"),
+    "another label": (
+        lambda folder: None,
+        {"labels": (0, 3, 2)},
+        r"label1_seen2.png is labelled 3 in the record, not as its name says$",
+    ),
+    "another class seen": (
+        lambda folder: None,
+        {"predictions": (0, 2, 1)},
+        r"seen2.png is seen as 1 in the record, not as its name says$",
+    ),
+    "of another attack": (lambda folder: None, {"described": {}}, "belong to another model, data set or attack"),
     "damaged": (
         lambda folder: (folder / "00001_label1_seen2.png").write_bytes(b"\x89PNG\r\n"),
         {},
@@ -195,12 +205,12 @@ SPOILED = {
     "of another size": (
         lambda folder: Image.new("L", (3, 2)).save(folder / "00001_label1_seen2.png"),
         {},
-        r"seen2.png is not of \(2, 2, 1\), 8 bits. Received: \(2, 3\), uint8$",
+        r"seen2.png must have shape \(2, 2, 1\) and 8 bits. Received: \(2, 3\), uint8$",
     ),
     "of colors": (
         lambda folder: Image.new("RGB", (2, 2)).save(folder / "00001_label1_seen2.png"),
         {},
-        r"is not of \(2, 2, 1\), 8 bits. Received: \(2, 2, 3\), uint8$",
+        r"must have shape \(2, 2, 1\) and 8 bits. Received: \(2, 2, 3\), uint8$",
     ),
 }
 

@@ -152,7 +152,7 @@ def test_a_source_of_other_order_is_put_in_order(tmp_path):
     )
     images = tf.random.stateless_uniform((5, 6, 6, 3), (0, 0))
     assert not np.allclose(source.logits(images), subject.logits(images))
-    with pytest.warns(Note, match=r"source.keras numbers its classes otherwise"):
+    with pytest.warns(Note, match=r"source.keras numbers its classes differently"):
         ordered = source.numbered_by("attacks", subject.class_names)
     np.testing.assert_allclose(ordered.logits(images), subject.logits(images), atol=1e-5)
     assert plain.numbered_by("attacks", NAMES) is plain

@@ -68,7 +68,7 @@ def test_gradients_that_are_exactly_zero_are_told_of(name, fragile):
         assert notes == []
         return
     (note,) = notes
-    assert note.startswith(f"the gradient by the image is exactly zero for {count} of the first 8 images")
+    assert note.startswith(f"the gradient with respect to the image is exactly zero for {count} of the first 8 images")
     assert "Judge by autoattack or square" in note
     assert "\n" not in note
     # As it says: the attack did nothing, or no more than its random start.
@@ -82,7 +82,7 @@ def test_a_network_that_cannot_be_differentiated_is_refused_and_square_breaks_it
         return network(tf.raw_ops.PreventGradient(input=images, message="exported without gradients"))
 
     with pytest.raises(
-        InputError, match=r"cannot be differentiated: .*; square needs no gradient: `attacks=\['clean', 'square'\]`"
+        InputError, match=r"is not differentiable: .*; square needs no gradient: `attacks=\['clean', 'square'\]`"
     ) as error:
         run_attack(logits, examples, parse_attack("fgsm", eps=0.01))
     assert "\n" not in str(error.value)
@@ -101,5 +101,5 @@ def test_the_command_line_says_it_once_for_all_attacks(tool, tmp_path):
     found = tool("evaluate", *flags, f"--record={tmp_path}/r.json", "--attacks=clean,fgsm,pgd-2,bim-2")
     assert found.returncode == 0, found.stderr
     (line,) = found.stderr.splitlines()
-    assert line.startswith("note: the gradient by the image is exactly zero for 8 of the first 8 images")
+    assert line.startswith("note: the gradient with respect to the image is exactly zero for 8 of the first 8 images")
     assert len(json.loads((tmp_path / "r.json").read_text())["attacks"]) == 4

@@ -154,7 +154,7 @@ def test_images_are_cast_to_half_precision_and_gradients_back(dtype, network, im
 
 def test_channels_first_are_told_of(network, tmp_path):
     save(tmp_path / "saved", network, lambda x: network(tf.transpose(x, [0, 2, 3, 1])), spec(shape=(1, 16, 16)))
-    with pytest.warns(Note, match=r"takes channels first, \(None, 1, 16, 16\): each image is turned for it"):
+    with pytest.warns(Note, match=r"takes channels first, \(None, 1, 16, 16\): images are transposed for it"):
         saved_model_logits(tmp_path / "saved")
 
 
@@ -189,7 +189,7 @@ REFUSED = {
     "integers": (
         lambda folder, network: save(folder, network, scores(network), spec(dtype=tf.uint8)),
         {},
-        r"It takes: uint8 \(None, 16, 16, 1\), which have no gradient: save it with a signature of "
+        r"It takes: uint8 \(None, 16, 16, 1\), which have no gradient: save it with a signature that takes "
         r"tf.TensorSpec\(\[None, H, W, C\], tf.float32\)",
     ),
     "integers, beside floats": (

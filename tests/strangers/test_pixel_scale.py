@@ -258,7 +258,7 @@ def test_a_network_that_is_no_better_than_chance_is_told_of_with_what_0_to_255_w
     bright = np.arange(40) % 2
     images = (IMAGES // 4 + 160 * bright[:, None, None, None]).astype(np.uint8)
     examples = Examples(images[bright == 1], np.ones(20, np.int32))
-    message = r"0 of the first 20 clean images.*among 3 classes; were their pixels in 0\.\.255, it would be 20: .*0, 2"
+    message = r"0 of the first 20 clean images.*with 3 classes; with pixels in 0\.\.255, it would be 20: .*0, 2"
     with pytest.warns(Note, match=message):
         found = run_attack(door(model), examples, CLEAN)
     assert found.accuracy == 0
@@ -375,7 +375,7 @@ def test_a_source_of_transfer_has_pixels_of_its_own(bytes_network, tool, tmp_pat
         (["--model_file=PATH/bytes.keras", "--pixel_range=0,x"], "`pixel_range` must be a number"),
         (["--model_file=PATH/bytes.keras", "--pixel_range=255,0"], "`pixel_range` must be (least, greatest)"),
         (["--model_file=PATH/bytes.keras", "--channels=first"], "the model takes (16, 1, 16)"),
-        (["--saved_model=PATH/bytes", "--logits_layer=dense"], "`logits_layer` is for a file of Keras"),
+        (["--saved_model=PATH/bytes", "--logits_layer=dense"], "`logits_layer` is for a Keras file"),
     ],
 )
 def test_flags_that_fit_no_network_are_refused(flags, message, bytes_network, tool, tmp_path):

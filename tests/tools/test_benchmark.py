@@ -91,13 +91,13 @@ MISTAKES = {
     ("training",): "missing: python -m tools.benchmark training PATH",
     ("training", "FOLDER"): "a recipe must be a flagfile or a run's folder",
     ("training", "FOLDER/x.flags"): "a recipe must be a flagfile or a run's folder",
-    ("training", AT, AT): "has the name of another recipe: at",
+    ("training", AT, AT): "has the same name as another recipe: at",
     ("training", AT, "--compare=--stps=2"): "`compare` --stps=2: ",
     ("training", AT, "--compare=--jit_compile=maybe"): "`compare` --jit_compile=maybe: ",
-    ("training", AT, "--profile", "--jit_compile=on"): "`profile` is of a step without XLA",
+    ("training", AT, "--profile", "--jit_compile=on"): "`profile` needs steps without XLA",
     ("training", AT, "--peer=nowhere/python x.py", "--flops"): "`peer` nowhere/python x.py failed",
-    ("inference", AT, "--flops"): "`flops` is of `training`",
-    ("inference", AT, "--model=wrn-10-1"): "`model` is of `training`",
+    ("inference", AT, "--flops"): "`flops` is for `training`",
+    ("inference", AT, "--model=wrn-10-1"): "`model` is for `training`",
     ("speed", AT): "must be one of training, inference",
 }
 MISTAKES_OF_A_WORKER = {

@@ -30,7 +30,7 @@ def test_each_image_gets_a_class(folder, capsys):
 @pytest.mark.parametrize(
     ("model", "image", "expected"),
     [
-        ("nowhere", "right.png", "nowhere is not a SavedModel of tools.export"),
+        ("nowhere", "right.png", "nowhere is not a SavedModel written by tools.export"),
         ("saved", "nowhere.png", "nowhere.png is not an image"),
         ("saved", "text.png", "text.png is not an image"),
         ("saved", "large.png", "must have the model's height, width and channels (16, 16, 1). It has: (17, 17, 1)"),

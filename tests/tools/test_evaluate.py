@@ -97,7 +97,7 @@ def test_images_that_changed_are_evaluated_anew_and_few_classes_are_told_of(eval
     found = evaluate(model, *flags, dataset=data)
     assert found.returncode == 0, found.stderr
     (note,) = (line for line in found.stdout.splitlines() if "kept as" in line)
-    assert note.endswith("other images, or does not say of which; it is kept as r.previous-1.json")
+    assert note.endswith("other images, or does not say to which; it is kept as r.previous-1.json")
     assert set(record(tmp_path)["attacks"]) == set(first["attacks"])
     assert json.loads((tmp_path / "r.previous-1.json").read_text())["attacks"].items() > first["attacks"].items()
 
@@ -108,7 +108,7 @@ def test_a_network_without_a_feature_map_is_attacked_and_a_program_has_no_neighb
     assert attacked.returncode == 0, attacked.stderr
     found = record(tmp_path)["attacks"]
     assert found["pgd-2 [linf 0.1, first 24]"]["accuracy"] <= found["clean [linf 0.1, first 24]"]["accuracy"]
-    refused(evaluate(save(tmp_path / "saved"), "--knn"), f"the embedding, which {tmp_path}/saved does not show")
+    refused(evaluate(save(tmp_path / "saved"), "--knn"), f"the embedding, which {tmp_path}/saved does not give")
     refused(evaluate(dense(tmp_path / "relu.keras", activation="relu")), "agkd_tf.models.remove_softmax")
 
 
@@ -145,9 +145,9 @@ def test_an_audit_is_done_anew_when_its_source_is_another(evaluate, tmp_path):
     [
         (["--output=logits"], "`output` is for a `saved_model`"),
         (["--probabilities"], "`probabilities` is for a `saved_model`"),
-        (["--verify", "--adversaries=x", "--audit"], "`audit` computes anew, which `verify` does not"),
-        (["--verify", "--adversaries=x", "--knn"], "`knn` computes anew"),
-        (["--verify", "--adversaries=x", "--eps_sweep=0"], "`eps_sweep` computes anew"),
+        (["--verify", "--adversaries=x", "--audit"], "`audit` computes new results, but `verify` does not"),
+        (["--verify", "--adversaries=x", "--knn"], "`knn` computes new results"),
+        (["--verify", "--adversaries=x", "--eps_sweep=0"], "`eps_sweep` computes new results"),
     ],
 )
 def test_flags_without_effect_are_refused(evaluate, tmp_path, flags, expected):

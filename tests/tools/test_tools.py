@@ -109,7 +109,7 @@ def test_results_that_are_there_are_not_computed_again_and_settings_have_results
         "--batch_size=24",
     )
     assert more.returncode == 0, more.stderr
-    assert all("no better than by chance" in line for line in more.stderr.splitlines())  # it is hardly trained
+    assert all("no better than chance" in line for line in more.stderr.splitlines())  # it is hardly trained
     for sign in SIGNS:
         assert sign in more.stdout
     content = json.loads((run / "evaluation.json").read_text())
@@ -171,7 +171,7 @@ MISTAKES = {
     ),
     "a disk for what needs none": (["--images_dir=FOLDER", "--dry_run"], "`images_dir` is for data sets that are read"),
     "no time": (["--checkpoint_every_minutes=nan", "--dry_run"], "`checkpoint_every_minutes` must be a finite number"),
-    "stray word": (["train"], "only flags are taken"),
+    "stray word": (["train"], "only flags are allowed"),
     "not a number": (["--learning_rate=nan", "--dry_run"], "`learning_rate` must be a finite number. Received: nan"),
     "negative": (["--weight_decay=-1"], "weight_decay"),
     "batch larger than the data": (["--batch_size=5000", "--dry_run"], "`batch_size` must be in [1, "),

@@ -51,10 +51,21 @@ def test_figures_of_a_run_and_its_teacher(tmp_path, tool, small):
     mistakes = {
         ("attention",): "`workdir`",
         ("attention", f"--workdir={run}", "--images=1,400"): "`images` must be integers in [0, 399]",
-        ("tsne", workdirs, f"--output={figures}", "--eps=4/255", "--num_examples=2"): "`classes`: no image of class",
-        ("tsne", f"--workdirs={run},{run}", f"--output={figures}"): "names of their own",
-        ("tsne", workdirs, f"--output={figures}", "--titles=UM"): "`titles` must be as many as the 2 of `workdirs`",
-        ("tsne", workdirs, f"--output={figures}", "--classes=7", "--num_examples=1"): "`num_examples` must be images",
+        (
+            "tsne",
+            workdirs,
+            f"--output={figures}",
+            "--eps=4/255",
+            "--num_examples=2",
+        ): "`classes`: none of the 2 images is of class",
+        ("tsne", f"--workdirs={run},{run}", f"--output={figures}"): "different folder names",
+        (
+            "tsne",
+            workdirs,
+            f"--output={figures}",
+            "--titles=UM",
+        ): "`titles` must be 2 titles, one for each of `workdirs`",
+        ("tsne", workdirs, f"--output={figures}", "--classes=7", "--num_examples=1"): "`num_examples` must have images",
         (
             "tsne",
             workdirs,

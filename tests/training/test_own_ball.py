@@ -48,13 +48,13 @@ def test_its_own_ball_is_what_an_evaluation_takes_and_says(run, digits):
     other = evaluated(folder, digits, norm="linf", eps=0.1)
     assert "linf eps 0.1" in other.title
     assert other["pgd-2"].settings[0]["norm"] == "linf"
-    with pytest.raises(InputError, match=r"`norm` linf needs `eps=SIZE`.*the run's own is of l2"):
+    with pytest.raises(InputError, match=r"`norm` linf needs `eps=SIZE`.*the run's own is in l2"):
         evaluated(folder, digits, norm="linf")
 
 
 def test_nothing_of_l_inf_is_made_of_it_unasked(run, digits):
     folder, _ = run
-    with pytest.raises(InputError, match="was trained in l2, attacks here are of linf: give `eps=SIZE`"):
+    with pytest.raises(InputError, match="was trained in l2, but figures use attacks in linf: give `eps=SIZE`"):
         draw_attention(str(folder), digits.test)
     settings = dataclasses.replace(RECIPE, dataset="cifar10").settings()
     result = {"accuracy": 0.5, "num_examples": 10000, "confidence_interval_95": [0.49, 0.51]}

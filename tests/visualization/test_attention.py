@@ -99,7 +99,7 @@ def test_the_teacher_of_a_defense_is_its_own(images):
         ({"eps": 8}, "did you mean 8/255"),
         ({"eps": 0.1, "images": [24]}, r"`images` must be integers in \[0, 23\]. Received: 24"),
         ({"eps": 0.1, "attention": "eyes"}, "`attention` must be one of agkd"),
-        ({"eps": 0.1, "attack": "clean"}, r"`attack` clean breaks none of 24 images: choose some, `images=\(0, 1\)`"),
+        ({"eps": 0.1, "attack": "clean"}, r"`attack` clean breaks none of 24 images: choose images, `images=\(0, 1\)`"),
         ({"eps": 0.1, "class_names": ["a"]}, "`class_names` must be 10"),
         ({"eps": 0.1, "class_names": "abcdefghij"}, "`class_names` must be 10"),
         ({"eps": 0.1, "progress": "loud"}, "`progress` must be one of"),
@@ -113,14 +113,16 @@ def test_what_is_not_understood_is_refused(settings, message, network, images):
 def test_classes_are_numbered_alike_or_refused(digits, network):
     own = subject_of(network)
     names = dataclasses.replace(own, class_names=tuple(reversed(digits.class_names)))
-    with pytest.raises(InputError, match=r"has other class names than digits, or another order.*class_names="):
+    with pytest.raises(
+        InputError, match=r"has other class names than digits, or the same in another order.*class_names="
+    ):
         draw_attention(names, digits.test, eps=0.1, progress="off")
     wide = build_model("tiny", image_shape=(16, 16, 1), num_classes=12)
     with pytest.warns(Note, match="has 12 classes without names, the data 10"):
         found = draw_attention(wide, digits.test, attack="clean", eps=0.1, images=range(30), progress="off")
     seen = {axis.get_ylabel().split("→ ")[1] for axis in found.figure.axes if "→" in axis.get_ylabel()}
     assert seen & {"10", "11"}  # classes that the data has no name for
-    with pytest.raises(InputError, match=r"`teacher` must have the model's classes, 10. Received: 12"):
+    with pytest.raises(InputError, match=r"`teacher` must have as many classes as the model, 10. Received: 12"):
         draw_attention(network, digits.test, eps=0.1, teacher=wide, progress="off")
 
 
@@ -132,5 +134,5 @@ def test_a_network_without_a_feature_map_is_refused_with_what_to_type(images):
 
 
 def test_a_callable_has_no_maps(images):
-    with pytest.raises(InputError, match="`model` must be a network of Keras"):
+    with pytest.raises(InputError, match="`model` must be a Keras network"):
         draw_attention(lambda batch: batch[:, 0, :10, 0], *images, eps=0.1)

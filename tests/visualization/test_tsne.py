@@ -66,7 +66,7 @@ def test_it_is_saved_as_pictures_numbers_and_embeddings(drawing, tmp_path):
         ({"classes": [10]}, r"`classes` must be integers in \[0, 9\]. Received: 10"),
         ({"neighbors": 60}, "`neighbors` must be in"),
         ({"rows_per_figure": 0}, "`rows_per_figure` must be in"),
-        ({"clean_per_class": 1, "classes": [1]}, "t-SNE needs more than 15 points .* Received: 12: give more images"),
+        ({"clean_per_class": 1, "classes": [1]}, "t-SNE needs more than 15 points, .* Received: 12: give more images"),
     ],
 )
 def test_what_is_not_understood_is_refused(settings, message, networks, examples):
@@ -75,9 +75,9 @@ def test_what_is_not_understood_is_refused(settings, message, networks, examples
 
 
 def test_images_that_show_nothing_are_refused(networks, examples):
-    with pytest.raises(InputError, match="`classes`: no image of class 9 is among the 5 that are looked at"):
+    with pytest.raises(InputError, match="`classes`: none of the 5 images is of class 9"):
         draw_tsne(networks, examples.take(slice(0, 5)), classes=[9], progress="off", **FEW)
-    with pytest.raises(InputError, match="`models` must be a dict of titles and models, at least one"):
+    with pytest.raises(InputError, match="`models` must be a dict of title -> model with at least one entry"):
         draw_tsne({}, examples, **FEW)
-    with pytest.raises(InputError, match="`models` must have titles that differ, as names of files too"):
+    with pytest.raises(InputError, match="`models` must have titles that also differ as file names"):
         draw_tsne({"a/b": networks["one"], "a_b": networks["one"]}, examples, **FEW)
