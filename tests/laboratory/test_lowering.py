@@ -140,5 +140,5 @@ def test_constants_follow_the_arguments():
 
 
 def test_a_program_of_another_dialect_is_refused():
-    with pytest.raises(InputError, match=r"StableHLO alone\. Received: operations of mhlo"):
+    with pytest.raises(InputError, match=r"must use only StableHLO\. Received: operations of mhlo"):
         check_portable("%0 = mhlo.topk(%arg0) : tensor<8xf32>")

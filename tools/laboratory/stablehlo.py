@@ -82,7 +82,7 @@ def check_portable(text: str) -> None:
         raise InputError(f"a portable program must make no custom calls. Received: {', '.join(calls)}")
     dialects = sorted(set(OPERATION.findall(text)) - DIALECTS)
     if dialects:
-        raise InputError(f"a portable program must be StableHLO alone. Received: operations of {', '.join(dialects)}")
+        raise InputError(f"a portable program must use only StableHLO. Received: operations of {', '.join(dialects)}")
     if any("?" in found for found in TYPE.findall(text)) or not _sizes_are_fixed(text):
         raise InputError("a portable program must have fixed shapes. Received: one whose shapes depend on values")
 

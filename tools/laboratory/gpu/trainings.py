@@ -192,7 +192,8 @@ class Trainer:
         epochs = longest([int(each) for each in entry["rates"]["teacher"]], seconds, available)
         if epochs is None:
             self._report.note(
-                f"{name}: left out, since an epoch takes {seconds:.1f} s and only {max(0.0, available):.1f} s are left"
+                f"{name}: left out, since an epoch takes {seconds:.1f} s and only {max(0.0, available):.1f} s are "
+                "available"
             )
             return None
         student = max(int(each) for each in entry["rates"]["student"])
@@ -218,7 +219,8 @@ class Trainer:
         epochs = longest([int(each) for each in rates["student"]], seconds, available)
         if epochs is None:
             self._report.note(
-                f"{name}: left out, since an epoch takes {seconds:.1f} s and only {max(0.0, available):.1f} s are left"
+                f"{name}: left out, since an epoch takes {seconds:.1f} s and only {max(0.0, available):.1f} s are "
+                "available"
             )
             return False
         folder = self._prepared.folder(entry["folder"], lengths=(teacher_epochs, epochs), rates=rates)

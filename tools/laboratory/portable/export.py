@@ -57,7 +57,7 @@ def export_portable(
     draw_weights: bool = False,
     platform: Platform = "GPU",
 ) -> PortableFolder:
-    """Writes a recipe as a portable folder, which `run` trains and evaluates with JAX alone.
+    """Writes a recipe as a portable folder, which `run` trains and evaluates with only JAX and NumPy.
 
     Args:
         recipe: the recipe to train; its teacher is trained first if it names none.
