@@ -39,9 +39,8 @@ def summary(groups: Sequence[Sequence[Run]]) -> str:
         text += f"The intervals of {names[first]} and {names[second]} overlap: these images do not tell which is better"
     if None not in cleans:
         best = max(range(len(groups)), key=lambda place: _accuracy(cleans[place]))
-        text += (
-            f"; on clean images {names[first]} reaches {_percent(cleans[first])}"
-            + (f", {names[best]} {_percent(cleans[best])}" if best != first else ", the most")
+        text += f"; on clean images {names[first]} reaches {_percent(cleans[first])}" + (
+            f", {names[best]} {_percent(cleans[best])}" if best != first else ", the most"
         )
     return f"{text}."
 
