@@ -16,7 +16,7 @@ from absl import flags
 
 from agkd_tf.errors import InputError
 from agkd_tf.files import write_text
-from agkd_tf.report import TABLES, comparison, filled_table, grouped, html_page, read_run
+from agkd_tf.report import TABLES, comparison, filled_table, grouped, how_to_read, html_page, read_run
 from agkd_tf.workdir import Workdir
 from tools import _app, _commands
 
@@ -46,7 +46,10 @@ def main(argv: list[str]) -> None:
         tables = {"all_runs": comparison(groups, FLAGS.attacks or None), **tables}
     if not tables:
         raise InputError("`tables` is needed where no run has an evaluation, such as --tables=4")
-    text = "\n\n".join(table.markdown(_commands.command) for table in tables.values())
+    text = "\n\n".join(
+        [table.markdown(_commands.command, fold=bool(FLAGS.output)) for table in tables.values()]
+        + [how_to_read(list(tables.values()))]
+    ).rstrip()
     if not FLAGS.output:
         print(text)
         return
