@@ -5,8 +5,11 @@
 
 A run is a folder that tools.train or tools.benchmark wrote; what it has no figures of yet stays empty, with the command
 that fills it. Without --output the tables are printed; with it, they are written there: report.md, report.html (one
-page that needs nothing beside itself), and each table as CSV and LaTeX; the page, report.md and LaTeX's comments say
-what it was measured on. Runs that differ in the seed alone are one row: mean, standard deviation, interval.
+page that needs nothing beside itself: the runs' own table and figures, then the supplement's tables, where rows and
+tables that no run fills, and the commands that do, open at a click), and each table, whole, as CSV and LaTeX; the page,
+report.md and LaTeX's comments say what it was measured on. A difference to a published figure is given only where the
+run was trained and tested as the published one; if not, a line says what differs. Runs that differ in the seed alone
+are one row: mean, standard deviation, interval.
 """
 
 import pathlib
