@@ -5,8 +5,11 @@
 
 A run is a folder that tools.train or tools.benchmark wrote; what it has no figures of yet stays empty, with the command
 that fills it. Without --output the tables are printed; with it, they are written there: report.md, report.html (one
-page that needs nothing beside itself), and each table as CSV and LaTeX; the page, report.md and LaTeX's comments say
-what it was measured on. Runs that differ in the seed alone are one row: mean, standard deviation, interval.
+page that needs nothing beside itself: the runs' own table and figures, then the supplement's tables, where rows and
+tables that no run fills, and the commands that do, open at a click), and each table, whole, as CSV and LaTeX; the page,
+report.md and LaTeX's comments say what it was measured on. A difference to a published figure is given only where the
+run was trained and tested as the published one; if not, a line says what differs. Runs that differ in the seed alone
+are one row: mean, standard deviation, interval.
 """
 
 import pathlib
@@ -16,7 +19,7 @@ from absl import flags
 
 from agkd_tf.errors import InputError
 from agkd_tf.files import write_text
-from agkd_tf.report import TABLES, comparison, filled_table, grouped, html_page, read_run
+from agkd_tf.report import TABLES, comparison, filled_table, grouped, how_to_read, html_page, read_run
 from agkd_tf.workdir import Workdir
 from tools import _app, _commands
 
@@ -46,7 +49,10 @@ def main(argv: list[str]) -> None:
         tables = {"all_runs": comparison(groups, FLAGS.attacks or None), **tables}
     if not tables:
         raise InputError("`tables` is needed where no run has an evaluation, such as --tables=4")
-    text = "\n\n".join(table.markdown(_commands.command) for table in tables.values())
+    text = "\n\n".join(
+        [table.markdown(_commands.command, fold=bool(FLAGS.output)) for table in tables.values()]
+        + [how_to_read(list(tables.values()))]
+    ).rstrip()
     if not FLAGS.output:
         print(text)
         return

@@ -3,6 +3,7 @@
 from agkd_tf.report.missing import Evaluate, MeasureCost, Missing, Train, Work
 from agkd_tf.report.page import html_page
 from agkd_tf.report.published import TABLES, PublishedRow, PublishedTable
+from agkd_tf.report.reading import how_to_read
 from agkd_tf.report.runs import Measurement, Run, grouped, measurement, read_run
 from agkd_tf.report.tables import FilledTable, comparison, filled_table
 
@@ -21,6 +22,7 @@ __all__ = [
     "comparison",
     "filled_table",
     "grouped",
+    "how_to_read",
     "html_page",
     "measurement",
     "read_run",

@@ -17,12 +17,14 @@ class PublishedRow:
         match: settings that a run of it has (see `Recipe.settings`).
         recipe: flagfile that trains it.
         figures: column -> figure as the supplement prints it; a column that has none is left out.
+        trained: what its figures rest on, as its recipe has it: `model`, `image_size`, `epochs`, `eps`.
     """
 
     title: str
     match: Mapping[str, Any]
     recipe: str
     figures: Mapping[str, str]
+    trained: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +61,38 @@ FEATURE_SCATTER = {"defense": "feature_scatter", "attack_steps": 1}
 TWO_STEPS = {"defense": "agkd_bml", "mart": False, "attack_steps": 2}
 TEN_STEPS = {"defense": "agkd_bml", "mart": True, "attack_steps": 10}
 
+# What the figures rest on, by the recipes' folder, and what single recipes have otherwise.
+_WRN = {"model": "wrn-28-10", "image_size": 32, "epochs": 200, "eps": 8 / 255}
+_TRAINED: Mapping[str, Mapping[str, Any]] = {
+    "cifar10": _WRN,
+    "svhn": _WRN,
+    "tiny_imagenet": {"model": "resnet-50", "image_size": 64, "epochs": 40, "eps": 8 / 255},
+}
+_OTHERWISE: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("cifar10", "bilateral"): {"epochs": 201},
+    ("cifar10", "bilateral_4"): {"epochs": 201},
+    ("cifar10", "sml"): {"epochs": 55},
+    ("svhn", "sml"): {"epochs": 55},
+    ("cifar10", "cat_ce"): {"model": "wrn-34-10"},
+    ("cifar10", "cat_mix"): {"model": "wrn-34-10"},
+}
+
 
 def _rows(
     folder: str, columns: Iterable[str], rows: Iterable[tuple[str, Mapping[str, Any], str, str]]
 ) -> tuple[PublishedRow, ...]:
     """Returns `PublishedRow`s of (title, match, recipe, line of the supplement's table; "-" where it has no figure)."""
     return tuple(
-        PublishedRow(title, match, f"flags/{folder}/{recipe}.flags", _figures(columns, line))
+        PublishedRow(
+            title, match, f"flags/{folder}/{recipe}.flags", _figures(columns, line), _trained(folder, recipe, match)
+        )
         for title, match, recipe, line in rows
     )
+
+
+def _trained(folder: str, recipe: str, match: Mapping[str, Any]) -> dict[str, Any]:
+    usual = _TRAINED[folder]
+    return {**usual, **_OTHERWISE.get((folder, recipe), {}), **{name: match[name] for name in usual.keys() & match}}
 
 
 def _figures(columns: Iterable[str], line: str) -> dict[str, str]:

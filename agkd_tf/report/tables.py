@@ -1,7 +1,9 @@
 """The supplement's tables, filled from runs: measured, published, difference."""
 
 import dataclasses
+import itertools
 import pathlib
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,9 +26,9 @@ class FilledTable:
 
     Attributes:
         heading: number and title.
-        frame: `pandas.DataFrame` of text, indexed by (row, source).
+        frame: `pandas.DataFrame` of text, all of it, indexed by (row, source), or by row where nothing was published.
         missing: the work that would fill what is empty, and what a seed lacks that others of its row have.
-        notes: a line for each group of runs: what it was measured on.
+        notes: a line for each group of runs: what it was measured on; and why it has no difference, where it has none.
     """
 
     heading: str
@@ -34,23 +36,82 @@ class FilledTable:
     missing: list[Missing]
     notes: list[str]
 
-    def markdown(self, describe: Callable[[Work], str] = str) -> str:
-        """Returns it as Markdown, with its notes.
+    @property
+    def name(self) -> str:
+        """Its heading without the title, such as Table 4b."""
+        return self.heading.partition(":")[0]
+
+    @property
+    def has_published(self) -> bool:
+        """Whether published figures stand in it."""
+        return self.frame.index.nlevels == 2
+
+    @property
+    def measured(self) -> pandas.DataFrame:
+        """The rows that a run has figures for."""
+        return self.frame[self._filled()]
+
+    @property
+    def unmeasured(self) -> pandas.DataFrame:
+        """The published figures of the rows that no run has figures for, indexed by row."""
+        rest = self.frame[[not filled for filled in self._filled()]]
+        if not self.has_published:
+            return rest
+        return rest[rest.index.get_level_values(1) == "published"].droplevel(1)
+
+    def _filled(self) -> list[bool]:
+        """Returns for each line whether its row has a measured figure."""
+        if not self.has_published:
+            return [True] * len(self.frame)
+        # Each row begins with its line of measured figures.
+        filled: list[bool] = []
+        for (_, source), cells in zip(self.frame.index, self.frame.to_numpy(), strict=True):
+            filled.append(any(cells) if source == "measured" else filled[-1])
+        return filled
+
+    def left_out(self) -> str:
+        """Returns a line that counts the rows that no run has figures for; "" where each has some."""
+        count = len(self.unmeasured)
+        return f"{count} published row{'s' * (count != 1)} without a run of yours" if count else ""
+
+    def commands(self, describe: Callable[[Work], str] = str) -> str:
+        """Returns what fills its empty cells: a line for each piece of work, the row above it as a shell's comment.
 
         Args:
             describe: what it says of work that fills empty cells, such as the command that does it.
         """
-        frame = self.frame.reset_index(names=["", " "][: self.frame.index.nlevels])
-        lines = [f"## {self.heading}", "", frame.to_markdown(index=False, disable_numparse=True)]
+        lines: list[str] = []
+        for row, works in itertools.groupby(self.missing, key=lambda missing: missing.row):
+            lines += [f"# {row}", *(describe(missing.work) for missing in works)]
+        return "\n".join(lines)
+
+    def markdown(self, describe: Callable[[Work], str] = str, *, fold: bool = False) -> str:
+        """Returns it as Markdown, with its notes; published rows that no run has figures for are left out.
+
+        Args:
+            describe: what it says of work that fills empty cells, such as the command that does it.
+            fold: whether to put those rows, and what would fill empty cells, into blocks that open at a click, as
+                Markdown's viewers show it; otherwise the rows are counted and the rest stands below, as a terminal
+                shows it.
+        """
+        measured, left_out = self.measured, self.left_out()
+        lines = [f"## {self.heading}"]
+        if len(measured):
+            lines += ["", _markdown(measured)]
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
-        if self.missing:
-            lines += ["", "To fill what is empty:", ""]
-            lines += [f"    {missing.row}: {describe(missing.work)}" for missing in self.missing]
+        if left_out and fold:
+            lines += _folded(left_out, _markdown(self.unmeasured))
+        elif left_out:
+            lines += ["", f"{left_out}: {'; '.join(self.unmeasured.index)}."]
+        if self.missing and fold:
+            lines += _folded("To fill what is empty", f"```sh\n{self.commands(describe)}\n```")
+        elif self.missing:
+            lines += ["", "To fill what is empty:", "", textwrap.indent(self.commands(describe), " " * 4)]
         return "\n".join(lines)
 
     def latex(self) -> str:
-        """Returns it as LaTeX, with its notes as comments."""
+        """Returns it as LaTeX, all of it, with its notes as comments."""
         # LaTeX puts "Table" and a number of its own before the caption.
         number, _, title = self.heading.partition(": ")
         text = self.frame.to_latex(escape=True, caption=title or number)
@@ -58,43 +119,92 @@ class FilledTable:
         return f"% {self.heading}\n% needs \\usepackage{{booktabs,multirow}}\n{notes}{text}"
 
 
+def _markdown(frame: pandas.DataFrame) -> str:
+    return frame.reset_index(names=["", " "][: frame.index.nlevels]).to_markdown(index=False, disable_numparse=True)
+
+
+def _folded(summary: str, text: str) -> list[str]:
+    return ["", "<details>", f"<summary>{summary}</summary>", "", text, "", "</details>"]
+
+
 def filled_table(table: PublishedTable, groups: Sequence[Group]) -> FilledTable:
     """Returns the `FilledTable` of a `PublishedTable`, its rows' groups found by their settings.
 
     Groups that are in no row of the table, nor in its `also`, are left out. Those on another data set than the table's
-    are shown, and called so, where none is on it.
+    are shown, and called so, where none is on it. A row has a difference where it compares like with like (see
+    `not_comparable`).
 
     Args:
         table: `PublishedTable`.
         groups: lists of `Run`s (see `grouped`).
     """
     lines, index, missing, notes = [], [], [], []
+    unlike: dict[str, list[str]] = {}
     rows = [(row, [group for group in groups if _matches(group[0].settings, row.match)]) for row in table.rows]
     of_rows = [group for _, matching in rows for group in matching]
     for title, group in zip(_titles(groups), groups, strict=True):
         if group not in of_rows and _is_also(table, group):
             rows.append((PublishedRow(title, {}, "", {}), [group]))
-    rows = _of_its_data(table, rows)
-    for row, matching in rows:
-        for group in matching or [[]]:
+    for row, matching in _of_its_data(table, rows):
+        reasons = [not_comparable(table, row, group) for group in matching]
+        for group, reason in zip(matching or [[]], reasons or [""], strict=True):
             title = row.title if len(matching) < 2 else f"{row.title} ({group[0].path})"
-            stands_in = bool(group) and not _is_on(table, group)
-            if stands_in:
+            if group and not _is_on(table, group):
                 title += f" (on {group[0].settings['dataset']})"
             cells = {column: _cell(group, column, table.eps) for column in table.columns}
-            missing += [Missing(title, work) for work in _work(table, group, row.recipe)]
-            if stands_in and row.recipe:
+            compared = {} if reason else row.figures
+            in_part = [column for column, cell in cells.items() if column in compared and _is_in_part(cell)]
+            missing += [Missing(title, work) for work in _work(table, group, row.recipe, in_part)]
+            if reason and all(reasons):
                 missing += [Missing(row.title, work) for work in _work(table, [], row.recipe)]
             if any(cell is not None for cell in cells.values()):
                 notes.append(f"{title}: {measured_on(group)}")
-            for source in _sources(row.figures):
-                index.append((title, source))
-                figures = {} if stands_in and source == "difference" else row.figures
-                lines.append([_text(source, cells[column], figures.get(column)) for column in table.columns])
+                if in_part:
+                    reason = "on all test images, here on the first of them"
+                if reason:
+                    columns = "" if len(in_part) in (0, len(compared)) else f" in {_names(table, in_part)}"
+                    unlike.setdefault(f"{columns}: published {reason}", []).append(title)
+            for source, figures in (("measured", {}), ("published", row.figures), ("difference", compared)):
+                line = [_text(source, cells[column], figures.get(column)) for column in table.columns]
+                if source == "measured" or any(line):
+                    index.append((title, source))
+                    lines.append(line)
+    notes += [f"No difference for {', '.join(titles)}{reason}" for reason, titles in unlike.items()]
     missing = list(dict.fromkeys([*_sources_to_train(table, missing), *missing]))
     index = pandas.MultiIndex.from_tuples(index)
     frame = pandas.DataFrame(lines, index=index, columns=list(table.columns.values()))
     return FilledTable(f"Table {table.number}: {table.title}", frame, missing, notes)
+
+
+def not_comparable(table: PublishedTable, row: PublishedRow, group: Group) -> str:
+    """Returns what makes a group's accuracies no like of a row's published ones; "" if nothing does.
+
+    That is what moves accuracies more than defenses do: another data set, fewer training images, another network, other
+    images, fewer epochs, another ball. A setting of the method itself, such as its margin, is none of it: what such a
+    change does is what a difference is to show. Nor are more epochs, since they include the published ones.
+
+    Args:
+        table: `PublishedTable`.
+        row: a row of it.
+        group: `Run`s of one recipe.
+    """
+    settings, published = group[0].settings, row.trained
+    if all(_is_cost(column) for column in row.figures):
+        return ""  # which have no difference at all
+    if not _is_on(table, group):
+        return f"on {table.dataset}, here on {settings['dataset']}"
+    reasons = []
+    if settings["train_examples"]:
+        reasons.append(f"on all training images, here on the first {settings['train_examples']:,}")
+    if settings["model"] != published.get("model", settings["model"]):
+        reasons.append(f"on {published['model']}, here on {settings['model']}")
+    if (settings["image_size"] or published.get("image_size")) != published.get("image_size", settings["image_size"]):
+        reasons.append(f"on images of {published['image_size']} pixels, here of {settings['image_size']}")
+    if settings["epochs"] < published.get("epochs", 0):
+        reasons.append(f"after {published['epochs']} epochs, here after {settings['epochs']}")
+    if settings["eps"] != published.get("eps", settings["eps"]):
+        reasons.append(f"at eps {format_size(published['eps'])}, here at {format_size(settings['eps'])}")
+    return "; ".join(reasons)
 
 
 def comparison(groups: Sequence[Group], columns: Sequence[str] | None = None) -> FilledTable:
@@ -188,29 +298,38 @@ def _cell(group: Group, column: str, eps: float | None) -> Cell:
     return cost(group, column.partition(" ")[2]) if _is_cost(column) else measurement(group, column, eps=eps)
 
 
-def _sources(figures: Iterable[str]) -> list[str]:
-    """Returns the sources that a row of these published figures has a line for."""
-    # A difference to another machine's time would say nothing.
-    return [
-        "measured",
-        *(["published"] if figures else []),
-        *(["difference"] if any(not _is_cost(column) for column in figures) else []),
-    ]
+def _names(table: PublishedTable, columns: Iterable[str]) -> str:
+    return ", ".join(table.columns[column] for column in columns)
+
+
+def _is_in_part(cell: Cell) -> bool:
+    """Returns whether it is an accuracy on the first test images alone."""
+    return isinstance(cell, Measurement) and not cell.whole
 
 
 def _is_cost(column: str) -> bool:
     return column.startswith("cost ")
 
 
-def _work(table: PublishedTable, group: Group, recipe: str) -> list[Work]:
-    """Returns the work that would fill a row's empty cells, seed by seed: of its runs, or of its recipe."""
+def _work(table: PublishedTable, group: Group, recipe: str, in_part: Sequence[str] = ()) -> list[Work]:
+    """Returns the work that would fill a row's empty cells, seed by seed: of its runs, or of its recipe.
+
+    Args:
+        table: the row's table.
+        group: the row's runs, if any.
+        recipe: the row's, if it has one.
+        in_part: columns of figures that are to be of all test images.
+    """
     origin = group[0].path if group else recipe
     costs = [column for column in table.columns if _is_cost(column)]
     accuracies = [column for column in table.columns if not _is_cost(column)]
     trained = [run for run in group if run.attacks or run.trained]
     work: list[Work] = []
     for run in trained:
-        lacking = [column for column in accuracies if measurement([run], column, eps=table.eps) is None]
+        found = {column: measurement([run], column, eps=table.eps) for column in accuracies}
+        lacking = [
+            column for column, cell in found.items() if cell is None or (column in in_part and _is_in_part(cell))
+        ]
         work += _evaluation(table, run.path, lacking)
     if accuracies and not trained:
         workdir = _workdir(table, pathlib.PurePath(recipe).stem if recipe else pathlib.PurePath(group[0].path).name)
@@ -260,10 +379,12 @@ def _text(source: str, measured: Cell, published: str | None) -> str:
         ends = f" ({_number(measured.least)}-{_number(measured.most)})"
         return _number(measured.seconds) + ends if source == "measured" else ""
     if not isinstance(measured, Measurement):
+        # A difference to another machine's time would say nothing.
         return _number(measured) if source == "measured" else ""
     value = 100 * measured.accuracy
     if source == "difference":
-        return "" if published is None else f"{value - float(published):+.2f}"
+        # The first test images may be easier or harder than all, which the published figures are of.
+        return "" if published is None or not measured.whole else f"{value - float(published):+.2f}"
     spread = "" if measured.spread is None else f" ± {100 * measured.spread:.2f}"
     more = f", {measured.seeds} seeds" if measured.seeds > 1 else ""
     more += "" if measured.whole else f", first {measured.num_examples}"

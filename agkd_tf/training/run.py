@@ -27,7 +27,7 @@ from agkd_tf.distribution import (
 from agkd_tf.errors import InputError
 from agkd_tf.files import remove_leftovers
 from agkd_tf.models.storage import load_classifier, save_classifier, weights_digest
-from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
+from agkd_tf.monitoring import AttentionPanels, EpochScalars, hparams_callback, write_layout
 from agkd_tf.progress import Progress
 from agkd_tf.training.callbacks import AppendedHistory, KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
 from agkd_tf.training.checkpoints import Checkpoints, check_room, has_begun
@@ -393,15 +393,13 @@ class TrainingRun:
     def _loggers(self) -> list[keras.callbacks.Callback]:
         """Returns the callbacks that write the numbers of each epoch."""
         workdir, defense = self.workdir, self.defense
-        write_layout(
-            workdir.tensorboard,
-            [name for name in defense.trackers if name in defense.term_weights or name == "regularization"],
-        )
+        terms = [name for name in defense.trackers if name in defense.term_weights or name == "regularization"]
+        write_layout(workdir.tensorboard, terms)
         return [
-            hparams_callback(workdir.tensorboard, self.recipe.settings()),
+            hparams_callback(workdir.tensorboard, workdir.path.resolve().name, self.recipe.settings()),
             # Both write before the checkpoint records the epoch as done: a crash in between repeats an epoch's
             # points instead of losing them.
-            keras.callbacks.TensorBoard(str(workdir.tensorboard), write_graph=False),
+            EpochScalars(workdir.tensorboard, terms),
             AppendedHistory(workdir.history),
         ]
 

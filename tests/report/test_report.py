@@ -16,6 +16,7 @@ from agkd_tf.report import (
     comparison,
     filled_table,
     grouped,
+    how_to_read,
     html_page,
     measurement,
 )
@@ -58,6 +59,10 @@ def test_each_published_row_has_a_recipe_that_its_runs_come_from(table):
         settings = read_recipe(ROOT / row.recipe).settings()
         assert {name: settings[name] for name in row.match} == row.match, row.title
         assert settings["dataset"] == table.dataset
+        size = {"tiny_imagenet": 64}.get(table.dataset, 32)
+        assert {name: settings[name] or size for name in row.trained} == row.trained, row.title
+        assert set(row.trained) == {"model", "image_size", "epochs", "eps"}
+        assert settings["train_examples"] is None
         header = [line for line in (ROOT / row.recipe).read_text().splitlines() if "# paper:" in line]
         same = (other for tables in TABLES for other in tables.rows if other.recipe == row.recipe)
         figures = [figure for other in same for figure in other.figures.values() if len(figure) > 2]
@@ -139,11 +144,116 @@ def test_a_run_on_other_data_is_called_so_and_fills_no_difference():
     title = "AT (on digits)"
     assert filled.frame.loc[(title, "measured"), "clean"].startswith("90.00")
     assert filled.frame.loc[(title, "published"), "clean"] == "86.2"
-    assert not any(filled.frame.loc[(title, "difference")])
+    assert (title, "difference") not in filled.frame.index
+    assert filled.notes[1:] == [f"No difference for {title}: published on cifar10, here on digits"]
     attacks = "pgd-20,clean,transfer:runs/cifar10/source_wrn"
     assert f"{title}: python -m tools.evaluate --workdir=runs/at --attacks={attacks} --knn" in commands(filled)
     # What it stands in for is filled by the table's own recipe.
     assert "AT: python -m tools.train --flagfile=flags/cifar10/at.flags --workdir=runs/cifar10/at" in commands(filled)
+
+
+TRAINED = {"model": "wrn-28-10", "image_size": 32, "epochs": 200, "eps": 8 / 255}
+COMPARED = dataclasses.replace(
+    TABLE, rows=tuple(dataclasses.replace(row, trained=TRAINED) for row in TABLE.rows), columns={"clean": "clean"}
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, None),
+        ({"epochs": 201, "image_size": 32, "batch_size": 7}, None),
+        ({"epochs": 199}, "after 200 epochs, here after 199"),
+        ({"train_examples": 2000}, "on all training images, here on the first 2,000"),
+        ({"model": "wrn-16-2"}, "on wrn-28-10, here on wrn-16-2"),
+        ({"image_size": 16}, "on images of 32 pixels, here of 16"),
+        ({"hyperparameters": {"eps": 4 / 255}}, "at eps 8/255, here at 4/255"),
+        ({"epochs": 1, "model": "wrn-16-2"}, "on wrn-28-10, here on wrn-16-2; after 200 epochs, here after 1"),
+    ],
+)
+def test_a_difference_is_given_only_to_what_was_trained_as_the_published_row(fields, reason):
+    filled = filled_table(COMPARED, [[run(**fields)]])
+    assert filled.frame.loc[("AT", "published"), "clean"] == "86.2"
+    trains = "AT: python -m tools.train --flagfile=flags/cifar10/at.flags --workdir=runs/cifar10/at"
+    if reason is None:
+        assert filled.frame.loc[("AT", "difference"), "clean"] == "+3.80"
+        assert len(filled.notes) == 1
+        assert trains not in commands(filled)
+    else:
+        assert filled.frame.loc["AT"].index.tolist() == ["measured", "published"]
+        assert filled.notes[1:] == [f"No difference for AT: published {reason}"]
+        assert trains in commands(filled)
+
+
+def test_where_one_run_compares_no_other_is_asked_for():
+    filled = filled_table(COMPARED, [[run("short", epochs=1)], [run("whole")]])
+    short, whole = "AT (runs/short)", "AT (runs/whole)"
+    assert filled.frame.loc[short].index.tolist() == ["measured", "published"]
+    assert filled.frame.loc[(whole, "difference"), "clean"] == "+3.80"
+    assert filled.notes[2:] == [f"No difference for {short}: published after 200 epochs, here after 1"]
+    assert [line for line in commands(filled) if line.startswith("AT")] == []
+
+
+def test_the_first_images_have_no_difference_and_ask_for_all():
+    attacks = {"clean": result(0.9), "pgd-20 [first 100]": result(0.5, 100)}
+    table = dataclasses.replace(COMPARED, columns={"clean": "clean", "pgd-20": "PGD-20"})
+    filled = filled_table(table, [[run(attacks=attacks)]])
+    assert filled.frame.loc[("AT", "difference")].tolist() == ["+3.80", ""]
+    assert filled.notes[1:] == [
+        "No difference for AT in PGD-20: published on all test images, here on the first of them"
+    ]
+    assert "AT: python -m tools.evaluate --workdir=runs/at --attacks=pgd-20" in commands(filled)
+    part = filled_table(table, [[run(attacks={"clean [first 100]": result(0.9, 100)})]])
+    assert part.frame.loc["AT"].index.tolist() == ["measured", "published"]
+    # No seed is tested again that was tested on all.
+    seeds = [run("all", {"clean": result(0.9)}), run("part", {"clean [first 100]": result(0.9, 100)}, seed=1)]
+    lines = [line for line in commands(filled_table(COMPARED, [seeds])) if line.startswith("AT")]
+    assert lines == ["AT: python -m tools.evaluate --workdir=runs/part --attacks=clean"]
+
+
+def test_rows_without_a_run_are_apart_from_those_with_one():
+    filled = filled_table(TABLE, [[run()]])
+    assert filled.measured.index.get_level_values(0).unique().tolist() == ["AT"]
+    assert filled.unmeasured.index.tolist() == ["ALP"]
+    assert filled.unmeasured.loc["ALP"].tolist() == ["89.8", "", "", ""]
+    assert filled.left_out() == "1 published row without a run of yours"
+    # A run that was not tested yet has nothing to show.
+    begun = dataclasses.replace(run(), attacks={}, trained=True)
+    assert filled_table(TABLE, [[begun]]).left_out() == "2 published rows without a run of yours"
+    whole = filled_table(TABLE, [[run()], [run("alp", defense="alp")]])
+    assert (whole.left_out(), len(whole.unmeasured)) == ("", 0)
+    own = comparison([[run()]])
+    assert (own.left_out(), len(own.measured)) == ("", 1)
+    assert filled.frame.index.get_level_values(0).unique().tolist() == ["AT", "ALP"]
+    assert "89.8" in filled.latex()
+
+
+def test_markdown_leaves_rows_without_a_run_out_or_folds_them_away():
+    filled = filled_table(TABLE, [[run()]])
+    plain, folded = filled.markdown(_commands.command), filled.markdown(_commands.command, fold=True)
+    assert "89.8" not in plain
+    assert "\n1 published row without a run of yours: ALP.\n" in plain
+    train = "python -m tools.train --flagfile=flags/cifar10/alp.flags --workdir=runs/cifar10/alp"
+    assert f"\n    # ALP\n    {train}\n" in plain
+    before, rows, missing = folded.split("<details>")
+    assert "86.2" in before
+    assert "<summary>1 published row without a run of yours</summary>\n\n|" in rows
+    assert "89.8" in rows
+    assert "python" not in before + rows
+    assert f"\n# ALP\n{train}\n" in missing
+    assert missing.endswith("```\n\n</details>")
+
+
+def test_terms_are_told_where_they_occur():
+    one, seeds = comparison([[run()]]), comparison([[run("a"), run("b", seed=1)]])
+    first = comparison([[run(attacks={"clean [first 100]": result(0.9, 100)})]])
+    assert "first 1000" not in how_to_read([one])
+    assert "first 1000" in how_to_read([first])
+    assert "3 seeds" not in how_to_read([one])
+    assert "3 seeds" in how_to_read([seeds])
+    assert "- difference: " not in how_to_read([one])
+    assert "- difference: " in how_to_read([one, filled_table(TABLE, [])])
+    assert how_to_read([]) == ""
 
 
 def shown_rows(table, groups):
@@ -291,15 +401,29 @@ def test_the_page_needs_nothing_beside_itself_and_escapes_names():
     assert "http" not in page
     assert "<b>bold" not in page
     assert "A &lt;title&gt;" in page
-    assert page.count("<table") == 2
+    assert page.count("<table") == 3  # its own, the measured row's, and the other row's
+
+
+def test_the_page_begins_with_the_runs_and_their_figures_and_ends_with_tables_without_one():
+    empty = dataclasses.replace(TABLE, number="8", dataset="svhn", rows=TABLE.rows[1:])
+    tables = [filled_table(empty, [[run()]]), filled_table(TABLE, [[run()]]), comparison([[run()]])]
+    page = html_page("A page", tables, {"runs/at/figures/attention_pgd.png": b"\x89PNG"})
+    body = page[page.index("</style>") :]
+    places = [body.index(text) for text in ("<nav", "62.50 (", "<figure", "Table 9: a table<", "Table 8: a table<")]
+    assert places == sorted(places)
+    assert body.index(">90.00 <") < places[1]
+    assert '<details class="table"><summary>Table 8: a table</summary>' in body
+    assert "1 published row without a run of yours" in body
+    assert "Attention: each row is a test image" in body
+    assert "t-SNE" not in body
+    assert "<nav" not in html_page("A page", tables[2:], {})
 
 
 def test_the_page_says_what_is_missing_in_words_or_as_it_is_told():
     filled = filled_table(TABLE, [[run("at & all")]])
     words = html_page("", [filled], {})
     under = "under pgd-20, clean, transfer:runs/cifar10/source_wrn with nearest neighbors"
-    assert f"<code>AT: evaluate runs/at &amp; all {under}</code>" in words
-    assert "<code>ALP: train flags/cifar10/alp.flags in runs/cifar10/alp</code>" in words
+    assert f"\n# AT\nevaluate runs/at &amp; all {under}\n" in words
+    assert "\n# ALP\ntrain flags/cifar10/alp.flags in runs/cifar10/alp\n" in words
     told = html_page("", [filled], {}, describe=lambda work: type(work).__name__)
-    assert "<code>AT: Evaluate</code>" in told
-    assert "<code>ALP: Train</code>" in told
+    assert "\n# AT\nEvaluate\n# ALP\nTrain\nEvaluate</pre>" in told

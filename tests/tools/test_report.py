@@ -28,10 +28,14 @@ def test_a_run_without_an_evaluation_is_named_with_the_command_that_evaluates_it
     reported = tool("report", run, begun, trained, "--tables=6a")
     assert reported.returncode == 0, reported.stderr
     all_runs, table = reported.stdout.split("## Table 6a")
-    assert f"    {trained}: python -m tools.evaluate --workdir={trained}\n" in all_runs
+    assert f"    # {trained}\n    python -m tools.evaluate --workdir={trained}\n" in all_runs
     assert "| run " in all_runs
     assert "| trained " not in all_runs
-    assert f"AGKD-BML: python -m tools.evaluate --workdir={trained} --attacks=clean,pgd-20 --knn" in table
+    evaluate = f"python -m tools.evaluate --workdir={trained} --attacks=clean,pgd-20 --knn"
+    assert f"    # AGKD-BML\n    {evaluate}\n" in table
+    assert "\n3 published rows without a run of yours: ALP; SML; AGKD-BML.\n" in table
+    assert "<details>" not in reported.stdout
+    assert "\n- published: What the supplement of" in table
     assert "- AT: wrn-28-10" in table
     assert "- AGKD-BML: " not in table  # of which nothing was measured
     refused = tool("report", begun, trained)
@@ -58,7 +62,10 @@ def test_a_number_alone_stands_for_all_parts_of_its_table(tmp_path, tool, run):
     assert reported.returncode == 0, reported.stderr
     names = ["all_runs", "table_4", "table_6a", "table_6b", "table_6c"]
     assert sorted(path.stem for path in output.glob("*.csv")) == names
-    assert (output / "report.md").read_text(encoding="utf-8").count("\n## Table") == 4
+    markdown = (output / "report.md").read_text(encoding="utf-8")
+    assert markdown.count("\n## Table") == 4
+    assert markdown.count("<details>") == markdown.count("</details>") == 8  # rows and commands of each
+    assert (output / "table_6a.csv").read_text(encoding="utf-8").count(",published,") == 4
     comment, packages, *latex = (output / "table_4.tex").read_text(encoding="utf-8").splitlines()
     assert comment.startswith("% Table 4: cost of training")
     assert packages == r"% needs \usepackage{booktabs,multirow}"

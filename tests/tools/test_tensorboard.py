@@ -63,12 +63,12 @@ def test_what_is_written_is_served(server):
     run = "run/tensorboard"
 
     def has_scalars(tags):
-        return "epoch_loss" in tags.get(f"{run}/train", {}) and f"{run}/validation" in tags
+        return "epoch_loss/total" in tags.get(f"{run}/train", {}) and f"{run}/validation" in tags
 
     tags = read(f"{server}/plugin/scalars/tags", has_scalars)
-    assert {"epoch_attention", "epoch_learning_rate", "epoch_images_per_second"} <= set(tags[f"{run}/train"])
-    assert {"epoch_accuracy", "epoch_robust_accuracy"} <= set(tags[f"{run}/validation"])
-    points = read(f"{server}/plugin/scalars/scalars?run={run}/train&tag=epoch_loss", bool)
+    assert {"epoch_loss/attention", "epoch_learning_rate", "epoch_step/images_per_second"} <= set(tags[f"{run}/train"])
+    assert set(tags[f"{run}/validation"]) == {"epoch_accuracy/clean", "epoch_accuracy/robust", "epoch_loss/validation"}
+    points = read(f"{server}/plugin/scalars/scalars?run={run}/train&tag=epoch_loss/total", bool)
     assert len(points) == 1
     assert points[0][2] > 0
     images = read(f"{server}/plugin/images/tags", lambda content: f"{run}/panels" in content)
