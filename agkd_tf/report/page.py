@@ -42,6 +42,7 @@ PAGE = jinja2.Template(
 {% if table.measured | length %}
 {{ table_of(table.measured) }}
 {% endif %}
+{% if table.summary %}<p>{{ table.summary }}</p>{% endif %}
 {% if table.notes %}<ul class="notes">{% for note in table.notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
 {% if table.left_out() and table.measured | length %}
 <details><summary>{{ table.left_out() }}</summary>

@@ -106,6 +106,12 @@ def grouped(runs: Iterable[Run]) -> list[list[Run]]:
     return list(groups.values())
 
 
+def titles(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """Returns what each group of runs is called: the name of its folder, or the path where two have one name."""
+    names = [group[0].path.rstrip("/").rpartition("/")[2] for group in groups]
+    return names if len(set(names)) == len(names) else [group[0].path for group in groups]
+
+
 def measurement(group: Sequence[Run], column: str, *, eps: float | None = None) -> Measurement | None:
     """Returns the `Measurement` of a column (see `PublishedTable.columns`) over a group of runs, or None.
 

@@ -12,7 +12,8 @@ import pandas
 from agkd_tf.perturbation_size import format_size
 from agkd_tf.report.missing import Evaluate, MeasureCost, Missing, Train, Work
 from agkd_tf.report.published import PublishedRow, PublishedTable
-from agkd_tf.report.runs import Duration, Measurement, Run, attack_names, cost, images_seen, measurement
+from agkd_tf.report.runs import Duration, Measurement, Run, attack_names, cost, images_seen, measurement, titles
+from agkd_tf.report.summary import summary
 
 #: Runs that are one row: they differ in the seed alone.
 Group = Sequence[Run]
@@ -29,12 +30,14 @@ class FilledTable:
         frame: `pandas.DataFrame` of text, all of it, indexed by (row, source), or by row where nothing was published.
         missing: the work that would fill what is empty, and what a seed lacks that others of its row have.
         notes: a line for each group of runs: what it was measured on; and why it has no difference, where it has none.
+        summary: what it shows, in two sentences; "" where it does not compare runs.
     """
 
     heading: str
     frame: pandas.DataFrame
     missing: list[Missing]
     notes: list[str]
+    summary: str = ""
 
     @property
     def name(self) -> str:
@@ -98,6 +101,8 @@ class FilledTable:
         lines = [f"## {self.heading}"]
         if len(measured):
             lines += ["", _markdown(measured)]
+        if self.summary:
+            lines += ["", self.summary]
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
         if left_out and fold:
@@ -142,7 +147,7 @@ def filled_table(table: PublishedTable, groups: Sequence[Group]) -> FilledTable:
     unlike: dict[str, list[str]] = {}
     rows = [(row, [group for group in groups if _matches(group[0].settings, row.match)]) for row in table.rows]
     of_rows = [group for _, matching in rows for group in matching]
-    for title, group in zip(_titles(groups), groups, strict=True):
+    for title, group in zip(titles(groups), groups, strict=True):
         if group not in of_rows and _is_also(table, group):
             rows.append((PublishedRow(title, {}, "", {}), [group]))
     for row, matching in _of_its_data(table, rows):
@@ -220,12 +225,12 @@ def comparison(groups: Sequence[Group], columns: Sequence[str] | None = None) ->
     groups = [group for group in groups if any(run.attacks for run in group)]
     if columns is None:
         columns = attack_names(run for group in groups for run in group)
-    titles = _titles(groups)
+    names = titles(groups)
     lines = [[_text("measured", measurement(group, column), None) for column in columns] for group in groups]
-    frame = pandas.DataFrame(lines, index=titles, columns=columns)
+    frame = pandas.DataFrame(lines, index=names, columns=columns)
     missing += [each for group in groups for run in group if run.attacks for each in _lacking(run, columns)]
-    notes = [f"{title}: {measured_on(group)}" for title, group in zip(titles, groups, strict=True)]
-    return FilledTable("All runs", frame, missing, notes)
+    notes = [f"{title}: {measured_on(group)}" for title, group in zip(names, groups, strict=True)]
+    return FilledTable("All runs", frame, missing, notes, summary(groups))
 
 
 def _lacking(run: Run, columns: Sequence[str]) -> list[Missing]:
@@ -263,11 +268,6 @@ def _machine(environment: Mapping[str, Any]) -> str:
     count = environment.get("cores")
     cores = "" if count is None else f", {count} core{'s' * (count > 1)}"
     return environment.get("processor", "an unrecorded machine") + cores
-
-
-def _titles(groups: Sequence[Group]) -> list[str]:
-    names = [group[0].path.rstrip("/").rpartition("/")[2] for group in groups]
-    return names if len(set(names)) == len(names) else [group[0].path for group in groups]
 
 
 def _matches(settings: Mapping[str, Any], match: Mapping[str, Any]) -> bool:

@@ -1,0 +1,61 @@
+"""What a comparison says in two sentences."""
+
+import pytest
+
+from agkd_tf.intervals import wilson_interval
+from agkd_tf.report import Run
+from agkd_tf.report.summary import summary
+
+SETTINGS = {"dataset": "digits", "eps": 0.1, "norm": "linf", "seed": 0}
+
+
+def run(name, correct, images=400, **settings):
+    """A run of 400 images, of which so many survive each attack."""
+    attacks = {
+        attack: {
+            "accuracy": count / images,
+            "num_examples": images,
+            "confidence_interval_95": list(wilson_interval(count, images)),
+        }
+        for attack, count in correct.items()
+    }
+    return [Run(f"runs/{name}", SETTINGS | settings, attacks, trained=True)]
+
+
+UNDEFENDED = run("undefended", {"clean": 396, "pgd-20": 0, "cw-20": 4})
+AT = run("at", {"clean": 392, "pgd-20": 240, "cw-20": 260})
+
+
+def test_runs_whose_intervals_are_apart_are_told_apart():
+    assert summary([UNDEFENDED, AT]) == (
+        "Under the strongest of pgd-20, cw-20, at keeps 60.0 % (55.1-64.7) of the images, undefended 0.0 % (0.0-1.0). "
+        "at resists best: its interval is above the others'; on clean images at reaches 98.0 % (96.1-99.0), undefended "
+        "99.0 % (97.5-99.6)."
+    )
+
+
+def test_runs_whose_intervals_overlap_are_not():
+    # Judged by its own strongest attack, the third is below the second, although PGD-20 leaves it more.
+    third = run("third", {"clean": 399, "pgd-20": 300, "cw-20": 230})
+    text = summary([UNDEFENDED, third, AT])
+    assert "at keeps 60.0 % (55.1-64.7) of the images, third 57.5 % (52.6-62.3), undefended 0.0 %" in text
+    assert "The intervals of at and third overlap: these images do not tell which is better; on clean" in text
+
+
+def test_the_best_on_clean_images_is_not_named_twice():
+    best = run("best", {"clean": 400, "pgd-20": 300})
+    assert summary([AT, best]).endswith("on clean images best reaches 100.0 % (99.0-100.0).")
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [AT],
+        [AT, run("other", {"clean": 392, "fgsm": 240})],
+        [AT, run("other", {"pgd-20": 240}, eps=0.2)],
+        [AT, run("other", {"pgd-20": 240}, dataset="cifar10")],
+    ],
+    ids=["one run", "no attack in common", "another eps", "another data set"],
+)
+def test_what_does_not_compare_has_no_summary(groups):
+    assert summary(groups) == ""
