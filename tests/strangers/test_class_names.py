@@ -52,7 +52,7 @@ def write(folder, *classes, count=3):
 
 # Class folders of the test part -> accuracy in % (None: refused), and what is said of it.
 DATA = {
-    "another order": (("ant", "bee", "cat"), 100, "its labels are those of the model, by name; it has 3 of 3 classes"),
+    "another order": (("ant", "bee", "cat"), 100, "its labels were matched by name; it has 3 of 3 classes"),
     "two of three": (("ant", "cat"), 100, "it has 2 of 3 classes: 'ant', 'cat'"),
     "one of three": (("bee",), 100, "it has 1 of 3 classes: 'bee'"),
     "one more": (
