@@ -427,7 +427,7 @@ def test_probabilities_are_refused_and_what_the_line_says_to_type_evaluates_them
     found = command(f"--saved_model={tmp_path}/saved")
     assert found.returncode == 2
     assert found.stderr.count("\n") == 1
-    assert found.stderr.endswith("of a SavedModel, give --probabilities\n")
+    assert found.stderr.endswith("for a SavedModel, give --probabilities\n")
     found = command(f"--saved_model={tmp_path}/saved", "--probabilities")
     assert (found.returncode, found.stderr) == (0, "")
 
