@@ -1,4 +1,4 @@
-"""Whether XLA compiles, and what it cannot compile."""
+"""Decides whether to compile with XLA, and finds what XLA cannot compile."""
 
 import collections
 import warnings
@@ -13,14 +13,14 @@ from agkd_tf.keras_internals import all_layers, device_types_of_kernels
 from agkd_tf.types import ImageShape
 
 JitCompile = Literal["auto", True, False]
-# Layers all of whose operations XLA knows, but not with shapes that only the running step knows.
+# Layers whose operations XLA has, but whose shapes are known only when a step runs, which XLA cannot compile.
 OF_UNKNOWN_SHAPES = (keras.layers.RandomElasticTransform,)
-# In every traced function, and no operation of its program.
+# Part of every traced function, but not an operation of its program.
 ARGUMENTS = {"Placeholder"}
 
 
 class XlaNote(Note):
-    """Says that XLA, which would have been taken, is not, and why."""
+    """Says that XLA is off although it would be on by default, and why."""
 
 
 def resolve_jit_compile(
@@ -30,15 +30,15 @@ def resolve_jit_compile(
 
     Args:
         jit_compile: True, False, or "auto": on with a GPU or TPU, off on the CPU, where oneDNN is faster.
-        network: `keras.Model` that is trained, whose training pass is looked through for what XLA cannot compile;
-            None to leave that out.
-        image_shape: as `uncompilable`.
+        network: `keras.Model` to be trained; its training pass is searched for what XLA cannot compile. None to skip
+            the search.
+        image_shape: as in `uncompilable`.
 
     Warns:
-        XlaNote: where "auto" would be on, but XLA cannot compile the network.
+        XlaNote: if "auto" would turn XLA on, but XLA cannot compile the network.
 
     Raises:
-        InputError: where True is given, but XLA cannot compile the network; names the layers.
+        InputError: for True, if XLA cannot compile the network; the message names the layers.
     """
     check_choice("jit_compile", jit_compile, ("auto", True, False))
     wanted = has_accelerator() if jit_compile == "auto" else jit_compile
@@ -62,15 +62,15 @@ def has_accelerator() -> bool:
 
 
 def uncompilable(network: keras.Model, image_shape: ImageShape | None = None) -> dict[str, str]:
-    """Returns what XLA cannot compile in a network's training pass and its gradient: operation by layer's name.
+    """Returns what XLA cannot compile in a network's training pass and gradient, as a dict: layer's name -> operation.
 
     Args:
-        network: built `keras.Model` of one image batch.
-        image_shape: (H, W, C) of its images; None for what the network says, which a subclassed one does not.
+        network: built `keras.Model` that takes one batch of images.
+        image_shape: (H, W, C) of its images; None for the network's own input shape, which a subclassed one lacks.
     """
     # TensorFlow registers XLA's kernels when it first compiles something.
     tf.function(tf.negative, jit_compile=True)(tf.constant(0.0))
-    if not _has_xla_kernel("Const"):  # a TensorFlow without XLA for this device: what it lacks is not known
+    if not _has_xla_kernel("Const"):  # TensorFlow has no XLA for this device, so nothing can be found out
         return {}
     layers = all_layers(network)
     found = {layer.name: type(layer).__name__ for layer in layers if isinstance(layer, OF_UNKNOWN_SHAPES)}
@@ -82,7 +82,7 @@ def uncompilable(network: keras.Model, image_shape: ImageShape | None = None) ->
 
 
 def _training_pass(network: keras.Model, image_shape: ImageShape | None) -> tf.Graph:
-    """Returns the graph of a pass in training mode and of its gradients, which is not run."""
+    """Returns the graph of a forward pass in training mode and its gradients, without running it."""
     strategy = tf.distribute.get_strategy()
 
     def learn(images: tf.Tensor) -> list[tf.Tensor]:
@@ -99,7 +99,7 @@ def _training_pass(network: keras.Model, image_shape: ImageShape | None) -> tf.G
 
 
 def _operations(graph: Any) -> Iterator[tuple[str, str]]:
-    """Yields (type, name with its scopes) of each operation of a graph, those of functions under their callers' names.
+    """Yields (type, scoped name) of each operation of a graph; those in functions are named under their callers.
 
     Args:
         graph: `GraphDef`.
@@ -123,7 +123,7 @@ def _operations(graph: Any) -> Iterator[tuple[str, str]]:
 
 
 def _layer_of(scopes: str, names: Collection[str]) -> str | None:
-    """Returns the innermost layer in a path of scopes, of which Keras numbers the repeated ones, or None."""
+    """Returns the innermost layer in a path of scopes (Keras appends numbers to repeated ones), or None."""
     for scope in reversed(scopes.split("/")):
         for candidate in (scope, scope.rpartition("_")[0]):
             if candidate in names:

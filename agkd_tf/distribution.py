@@ -1,4 +1,4 @@
-"""Several devices and machines, through tf.distribute: which strategy, and what a replica's share of a batch is."""
+"""Training on several devices and machines with tf.distribute: strategies, and each replica's share of a batch."""
 
 import contextlib
 import math
@@ -13,19 +13,19 @@ from agkd_tf.errors import InputError, check_choice
 
 ONE_MACHINE = ("none", "mirrored")
 DISTRIBUTIONS = (*ONE_MACHINE, "multi_worker")
-# What is shown of the variable to whom it is missing.
+# Example of the variable's value, shown in the error message if it is missing or malformed.
 TF_CONFIG = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'
 
 
 def make_strategy(distribution: str) -> tf.distribute.Strategy:
-    """Returns the `tf.distribute.Strategy` called `distribution`, in whose scope everything must be built.
+    """Returns the `tf.distribute.Strategy` called `distribution`. Everything must be built within its scope.
 
     Args:
         distribution: "none"; "mirrored" for all accelerators of this machine (or, without one, all logical CPU
             devices); "multi_worker" for the machines that TF_CONFIG names.
 
     Raises:
-        InputError: for an unknown name, or "multi_worker" without TF_CONFIG, or with a malformed one.
+        InputError: for an unknown name, or for "multi_worker" if TF_CONFIG is missing or malformed.
     """
     check_choice("distribution", distribution, DISTRIBUTIONS)
     if distribution == "none":
@@ -46,18 +46,18 @@ def _cluster_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
             and all(re.fullmatch(r"\S+:\d+", address) for addresses in tasks.values() for address in addresses)
             and 0 <= resolver.task_id < len(tasks[resolver.task_type])
         )
-    except (AttributeError, KeyError, TypeError, ValueError):  # of what is not JSON, or has another structure
+    except (AttributeError, KeyError, TypeError, ValueError):  # not JSON, or JSON of another structure
         fits = False
     if not fits:
         raise InputError(
-            "`distribution` of multi_worker needs the environment variable TF_CONFIG, which names the workers, a chief "
-            f"among them or not, and which of them this is, such as {TF_CONFIG}. "
+            "`distribution` of multi_worker needs the environment variable TF_CONFIG, which names all workers (and a "
+            f"chief, if there is one) and says which of them this process is, such as {TF_CONFIG}. "
             f"Received: {os.environ.get('TF_CONFIG', 'nothing')}"
         )
     return resolver
 
 
-# What TensorFlow raises where a worker is gone, cannot be reached, or is another process than before.
+# Errors that TensorFlow raises if a worker has died, cannot be reached, or was restarted as another process.
 LOST_WORKER = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -68,16 +68,16 @@ LOST_WORKER = (
 
 
 class LostWorkerError(RuntimeError):
-    """Raised when another worker does not answer any more; says how to go on."""
+    """Raised when another worker no longer responds; the message says how to continue."""
 
 
 class Share(NamedTuple):
-    """Which parts of each batch the input pipeline of one host gives, one behind the other.
+    """Which parts of each batch the input pipeline of one host yields, one after the other.
 
     Attributes:
         first: number of the first part.
-        parts: how many parts, one for each replica of the host.
-        replicas: in how many parts a batch is divided.
+        parts: how many parts it yields, one for each replica of the host.
+        replicas: into how many parts a batch is divided.
     """
 
     first: int = 0
@@ -89,11 +89,11 @@ WHOLE = Share()
 
 
 def distributed(make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """Returns a dataset for `fit` under the strategy at hand.
+    """Returns a dataset for `fit` under the current strategy.
 
     Args:
-        make: callable with the keyword argument `share`, a `Share`, that returns a `tf.data.Dataset` of those parts
-            of each batch; of whole batches without it.
+        make: callable with the keyword argument `share`, a `Share`. It returns a `tf.data.Dataset` of those parts of
+            each batch, or of whole batches without the argument.
     """
     strategy = tf.distribute.get_strategy()
     if strategy.num_replicas_in_sync == 1:
@@ -107,20 +107,21 @@ def distributed(make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset | tf.di
 
 
 def by_all_replicas(step: Callable[..., tuple[tf.Tensor, ...]]) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Returns a callable (rows, *others) that gives what `step(*rows, *others)` does, each replica at its own rows.
+    """Returns a callable (rows, *others) that computes `step(*rows, *others)` with the rows split among all replicas.
+
+    `rows` are tensors [B, ...] with B divisible by the number of replicas. Every replica gets all of `others`.
 
     Args:
-        step: `tf.function` that gives a tuple of tensors [B, ...], a row of which depends on the same row of each
-            of `rows` alone: tensors [B, ...], of which B is divisible by the number of replicas. All replicas get
-            `others`.
+        step: `tf.function` that returns a tuple of tensors [B, ...]; each of their rows may depend only on the same
+            row of each tensor in `rows`.
     """
     strategy = tf.distribute.get_strategy()
     replicas = strategy.num_replicas_in_sync
     if replicas == 1:
         return lambda rows, *others: step(*rows, *others)
 
-    # Around `step`, since TensorFlow would make one XLA program of all replicas out of a function; and in a graph,
-    # which lets the replicas run at the same time.
+    # This wraps `step`, since TensorFlow would otherwise compile all replicas into one XLA program. It runs in a graph,
+    # so that the replicas can run at the same time.
     def step_of_one(*arguments: Any) -> tuple[tf.Tensor, ...]:
         return step(*arguments)
 
@@ -140,12 +141,12 @@ def by_all_replicas(step: Callable[..., tuple[tf.Tensor, ...]]) -> Callable[...,
 
 
 def has_several_workers() -> bool:
-    """Returns whether the strategy at hand is of several processes."""
+    """Returns whether the current strategy spans several processes."""
     return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def is_chief() -> bool:
-    """Returns whether this process writes what several workers have in common."""
+    """Returns whether this process is the one that writes the files that all workers share."""
     resolver = tf.distribute.get_strategy().cluster_resolver
     if resolver is None or resolver.task_type is None:
         return True
@@ -156,38 +157,38 @@ def is_chief() -> bool:
 
 @contextlib.contextmanager
 def workers_needed() -> Iterator[None]:
-    """Within, an error that comes of another worker's end is a `LostWorkerError`."""
+    """In the block, turns an error caused by the loss of another worker into a `LostWorkerError`."""
     try:
         yield
     except LOST_WORKER as error:
         if not has_several_workers():
             raise
         raise LostWorkerError(
-            "another worker does not answer any more: training stopped, what was saved is intact; start the same "
+            "another worker no longer responds: training stopped; what was saved is intact; start the same "
             f"command on all workers to continue ({type(error).__name__})"
         ) from error
 
 
 def wait_for_workers() -> None:
-    """Returns when all workers have come here."""
+    """Blocks until all workers have called this function."""
     strategy = tf.distribute.get_strategy()
     if strategy.num_replicas_in_sync > 1:
         strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None).numpy()
 
 
 def num_replicas() -> int:
-    """Returns how many replicas share a batch."""
+    """Returns the number of replicas that share a batch."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def not_finite_for_all(gradients: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
-    """Returns a replica's gradients, the first of them NaN where any replica has one that is not finite.
+    """Returns a replica's gradients; the first is set to NaN if any replica has a gradient that is not finite.
 
-    Keras' loss scaling looks at one replica's gradients only: what another one's overflow made of their sum would be
-    applied, or one worker would wait for the sum that the other leaves out.
+    Keras' loss scaling checks only one replica's gradients. If another replica's gradients overflow, the invalid sum
+    would be applied, or one worker would wait for a sum that the other skips.
 
     Args:
-        gradients: tensors, of the same variables in each replica.
+        gradients: tensors, for the same variables in each replica.
     """
     if num_replicas() == 1:
         return gradients
@@ -198,14 +199,14 @@ def not_finite_for_all(gradients: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
 
 
 def share_mean(variables: Sequence[Any]) -> None:
-    """Sets each replica's copy of variables to the mean of all copies; with one replica it does nothing.
+    """Sets each replica's copy of each variable to the mean of all copies; does nothing with one replica.
 
     Args:
-        variables: Keras variables of floats, whose copies replicas change by themselves.
+        variables: Keras float variables whose copies each replica changes independently.
     """
     if num_replicas() == 1 or not variables:
         return
-    # What is read of a variable has no device of its own in a graph, which the workers' reduction asks for.
+    # A value read from a variable has no device in a graph, but the reduction over workers requires one.
     copies = [tf.identity(tf.convert_to_tensor(variable)) for variable in variables]
     means = tf.distribute.get_replica_context().all_reduce("MEAN", copies)
     for variable, mean in zip(variables, means, strict=True):
@@ -213,14 +214,14 @@ def share_mean(variables: Sequence[Any]) -> None:
 
 
 def replica_share(draw: Callable[[Any], tf.Tensor], shape: Sequence[int] | tf.Tensor, batch_axis: int) -> tf.Tensor:
-    """Returns this replica's part of what is drawn for the batches of all replicas.
+    """Draws random numbers for the whole batch and returns this replica's part of them.
 
-    Several replicas then see what one would that has the whole batch.
+    Several replicas thus get the same numbers as a single replica with the whole batch.
 
     Args:
-        draw: callable, shape -> tensor.
-        shape: of this replica's part.
-        batch_axis: axis along which replicas share.
+        draw: callable: shape -> tensor.
+        shape: shape of this replica's part.
+        batch_axis: axis along which the batch is split among replicas.
     """
     replicas = num_replicas()
     if replicas == 1 or tf.distribute.in_cross_replica_context():
@@ -233,7 +234,7 @@ def replica_share(draw: Callable[[Any], tf.Tensor], shape: Sequence[int] | tf.Te
 
 
 def all_rows(tensor: tf.Tensor) -> tf.Tensor:
-    """Returns the rows [B, ...] of all replicas, one replica's behind the other's."""
+    """Returns the rows [B, ...] of all replicas, concatenated in the replicas' order."""
     if num_replicas() == 1 or tf.distribute.in_cross_replica_context():
         return tensor
     return tf.distribute.get_replica_context().all_gather(tensor, axis=0)

@@ -1,6 +1,6 @@
-"""What Keras and TensorFlow keep private and this library cannot do without. No other file of it touches such names.
+"""The private parts of Keras and TensorFlow that this library needs. No other file of the library uses private names.
 
-Each entry says which public way is missing; its test fails in one line when a release changes what it uses.
+Each entry says which public interface is missing. Its test fails with one line when a release changes what it uses.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,27 +11,28 @@ from keras.src.models.functional import Functional
 from tensorflow.python.framework import kernels
 from tensorflow.python.util import _pywrap_util_port
 
-# Private methods of Keras that classes of this library replace: what their names say, Keras must still call them for.
+# Private Keras methods that this library's classes override; Keras must still call them for what their names say.
 OVERRIDDEN = {
     "_maybe_symbolic_build": "missing: a way to tell `fit`, `evaluate` and `*_on_batch` that all weights are built",
     "_get_metrics_result_or_logs": "missing: a choice of what `fit` and `evaluate` report under several replicas",
 }
-# The keyword of the calls of `evaluate` that `fit` makes. Missing: a way to tell them from a user's.
+# Keyword that `fit` passes when it calls `evaluate`. Missing: a way to tell such a call from a user's.
 CALLED_BY_FIT = "_use_cached_eval_dataset"
 
 
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Returns each layer of a model once, those within other layers and models too; not the model itself.
+    """Returns each layer of a model once, including those nested in layers and models, but not the model itself.
 
-    Missing: `keras.Model.layers` has neither the layers of models within the model nor a layer's own.
+    Missing: `keras.Model.layers` has neither the layers of nested models nor the sublayers of layers.
     """
     return list(model._flatten_layers(include_self=False))
 
 
 def functional_of(operation: keras.Operation) -> Functional | None:
-    """Returns the functional model that a layer runs, or None for one that is no graph of layers.
+    """Returns the functional model that a layer runs, or None for a layer that is not a graph of layers.
 
-    Missing: a public name of the class that `keras.Model(inputs, outputs)` makes, and of the one in a `Sequential`.
+    Missing: a public name for the class that `keras.Model(inputs, outputs)` creates, and access to the one inside a
+    `Sequential`.
     """
     if isinstance(operation, keras.Sequential):
         return operation._functional if type(operation).call is keras.Sequential.call else None
@@ -45,7 +46,7 @@ class Call(NamedTuple):
     Attributes:
         operation: the layer or operation.
         inputs: the `keras.KerasTensor`s that it takes.
-        arguments: callable, the values of the inputs -> (positional, keyword) arguments.
+        arguments: callable: values of the inputs -> (positional, keyword) arguments.
         outputs: the `keras.KerasTensor`s that it makes.
     """
 
@@ -58,7 +59,7 @@ class Call(NamedTuple):
 def calls(functional: Functional) -> Iterator[Call]:
     """Yields the calls of a functional model, in an order in which they can run.
 
-    Missing: any way to the calls and their arguments; `keras.Model.layers` knows neither order nor arguments.
+    Missing: any access to the calls and their arguments; `keras.Model.layers` has neither their order nor arguments.
     """
     for depth in sorted(functional._nodes_by_depth, reverse=True):
         for node in functional._nodes_by_depth[depth]:
@@ -72,41 +73,41 @@ def _filler(arguments: Any, symbols: Sequence[keras.KerasTensor]) -> Callable[[S
 
 
 def run_without_input_layer(functional: Functional, images: keras.KerasTensor) -> Any:
-    """Returns what a functional model of one input makes of images, as they are.
+    """Runs a functional model with one input on images without casting them, and returns its outputs.
 
-    Missing: a call that leaves out the input layer's cast to the type that it was made with, such as uint8.
+    Missing: a call that skips the input layer's cast to the input's own type, such as uint8.
     """
     return functional._run_through_graph([images])
 
 
 def share_kernel(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
-    """Gives an unbuilt dense layer or convolution the very kernel of another, in place.
+    """Makes an unbuilt dense layer or convolution share the kernel variable of another, in place.
 
-    Missing: `kernel` cannot be set.
+    Missing: a public setter of `kernel`.
     """
     layer._kernel = other._kernel
 
 
 def moving_averages(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    """Returns the moving averages of the trainable weights that an optimizer keeps, in the weights' order.
+    """Returns the moving averages that an optimizer keeps of the trainable weights, in the weights' order.
 
-    Missing: they are among `optimizer.variables`, of which nothing says which are which.
+    Missing: a way to recognise them among `optimizer.variables`.
     """
     return list(optimizer._model_variables_moving_average)
 
 
 def device_types_of_kernels(operation: str) -> set[str]:
-    """Returns the types of devices that TensorFlow has a kernel of an operation for: "CPU", "XLA_CPU_JIT" and so on.
+    """Returns the device types for which TensorFlow has a kernel of an operation: "CPU", "XLA_CPU_JIT" and so on.
 
-    Those of XLA are registered when TensorFlow first compiles something. Missing: any way to ask what XLA can compile.
+    XLA's kernels are registered when TensorFlow first compiles something. Missing: a query for what XLA can compile.
     """
     return {kernel.device_type for kernel in kernels.get_registered_kernels_for_op(operation).kernel}
 
 
 def onednn_is_on() -> bool:
-    """Returns whether TensorFlow computes with oneDNN, which it decides when it is imported.
+    """Returns whether TensorFlow uses oneDNN, which it decides at import.
 
-    By itself it does so only where the processor has instructions for neural networks (AVX512_VNNI and the like).
-    Missing: any way to ask.
+    By default it does so only if the processor has instructions for neural networks (AVX512_VNNI and the like).
+    Missing: a public query.
     """
     return _pywrap_util_port.IsMklEnabled()

@@ -1,7 +1,7 @@
-"""What logits say of classes: margins, the most confusing class, ratios of differences.
+"""Functions of logits that losses and attacks share: margins, the most confusing class, ratios of differences.
 
-Losses and attacks both use these. Each is a function of an image's own logits, to be summed or averaged by its caller;
-`check_logits` says whether numbers are logits at all.
+Each result depends on one image's logits only; the caller sums or averages over images.
+`check_logits` checks whether numbers are logits at all.
 """
 
 import numpy as np
@@ -10,28 +10,28 @@ import tensorflow as tf
 from agkd_tf.errors import InputError
 from agkd_tf.types import Array
 
-SUM_TOLERANCE = 1e-3  # of probabilities, of which an image's sum to 1
+SUM_TOLERANCE = 1e-3  # how far the sum of an image's probabilities may be from 1
 
 
 def mask_labels(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Returns the logits, float32 [B, n], with each label's own entry at the smallest float, below every other.
+    """Returns the logits, float32 [B, n], with each label's own entry set to the smallest float, below all others.
 
     Args:
         logits: float32 [B, n].
         labels: int32 [B].
     """
     own = tf.one_hot(labels, tf.shape(logits)[1], on_value=True, off_value=False, dtype=tf.bool)
-    low = logits.dtype.min  # halved for the others, so that even -inf stays above the label's own
+    low = logits.dtype.min  # the others are raised to low / 2 at least, so that even -inf stays above it
     return tf.where(own, low, tf.maximum(logits, low / 2))
 
 
 def best_other_logit(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Returns float32 [B], max_{k != label} z_k; see `mask_labels` for the arguments."""
+    """Returns max_{k != label} z_k, float32 [B]; see `mask_labels` for the arguments."""
     return tf.reduce_max(mask_labels(logits, labels), axis=1)
 
 
 def label_margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Returns float32 [B], z_label - max_{k != label} z_k: below 0 where an image is misclassified.
+    """Returns z_label - max_{k != label} z_k, float32 [B]: below 0 if an image is misclassified.
 
     Args:
         logits: float32 [B, n].
@@ -41,7 +41,7 @@ def label_margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def most_confusing_class(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Returns int32 [B], argmax_{k != label} z_k, which is never the label.
+    """Returns argmax_{k != label} z_k, int32 [B], which is never the label.
 
     Args:
         logits: float32 [B, n].
@@ -53,22 +53,22 @@ def most_confusing_class(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def ranked_other_class(logits: tf.Tensor, labels: tf.Tensor, rank: int | tf.Tensor) -> tf.Tensor:
-    """Returns int32 [B], the class with the rank-th largest logit of all but each label, from rank 1 on.
+    """Returns the class with the rank-th largest logit among all classes but the label, int32 [B].
 
     Args:
         logits: float32 [B, n].
         labels: int32 [B].
-        rank: integer in [1, n - 1], Python's or a tensor.
+        rank: integer in [1, n - 1], as a Python int or a tensor; 1 is the largest.
     """
     order = tf.argsort(mask_labels(logits, labels), axis=1, direction="DESCENDING", stable=True)
     return tf.gather(order, rank - 1, axis=1)
 
 
 def nearest_boundary_class(logits: tf.Tensor, labels: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Returns int32 [B], the class whose boundary the embedding is nearest to (MOSA).
+    """Returns the class whose decision boundary is nearest to the embedding (MOSA), int32 [B].
 
-    argmin over the classes k with z_y - z_k > 1e-4 of (z_y - z_k) / ||w_y - w_k||; where no class is
-    that much below the label's own, the most confusing class.
+    This is the argmin of (z_y - z_k) / ||w_y - w_k|| over the classes k with z_y - z_k > 1e-4. If there is no such
+    class, it is the most confusing class.
 
     Args:
         logits: float32 [B, n].
@@ -87,9 +87,9 @@ def nearest_boundary_class(logits: tf.Tensor, labels: tf.Tensor, kernel: tf.Tens
 
 
 def difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Returns float32 [B], -(z_label - max_{k != label} z_k) / (z_(1) - z_(3) + 1e-12), with z_(i) sorted.
+    """Returns -(z_label - max_{k != label} z_k) / (z_(1) - z_(3) + 1e-12), float32 [B], with z_(i) sorted descending.
 
-    Invariant to shifts and scales of the logits, unlike the cross-entropy. Needs 3 classes.
+    Unlike cross-entropy, it is invariant to shifting and scaling the logits. Needs at least 3 classes.
 
     Args:
         logits: float32 [B, n].
@@ -103,13 +103,13 @@ def difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tenso
 
 
 def targeted_difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Returns float32 [B], -(z_label - z_target) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12). Needs 4 classes.
+    """Returns -(z_label - z_target) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12), float32 [B]. Needs at least 4 classes.
 
     Args:
         logits: float32 [B, n].
         labels, targets: int32 [B].
 
-    Source: as `difference_of_logits_ratio`, eq. 7.
+    Source: as for `difference_of_logits_ratio`, eq. 7.
     """
     ranked = tf.math.top_k(logits, 4).values
     true, target = (tf.gather(logits, classes, batch_dims=1) for classes in (labels, targets))
@@ -117,13 +117,13 @@ def targeted_difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor, ta
 
 
 def check_logits(logits: Array) -> None:
-    """Checks a first batch of a classifier's outputs.
+    """Checks the outputs of a classifier for its first batch.
 
     Args:
         logits: float [B, n].
 
     Raises:
-        InputError: if they are not a matrix of at least two classes, not finite, or probabilities.
+        InputError: if they are not a matrix with at least two classes, are not finite, or are probabilities.
     """
     logits = np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] < 2:
@@ -137,6 +137,6 @@ def check_logits(logits: Array) -> None:
     if logits.min() >= 0 and np.all(np.abs(sums - 1) < SUM_TOLERANCE):
         raise InputError(
             "the classifier returns probabilities, which hide gradients; attacks need logits: remove the softmax "
-            "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model); of a "
+            "(agkd_tf.models.remove_softmax), or evaluate agkd_tf.evaluation.logits_of_probabilities(model); for a "
             "SavedModel, give `probabilities=True`"
         )

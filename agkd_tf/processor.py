@@ -1,4 +1,4 @@
-"""What the processor can compute, and whether TensorFlow makes use of it."""
+"""Finds out which instructions the processor has, and warns if TensorFlow runs slower than it could."""
 
 import functools
 import pathlib
@@ -11,7 +11,7 @@ import tensorflow as tf
 from agkd_tf.errors import Note
 from agkd_tf.keras_internals import all_layers, onednn_is_on
 
-# What convolutions and matrix products run on, by the names of /proc/cpuinfo.
+# Instruction sets that speed up convolutions and matrix products, by their names in /proc/cpuinfo.
 INSTRUCTION_SETS = (
     "avx",
     "avx2",
@@ -28,54 +28,54 @@ ONEDNN_SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 
 
 class SlowProcessorWarning(Note):
-    """Says that a computation is slower than it could be on the processor at hand, and what to do about it."""
+    """Says that computation is slower than this processor allows, and what to do about it."""
 
 
 def processor_name() -> str:
-    """Returns what the processor calls itself."""
+    """Returns the processor's model name."""
     # `platform.processor` is empty on most Linux systems.
     return _cpuinfo().get("model name") or platform.processor() or platform.machine()
 
 
 def instruction_sets() -> list[str]:
-    """Returns those of `INSTRUCTION_SETS` that the processor has, as a list; empty where the system does not say."""
+    """Returns a list of those `INSTRUCTION_SETS` that the processor has; empty if the system does not report them."""
     flags = _cpuinfo().get("flags", "").split()
     return [name for name in INSTRUCTION_SETS if name in flags]
 
 
 def warn_of_slow_settings(model: keras.Model | None = None) -> None:
-    """Warns, once a process, where the CPU computes and could do so in a fraction of the time.
+    """Warns, once per process, if settings make computation on the CPU much slower than necessary.
 
-    That is oneDNN switched off on an x86 processor, or a network in bfloat16 on a processor without instructions for
-    it. Where there is an accelerator, nothing is said.
+    These are oneDNN switched off on an x86 processor, and a network in bfloat16 on a processor without instructions
+    for it. With an accelerator, there is no warning.
 
     Args:
-        model: Keras model that is trained or evaluated; None where only its logits are known.
+        model: Keras model that is trained or evaluated; None if only a callable to logits is known.
     """
     if any(device.device_type != "CPU" for device in tf.config.list_physical_devices()):
         return
     if platform.machine().lower() in ("x86_64", "amd64") and not onednn_is_on():
         _warn(
-            "oneDNN is off, so that a step on this CPU takes about one and a half times as long: set "
+            "oneDNN is off, so a step on this CPU takes about one and a half times as long: set "
             f"{ONEDNN_SWITCH}=1 in the environment before TensorFlow is imported"
         )
     sets = instruction_sets()
     layers = [] if model is None else all_layers(model)
     if any(layer.compute_dtype == "bfloat16" for layer in layers) and sets and BFLOAT16_SETS.isdisjoint(sets):
         _warn(
-            "this CPU has no instructions for bfloat16, which takes several times as long as float32 on it: train the "
+            "this CPU has no instructions for bfloat16, so it takes several times as long as float32: train the "
             "network in float32 (`mixed_precision='float32'`, or a dtype policy of 'float32')"
         )
 
 
-@functools.cache  # once a process: Python's own memory of what was shown is lost whenever somebody touches a filter
+@functools.cache  # once per process: Python forgets which warnings it has shown whenever a warnings filter changes
 def _warn(message: str) -> None:
     warnings.warn(message, SlowProcessorWarning, stacklevel=4)
 
 
 @functools.cache
 def _cpuinfo() -> dict[str, str]:
-    """Returns what /proc/cpuinfo says of the first processor; empty on other systems than Linux."""
+    """Returns the entries of /proc/cpuinfo for the first processor; empty on systems other than Linux."""
     information = pathlib.Path("/proc/cpuinfo")
     if not information.exists():
         return {}

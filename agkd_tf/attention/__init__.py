@@ -1,4 +1,4 @@
-"""Attention maps of a classifier's last feature map."""
+"""Attention maps computed from a classifier's last feature map."""
 
 from agkd_tf.attention.class_average import class_average_map, mean_class_map
 from agkd_tf.attention.class_irrelevant import class_irrelevant_map

@@ -6,19 +6,19 @@ from agkd_tf.attention.normalization import normalize_map
 
 
 def class_average_map(features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Returns N(mean_c N(sum_k W[k, c] F_k)).
+    """Returns N(mean_c N(sum_k W[k, c] F_k)), the average of the classes' normalised maps.
 
-    Each class is normalised before the mean: the mean of the raw maps is the map of the mean weight,
+    Each class's map is normalised before averaging. Without this, the average would be the map of the mean weight,
     which a softmax loss never trains. The weights carry no gradient.
 
     Args:
-        features: float32 [B, h, w, K].
-        kernel: float32 [K, num_classes], the dense layer's.
+        features: F, float32 [B, h, w, K].
+        kernel: W, float32 [K, num_classes], the weights of the dense layer.
 
     Returns:
         float32 [B, h, w] in [0, 1].
 
-    Source: AGKD-BML's supplement, Table 3; that classes are normalised first is a choice here.
+    Source: AGKD-BML's supplement, Table 3; normalising each class first is this library's choice.
     """
     kernel = tf.stop_gradient(tf.cast(kernel, tf.float32))
     height, width, classes = features.shape[1], features.shape[2], kernel.shape[1]
@@ -29,18 +29,18 @@ def class_average_map(features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 
 def mean_class_map(features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Returns N(sum_k mean_c W[k, c] F_k), the average of the classes' maps as they are.
+    """Returns N(sum_k mean_c W[k, c] F_k), the average of the classes' maps without normalising each.
 
     The weights carry no gradient.
 
     Args:
-        features: float32 [B, h, w, K].
-        kernel: float32 [K, num_classes], the dense layer's.
+        features: F, float32 [B, h, w, K].
+        kernel: W, float32 [K, num_classes], the weights of the dense layer.
 
     Returns:
         float32 [B, h, w] in [0, 1].
 
-    Source: AGKD-BML's supplement, Table 3, read the other way than `class_average_map`.
+    Source: AGKD-BML's supplement, Table 3, interpreted differently from `class_average_map`.
     """
     weights = tf.stop_gradient(tf.reduce_mean(tf.cast(kernel, tf.float32), axis=1))
     return normalize_map(tf.einsum("bhwk,k->bhw", tf.cast(features, tf.float32), weights))

@@ -6,7 +6,7 @@ from agkd_tf.attention.normalization import normalize_map
 
 
 def class_irrelevant_map(features: tf.Tensor) -> tf.Tensor:
-    """Returns N(sum_k F_k): where the network looks, whatever the class.
+    """Returns N(sum_k F_k), which shows where the network looks, regardless of class.
 
     Args:
         features: float32 [B, h, w, K].

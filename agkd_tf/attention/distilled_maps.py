@@ -1,4 +1,4 @@
-"""The attention maps that a student can be taught, by name."""
+"""The attention maps that can be distilled into a student, by name."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from agkd_tf.models import Classifier
 
 @dataclasses.dataclass(frozen=True)
 class AttentionMap:
-    """A kind of attention map, drawn alike for the student and for its teacher.
+    """A kind of attention map, computed in the same way for the student and for its teacher.
 
     Attributes:
         draw: callable (features float32 [B, h, w, K], `Classifier`, classes int32 [B]) -> float32
             [B, h, w] in [0, 1].
-        choose: callable (student's logits of the adversaries [B, n], their true labels [B]) -> int32
-            [B], the classes that `draw` is given for both networks.
-        check: callable (`Classifier`), which refuses one that `draw` cannot read.
+        choose: callable (student's logits of the adversarial images [B, n], their true labels [B]) ->
+            int32 [B], the classes that `draw` gets for both networks.
+        check: callable (`Classifier`) that raises an error for a classifier that `draw` does not support.
     """
 
     draw: Callable[[tf.Tensor, Classifier, tf.Tensor], tf.Tensor]
@@ -38,10 +38,11 @@ def _top_class(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.argmax(logits, axis=1, output_type=tf.int32)
 
 
-# Class-irrelevant maps: the paper's, and the average of all classes' maps, each normalised first or not. Class-relevant
-# ones: of the true class; of the class that the student falsely sees in the adversary, its top class but the true one;
-# and of its top class whatever that is. Source: AGKD-BML's supplement, section 3, which names four and leaves open what
-# is averaged and what the false class of an adversary is that does not fool: hence the two variants.
+# Class-irrelevant maps: the paper's, and the average of all classes' maps, with or without normalising each first.
+# Class-relevant maps: of the true class; of the wrong class that the student sees in the adversarial image, which is
+# its top class other than the true one; and of its top class, right or wrong. Source: AGKD-BML's supplement, section 3.
+# It names four maps, but leaves open what is averaged, and which class counts as wrong if the adversarial image does
+# not fool the student: hence the two variants of each.
 ATTENTION_MAPS = {
     "agkd": AttentionMap(lambda features, classifier, classes: class_irrelevant_map(features)),
     "cam_avg": AttentionMap(
@@ -67,20 +68,20 @@ def compared_maps(
     *,
     teacher: Classifier | None = None,
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """Returns what student and teacher look at, clean and under attack.
+    """Returns the attention maps of the student on clean and adversarial images, and of the teacher on clean images.
 
-    The class of a class-relevant map is the one of training: chosen by the student's logits of the adversaries.
+    A class-relevant map uses the same class as in training, chosen by the student's logits of the adversarial images.
 
     Args:
-        attention: a name of `ATTENTION_MAPS`.
+        attention: a name in `ATTENTION_MAPS`.
         student: `agkd_tf.models.Classifier`.
         clean, adversaries: float32 [B, H, W, C] in [0, 1].
         labels: int32 [B], the true classes.
         teacher: `Classifier`, or None.
 
     Returns:
-        (dict of "teacher, clean" where there is one, "student, clean" and "student, adversary" -> float32 [B, h, w]
-        in [0, 1], the student's logits of the adversaries [B, n]).
+        (a dict that maps "teacher, clean" (if there is a teacher), "student, clean" and "student, adversary" to
+        float32 [B, h, w] in [0, 1]; the student's logits of the adversarial images [B, n]).
     """
     kind, outputs = ATTENTION_MAPS[attention], student(adversaries)
     classes = kind.choose(outputs.logits, labels)

@@ -1,4 +1,4 @@
-"""Attention maps scaled to [0, 1], image by image."""
+"""Scales attention maps to [0, 1], per image."""
 
 import tensorflow as tf
 
@@ -8,7 +8,7 @@ GUARD = 1e-8  # a constant map becomes zeros, not 0/0
 def normalize_map(maps: tf.Tensor) -> tf.Tensor:
     """Returns N(M) = (M - min M) / max(max M - min M, 1e-8), per image.
 
-    The gradient flows through the minimum and the maximum too.
+    Gradients also flow through the minimum and the maximum.
 
     Args:
         maps: float32 [B, h, w].
@@ -16,7 +16,7 @@ def normalize_map(maps: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 [B, h, w] in [0, 1].
 
-    Source: AGKD-BML's released `attention_map`, with a guard that it lacks.
+    Source: AGKD-BML's released `attention_map`, with an added guard against division by zero.
     """
     low = tf.reduce_min(maps, axis=[1, 2], keepdims=True)
     high = tf.reduce_max(maps, axis=[1, 2], keepdims=True)

@@ -38,40 +38,40 @@ def load_dataset(
     *,
     data_dir: Annotated[str | None, "Folder of prepared tensorflow-datasets."] = None,
     manual_dir: Annotated[
-        str | None, "Folder of archives fetched by hand, to prepare a data set from, into `data_dir`."
+        str | None, "Folder of archives fetched by hand; the data set is prepared from them into `data_dir`."
     ] = None,
     download: Annotated[bool, "Fetch the data set from the network if it is not prepared."] = False,
     image_size: int | None = None,
     images_dir: Annotated[
         str | None,
-        "Folder of a fast disk to keep decoded images on while the program runs, for a data set that host memory has "
-        "no room for; host memory if not given.",
+        "Folder on a fast disk that holds the decoded images while the program runs, for a data set that does not fit "
+        "into host memory; host memory if not given.",
     ] = None,
     train_examples: int | None = None,
     validation_examples: int | None = None,
     class_names: Sequence[str] | None = None,
-    skip_damaged: Annotated[bool, "image_folder: leave out files that cannot be decoded, and name them."] = False,
+    skip_damaged: Annotated[bool, "image_folder: skip files that cannot be decoded, and list them."] = False,
     training: bool = True,
 ) -> ImageDataset:
-    """Returns an `ImageDataset`.
+    """Loads a data set and returns it as an `ImageDataset` with train, validation and test splits.
 
     Args:
         dataset: one of `DATASETS`, `image_folder:PATH` (see `agkd_tf.data.image_folder`), or the name of
             another image classification set of tensorflow-datasets.
-        image_size: height and width that images are cropped and scaled to; None to leave them.
-        train_examples: train on the first so many images of the training split; None for all.
-        validation_examples: images held out of the training split; None for a tenth of it. Of an image folder with a
-            validation split of its own, the first so many images of that; None for all.
-        class_names: a model's names of its classes, by which the data's labels are numbered (see
-            `agkd_tf.data.class_names`); None for the data's own.
-        training: whether training images are needed; without, an image folder may have test images alone.
+        image_size: height and width that images are cropped and scaled to; None to keep their size.
+        train_examples: train on the first N images of the training split; None for all.
+        validation_examples: number of images held out of the training split; None for a tenth of it. If an image
+            folder has its own validation split, use the first N images of that; None for all.
+        class_names: a model's class names; the data's labels are renumbered to match them (see
+            `agkd_tf.data.class_names`). None keeps the data's own numbering.
+        training: whether training images are needed; if False, an image folder may contain only test images.
 
     Warns:
-        Note: of what was left out of an image folder, or guessed, and of labels that are numbered otherwise.
+        Note: says what was left out of an image folder or guessed about it, and whether labels were renumbered.
 
     Raises:
-        InputError: for an unknown name, missing data, more examples than there are, or a class without a name in
-            `class_names`.
+        InputError: for an unknown name, missing data, more examples than the data set has, or a class that is not
+            in `class_names`.
     """
     own: Examples | None = None
     place: dict[str, Any] = {"image_size": image_size, "images_dir": images_dir}
@@ -94,10 +94,10 @@ def load_dataset(
 def _train_and_validation(
     official: Examples, own: Examples | None, train_examples: int | None, validation_examples: int | None
 ) -> tuple[Examples, Examples]:
-    """Returns (train, validation) `Examples`: what the user divided, or a part of the official training split."""
+    """Returns (train, validation) `Examples`: the user's own splits, or parts of the official training split."""
     if not len(official):
         if train_examples or (validation_examples and own is None):
-            raise InputError("`train_examples` and `validation_examples` need training images, of which there are none")
+            raise InputError("`train_examples` and `validation_examples` need training images, but there are none")
         return official, official if own is None else _first("validation_examples", own, validation_examples)
     if own is not None:
         return _first("train_examples", official, train_examples), _first(
@@ -111,7 +111,7 @@ def _train_and_validation(
 
 
 def _first(name: str, examples: Examples, count: int | None) -> Examples:
-    """Returns the first so many `Examples`; all for None."""
+    """Returns the first `count` examples, or all of them for None."""
     return examples if not count else examples.take(slice(0, check_range(name, count, 1, len(examples))))
 
 
@@ -122,8 +122,10 @@ def _loader(dataset: str) -> Callable[..., Official]:
 def _other(name: str, **place: Any) -> Official:
     _, colon, version = name.rpartition(":")
     if colon and not re.fullmatch(r"[\d*]+\.[\d*]+\.[\d*]+", version):
-        # Of Hugging Face and others, whose data tensorflow-datasets would fetch unasked.
-        raise InputError(f"`dataset` must be one of {', '.join(DATASET_NAMES)}, of no namespace. Received: {name!r}")
+        # A namespace such as Hugging Face's: tensorflow-datasets would fetch its data without being asked.
+        raise InputError(
+            f"`dataset` must be one of {', '.join(DATASET_NAMES)}, without a namespace. Received: {name!r}"
+        )
     try:
         return tfds.load(name, **place)
     except tfds.UnknownDatasetError as error:

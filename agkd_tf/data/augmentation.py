@@ -1,4 +1,4 @@
-"""Training augmentation, in the graph and stateless."""
+"""Stateless training augmentation that runs inside the graph."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ PADDING = 4
 
 
 def crop_flip(images: tf.Tensor, seed: tf.Tensor, *, padding: int = PADDING) -> tf.Tensor:
-    """Returns the images zero-padded, cropped back at a random place, and flipped with probability 1/2.
+    """Zero-pads the images, crops them back at a random place, and flips them horizontally with probability 1/2.
 
-    Places and flips are drawn per image.
+    Crop positions and flips are drawn per image.
 
     Args:
         images: float32 [B, H, W, C].
@@ -33,7 +33,7 @@ def crop_flip(images: tf.Tensor, seed: tf.Tensor, *, padding: int = PADDING) -> 
     columns = left + tf.where(flip, tf.reverse(columns, [0]), columns)
     cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
     cropped = tf.gather(cropped, columns, axis=2, batch_dims=1)
-    cropped.set_shape(images.shape)  # `tf.ensure_shape` would be operations of a shape that XLA does not know
+    cropped.set_shape(images.shape)  # `tf.ensure_shape` would add operations whose shape XLA does not know
     return cropped
 
 
@@ -44,5 +44,5 @@ AUGMENTATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
 
 
 def augment(name: str, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns float32 [B, H, W, C] images under the augmentation called `name`."""
+    """Applies the augmentation called `name` to images, and returns them as float32 [B, H, W, C]."""
     return AUGMENTATIONS[check_choice("augmentation", name, sorted(AUGMENTATIONS))](images, seed)

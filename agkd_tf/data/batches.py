@@ -21,24 +21,24 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Returns an endless tf.data.Dataset of shuffled training batches.
 
-    Batch number k is a function of (seed, k) alone: a run resumed at step k continues with exactly the
-    batches that an unbroken run would have seen. Each epoch is one pass over a fresh permutation, less
-    the remainder that does not fill a batch.
+    Batch number k depends on (seed, k) alone: a run resumed at step k continues with exactly the batches that an
+    uninterrupted run would have seen. Each epoch is one pass over a new permutation; the remainder that does not
+    fill a batch is dropped.
 
     Args:
         examples: `Examples`.
-        batch_size: images a batch, at most `len(examples)`.
+        batch_size: images per batch, at most `len(examples)`.
         seed: integer.
-        first_step: number of the first batch to give.
-        share: `agkd_tf.distribution.Share`: the parts of each batch to give, an element each.
-        with_images: False leaves `image` out, for a defense that has the images on its device.
+        first_step: number of the first batch that the dataset yields.
+        share: `agkd_tf.distribution.Share`: the parts of each batch to yield, one element per part.
+        with_images: False leaves out `image`, for a defense that keeps the images on its device.
 
     Returns:
-        A dataset of dicts: `image` uint8 [B, H, W, C], `label` int32 [B], `index` int32 [B], the
-        examples' places in the split. Images on a disk are read ahead.
+        A dataset of dicts: `image` uint8 [B, H, W, C]; `label` int32 [B]; `index` int32 [B], the
+        examples' positions in the split. Images on disk are prefetched.
 
     Raises:
-        InputError: if a batch is larger than the data, or cannot be divided among the replicas.
+        InputError: if a batch is larger than the data, or cannot be divided evenly among the replicas.
     """
     check_range("batch_size", batch_size, 1, len(examples))
     size = _part_size(batch_size, share)
@@ -62,17 +62,17 @@ def training_batches(
 def evaluation_batches(examples: Examples, *, batch_size: int, share: Share = WHOLE) -> tf.data.Dataset:
     """Returns a finite tf.data.Dataset over `examples` in order, in batches of one size.
 
-    The last batch is filled up with copies of its first image whose `valid` is 0, so that a compiled
-    function sees one shape only.
+    The last batch is padded with copies of its first image whose `valid` is 0, so that a compiled
+    function sees only one shape.
 
     Args:
         examples: `Examples`.
-        batch_size: images a batch.
-        share: as `training_batches`.
+        batch_size: images per batch.
+        share: as in `training_batches`.
 
     Returns:
-        A dataset of dicts: `image` uint8 [B, H, W, C], `label` int32 [B], `index` int32 [B],
-        `valid` float32 [B] (1, or 0 for filling).
+        A dataset of dicts: `image` uint8 [B, H, W, C]; `label` int32 [B]; `index` int32 [B];
+        `valid` float32 [B] (1, or 0 for padding).
     """
     check_range("batch_size", batch_size, 1)
     count, size = len(examples), _part_size(batch_size, share)
@@ -100,7 +100,7 @@ def _on_host(array: np.ndarray) -> tf.Tensor:
 
 
 def _host_images(examples: Examples) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a callable, int64 [B] places -> uint8 [B, H, W, C] images, for a tf.data pipeline."""
+    """Returns a callable for a tf.data pipeline: int64 [B] positions -> uint8 [B, H, W, C] images."""
     source = examples.images
     if not isinstance(source, ImagesOnDisk):
         images = _on_host(source)

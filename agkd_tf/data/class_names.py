@@ -1,4 +1,4 @@
-"""Classes by their names: a class' number is its place among the names of the model, or else of the data."""
+"""Numbers classes by name: a class's number is its position among the model's class names, or else the data's."""
 
 import dataclasses
 import unicodedata
@@ -12,45 +12,47 @@ from agkd_tf.errors import InputError, Note
 
 
 def places(names: Sequence[str], known: Sequence[str], *, whose: str) -> np.ndarray:
-    """Returns int32 [len(names)]: each name's place in `known`. Names of the same characters are the same.
+    """Returns int32 [len(names)]: each name's position in `known`.
+
+    Two names are equal if they have the same characters, however Unicode encodes them.
 
     Args:
         names: class names.
-        known: the names among which they are looked up.
-        whose: how a message calls what `names` are of.
+        known: class names to look them up in.
+        whose: what the names belong to, as an error message calls it.
 
     Raises:
-        InputError: if any is not there.
+        InputError: if a name is not in `known`.
     """
     number = {_normal(name): place for place, name in enumerate(known)}
     unknown = [name for name in names if _normal(name) not in number]
     if unknown:
         raise InputError(
             f"{whose} has classes that the model does not know: {_listed(unknown)}. It knows: {_listed(known)}; "
-            "rename the classes, or leave their images out"
+            "rename these classes, or remove their images"
         )
     return np.array([number[_normal(name)] for name in names], np.int32)
 
 
 def numbered_by(dataset: ImageDataset, class_names: Sequence[str]) -> ImageDataset:
-    """Returns the `ImageDataset` with the labels that its classes have among `class_names`, found by name.
+    """Returns the `ImageDataset` with its labels renumbered: each class gets the position of its name in `class_names`.
 
     Args:
-        dataset: `ImageDataset` whose class names are some of `class_names`, or all, in any order.
-        class_names: names, a class each, in the order of the new labels.
+        dataset: `ImageDataset` whose class names are some or all of `class_names`, in any order.
+        class_names: one name per class, in the order of the new labels.
 
     Warns:
-        Note: if any label becomes another, or some of the classes are not in the data.
+        Note: if any label changes, or the data lack some of the classes.
 
     Raises:
-        InputError: for a class that is not among `class_names`, or a name that is there twice.
+        InputError: if a class of the data is not in `class_names`, or a name appears twice.
     """
     check_class_names(class_names)
     new = places(dataset.class_names, class_names, whose=f"`dataset` {dataset.name}")
     if len(new) < len(class_names) or np.any(new != np.arange(len(new))):
         warnings.warn(
-            f"`dataset` {dataset.name} has other class names or another order than the model: its labels are those of "
-            f"the model, by name; it has {len(new)} of {len(class_names)} classes: {_listed(dataset.class_names)}",
+            f"`dataset` {dataset.name} does not have the model's class names in the model's order: its labels were "
+            f"matched by name; it has {len(new)} of {len(class_names)} classes: {_listed(dataset.class_names)}",
             Note,
             stacklevel=3,
         )
@@ -61,16 +63,16 @@ def numbered_by(dataset: ImageDataset, class_names: Sequence[str]) -> ImageDatas
 
 
 def check_class_names(class_names: Iterable[str]) -> None:
-    """Checks class names: at least two, none empty and none twice.
+    """Checks class names: there must be at least two, none empty and no two the same.
 
     Raises:
-        InputError: if they are not.
+        InputError: if this does not hold.
     """
     names = list(class_names)
     if not all(isinstance(name, str) and name for name in names):
-        raise InputError(f"`class_names` must be texts. Received: {names}")
+        raise InputError(f"`class_names` must be non-empty strings. Received: {names}")
     if len(names) < 2 or len(set(map(_normal, names))) < len(names):
-        raise InputError(f"`class_names` must be two or more, each another. Received: {_listed(names)}")
+        raise InputError(f"`class_names` must be two or more different names. Received: {_listed(names)}")
 
 
 def same_names(one: Iterable[str], other: Iterable[str]) -> bool:

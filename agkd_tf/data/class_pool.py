@@ -1,4 +1,4 @@
-"""Training images by class, resident on the device, to draw from inside a compiled step."""
+"""Training images by class, kept on the device so that a compiled step can draw from them."""
 
 import concurrent.futures
 from typing import Protocol
@@ -15,7 +15,7 @@ from agkd_tf.types import Array
 
 
 class Rows(Protocol):
-    """Images that numpy-style integer arrays index: an array, a memory-mapped file, `ImagesOnDisk`."""
+    """Images that an integer array can index as in NumPy: an array, a memory-mapped file, `ImagesOnDisk`."""
 
     def __len__(self) -> int: ...
 
@@ -23,24 +23,24 @@ class Rows(Protocol):
 
 
 class ClassPool:
-    """Draws uniform random images of given classes, without leaving the device.
+    """Draws images of given classes uniformly at random, without leaving the device.
 
-    The images are kept as bytes, in one variable. A data set that does not fit is given a `capacity_per_class`: the
-    pool then holds that many images of each class, and `refresh`, which a defense's `fit` calls each epoch, replaces
-    them by another uniform sample, as a function of (seed, epoch). Over the epochs every image is drawn equally often;
-    within one epoch only those in the pool are.
+    The images are kept as bytes in one variable. If a data set does not fit, set `capacity_per_class`: the pool then
+    holds that many images of each class. A defense's `fit` calls `refresh` each epoch, which replaces them by another
+    uniform sample that depends on (seed, epoch) alone. Over the epochs every image is drawn equally often; within one
+    epoch only the images in the pool are drawn.
 
     Args:
-        images: uint8 [N, H, W, C] (0-255) or float [N, H, W, C] in [0, 1]: an array, or anything that
-            numpy-style integer arrays index, such as a memory-mapped file, where the images do not
-            fit into host memory.
+        images: uint8 [N, H, W, C] (0-255) or float [N, H, W, C] in [0, 1]: an array; or, if the images do
+            not fit into host memory, anything that an integer array can index as in NumPy, such as a
+            memory-mapped file.
         labels: int [N], or one-hot rows (see `as_labels`).
-        num_classes: number of classes; every class needs an image.
-        capacity_per_class: images of each class held at a time; None for all.
-        seed: integer, for the samples of a bounded pool.
+        num_classes: number of classes; every class needs at least one image.
+        capacity_per_class: number of images of each class in the pool at a time; None for all.
+        seed: integer; fixes the samples of a bounded pool.
 
     Raises:
-        InputError: if a class has no image, or shapes and labels do not fit.
+        InputError: if a class has no image, or the shapes or labels are wrong.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ClassPool:
         check_range("num_classes", num_classes, 1)
         if isinstance(images, list | tuple | tf.Tensor):
             images = np.asarray(images)
-        shape = getattr(images, "shape", ("N", "H", "W", "C"))  # a source of rows need not say its shape
+        shape = getattr(images, "shape", ("N", "H", "W", "C"))  # a source of rows need not have a shape
         if len(shape) != 4:
             raise InputError(f"ClassPool: images must be [N, H, W, C]. Received: {list(shape)}")
         labels = as_labels(labels, num_classes, count=len(images), prefix="ClassPool: ")
@@ -63,8 +63,8 @@ class ClassPool:
         sizes = np.array([len(members) for members in self._members])
         if not sizes.all():
             raise InputError(
-                f"ClassPool: no training image of class {int(np.argmin(sizes))} to draw second images from: more are "
-                "needed (a larger `train_examples`), or a defense without a pool"
+                f"ClassPool: no training image of class {int(np.argmin(sizes))} to draw second images from: use more "
+                "images (a larger `train_examples`), or a defense without a pool"
             )
         if capacity_per_class is not None:
             check_range("capacity_per_class", capacity_per_class, 1)
@@ -74,7 +74,7 @@ class ClassPool:
         self._counts = tf.constant(counts, tf.int32)
         self._labels = tf.constant(np.repeat(np.arange(num_classes), counts), tf.int32)
         self._starts = tf.constant(np.concatenate([[0], np.cumsum(counts)[:-1]]), tf.int32)
-        # Where the images of each class are, class by class: a bounded pool's are sorted by class themselves.
+        # Positions of the images, class by class; the images of a bounded pool are themselves sorted by class.
         self._places = tf.constant(np.arange(sum(counts)) if self.bounded else np.concatenate(self._members), tf.int32)
         self._images = DeviceImages(self._select(0) if self.bounded else np.asarray(images[np.arange(len(images))]))
         if self.bounded:
@@ -82,7 +82,7 @@ class ClassPool:
             self._ahead: dict[int, concurrent.futures.Future[np.ndarray]] = {}
 
     def _select(self, epoch: int) -> np.ndarray:
-        """Returns a bounded pool's images of an epoch, sorted by class."""
+        """Returns the images that a bounded pool holds in an epoch, sorted by class."""
         generator = np.random.default_rng([self._seed, epoch])
         rows = np.concatenate(
             [
@@ -90,7 +90,7 @@ class ClassPool:
                 for members, kept in zip(self._members, self._kept, strict=True)
             ]
         )
-        # Ascending reads are what a memory-mapped file is fast at; the class order is restored after.
+        # A memory-mapped file is fast when read in ascending order; the class order is restored afterwards.
         order = np.argsort(rows)
         images = np.asarray(self._source[rows[order]])
         selected = np.empty_like(images)
@@ -98,9 +98,9 @@ class ClassPool:
         return selected
 
     def refresh(self, epoch: int) -> None:
-        """Replaces a bounded pool's images by the sample of `epoch`; does nothing otherwise.
+        """Replaces a bounded pool's images by the sample of `epoch`; does nothing for a pool of all images.
 
-        The next epoch's is then read ahead while that one trains, for which host memory holds it.
+        The next epoch's sample is then read ahead into host memory while this epoch trains.
         """
         if not self.bounded:
             return
@@ -109,7 +109,7 @@ class ClassPool:
         self._ahead = {epoch + 1: self._reader.submit(self._select, epoch + 1)}
 
     def sample(self, classes: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Returns one image of each given class, drawn independently and with replacement.
+        """Returns one image for each given class, drawn independently and with replacement.
 
         Args:
             classes: int32 [B].
@@ -136,12 +136,19 @@ class ClassPool:
         return self._images.take(tf.gather(self._places, rows)), tf.gather(self._labels, rows)
 
     def take(self, indices: tf.Tensor) -> tf.Tensor:
-        """Returns images by their places among all, int [B], of a pool that holds all: float32 [B, H, W, C]."""
+        """Returns the images at given positions in the data set; only for a pool that holds all images.
+
+        Args:
+            indices: int [B].
+
+        Returns:
+            float32 [B, H, W, C] in [0, 1].
+        """
         return self._images.take(indices)
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """What the images are in."""
+        """The variables that hold the images."""
         return self._images.variables
 
     @property
@@ -151,7 +158,7 @@ class ClassPool:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, each of which has an image."""
+        """Number of classes, each of which has at least one image."""
         return len(self._members)
 
     @property

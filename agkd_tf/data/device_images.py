@@ -14,17 +14,17 @@ from agkd_tf.types import Array
 
 Resident = Literal["auto", True, False]
 
-# Of an accelerator's memory, what "auto" gives to images without asking.
+# How much of an accelerator's memory "auto" may use for images.
 RESIDENT_BYTES = 2**31
-PIXELS = 8  # an int64's
+PIXELS = 8  # per int64
 
 
 def resolve_resident(resident: Resident, images: np.ndarray | ImagesOnDisk) -> bool:
-    """Returns whether training images stay on the device, as a bool.
+    """Returns whether to keep the training images on the device, as a bool.
 
     Args:
-        resident: True, False, or "auto": with a GPU or TPU, where the images take 2 GiB at most.
-        images: [N, H, W, C], all of them.
+        resident: True, False, or "auto": True with a GPU or TPU if the images take at most 2 GiB.
+        images: [N, H, W, C], all training images.
     """
     check_choice("resident", resident, ("auto", True, False))
     if resident == "auto":
@@ -34,13 +34,13 @@ def resolve_resident(resident: Resident, images: np.ndarray | ImagesOnDisk) -> b
 
 
 class DeviceImages:
-    """Images in a variable on the device, from where batches are taken without the host.
+    """Keeps images in a variable on the device, so that batches are gathered without the host.
 
     Args:
         images: uint8 [N, H, W, C] (0-255) or float [N, H, W, C] in [0, 1].
 
     Raises:
-        InputError: for float images outside [0, 1], and for other types (see `check_pixels`).
+        InputError: for float images outside [0, 1], or images of another type (see `check_pixels`).
     """
 
     def __init__(self, images: Array) -> None:
@@ -50,11 +50,11 @@ class DeviceImages:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """What the images are in: `packed_pixels` of them."""
+        """The variable that holds the images, as `packed_pixels` packs them."""
         return [self._packed]
 
     def replace(self, images: np.ndarray) -> None:
-        """Puts as many other images of the same shape in their place."""
+        """Replaces the images by as many others of the same shape."""
         self._packed.assign(packed_pixels(images))
 
     def take(self, rows: tf.Tensor) -> tf.Tensor:
@@ -75,15 +75,15 @@ class DeviceImages:
 
 
 def packed_pixels(images: np.ndarray) -> np.ndarray:
-    """Returns images as int64 [N, H W C / 8, rounded up]: eight pixels an integer, the rest zeros.
+    """Packs images into int64 [N, ceil(H W C / 8)]: eight pixels per integer, padded with zeros.
 
-    TensorFlow sends no uint8 variable to other workers, and keeps int32 on the host.
+    TensorFlow does not send uint8 variables to other workers, and keeps int32 variables on the host.
 
     Args:
         images: uint8 [N, H, W, C] (0-255) or float [N, H, W, C] in [0, 1].
 
     Raises:
-        InputError: as `DeviceImages`.
+        InputError: as for `DeviceImages`.
     """
     size = math.prod(images.shape[1:])
     pixels = np.zeros((len(images), PIXELS * -(-size // PIXELS)), np.uint8)

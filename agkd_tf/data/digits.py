@@ -11,25 +11,25 @@ from agkd_tf.data.image_dataset import Examples, Official
 from agkd_tf.data.splits import SPLIT_SEED
 from agkd_tf.errors import InputError, check_range
 
-SIDE = 16  # a network of total stride 4 then has 4x4 attention maps
+SIDE = 16  # gives a network with total stride 4 attention maps of 4x4
 TEST_EXAMPLES = 400
 
 
 def load(*, image_size: int | None = None, images_dir: str | None = None, **_: Any) -> Official:
     """Returns (official train `Examples`, test `Examples`, class names, augmentation).
 
-    The 8x8 images are enlarged by bilinear interpolation. The package has no official division: 400
-    images, in the classes' proportions, are the test split.
+    The 8x8 images are enlarged by bilinear interpolation. The package defines no official splits: here 400
+    images, stratified by class, form the test split.
 
     Args:
         image_size: height and width of the enlarged images; None for 16.
-        images_dir: None: they need no disk.
+        images_dir: must be None, since the images are not read from a disk.
 
     Raises:
-        InputError: for a wrong `image_size`, or with `images_dir`.
+        InputError: for a wrong `image_size`, or if `images_dir` is given.
     """
     if images_dir is not None:
-        raise InputError("`images_dir` is for data sets that are read from a disk, not for digits")
+        raise InputError("`images_dir` is for data sets that are read from disk, not for digits: leave it out")
     side = SIDE if image_size is None else check_range("image_size", image_size, 8)
     bunch = load_digits()
     small = (bunch.images / 16.0).astype(np.float32)[..., None]

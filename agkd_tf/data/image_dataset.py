@@ -1,4 +1,4 @@
-"""What a data set is here: three splits of uint8 images with integer labels."""
+"""The library's form of a data set: three splits of uint8 images with integer labels."""
 
 import dataclasses
 import hashlib
@@ -14,11 +14,11 @@ CHUNK = 1000  # images read at once
 
 
 class ImagesOnDisk:
-    """Some images of a memory-mapped array, in some order, read when they are asked for.
+    """A selection of a memory-mapped array's images, in a given order, read from disk on access.
 
     Args:
         source: np.memmap [M, H, W, C].
-        rows: int [N], places in it.
+        rows: int [N], positions in `source`.
     """
 
     def __init__(self, source: np.ndarray, rows: np.ndarray) -> None:
@@ -37,18 +37,18 @@ class ImagesOnDisk:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def take(self, key: slice | np.ndarray) -> "ImagesOnDisk":
-        """Returns `ImagesOnDisk`: those that `key`, a slice or an array of integers, names."""
+        """Returns the images that `key`, a slice or an array of integers, selects, as `ImagesOnDisk`."""
         return ImagesOnDisk(self._source, self._rows[key])
 
 
 class Origin(NamedTuple):
-    """Which part of a data set some examples are.
+    """Says which data set and split some examples come from.
 
     Attributes:
         dataset: the data set's name.
         split: train, validation or test.
-        class_names: a name for each class.
-        first: number of the first images of the split that these are; None for all of them.
+        class_names: one name per class.
+        first: N if these are the first N images of the split; None for all of them.
     """
 
     dataset: str
@@ -63,11 +63,12 @@ class Examples:
 
     Attributes:
         images: uint8 [N, H, W, C], NHWC, 0-255: an array in host memory, or `ImagesOnDisk`.
-        labels: int32 [N], 0 to num_classes - 1; made of integers of other types, or of one-hot rows (see `as_labels`).
-        origin: the `Origin` of a data set's own split, and of the first images of one; None for others.
+        labels: int32 [N], 0 to num_classes - 1. Integers of other types and one-hot rows are converted (see
+            `as_labels`).
+        origin: the `Origin` of a data set's own split, or of the first N images of one; None for others.
 
     Raises:
-        InputError: for labels that are not understood.
+        InputError: for labels that cannot be converted.
     """
 
     images: np.ndarray | ImagesOnDisk
@@ -96,7 +97,7 @@ class Examples:
         return self.origin if end == len(self) else self.origin._replace(first=end)
 
     def digest(self) -> bytes:
-        """Returns the SHA-256, 32 bytes, of the images and labels in their order, read piece by piece."""
+        """Returns the SHA-256 (32 bytes) of the images and labels in order; images are read in chunks."""
         found = hashlib.sha256(f"{self.images.dtype} {self.images.shape}".encode())
         for start in range(0, len(self), CHUNK):
             found.update(np.ascontiguousarray(self.images[start : start + CHUNK]).data)
@@ -110,11 +111,11 @@ class ImageDataset:
 
     Attributes:
         name: the data set's name.
-        class_names: one name a class; their number is the number of classes.
-        train, validation, test: `Examples`. Validation is held out of the training split, or the user's own;
-            the test split is for final numbers only. Train and validation may be without images where nothing
-            trains.
-        augmentation: the augmentation that published work uses on it.
+        class_names: one name per class; their count is the number of classes.
+        train, validation, test: `Examples`. Validation is held out of the training split, or is the user's own
+            split. Use the test split for final numbers only. Train and validation may be empty if nothing is
+            trained.
+        augmentation: name of the augmentation that published work uses on this data set.
     """
 
     name: str
@@ -149,10 +150,10 @@ Official = tuple[Examples, Examples, tuple[str, ...], str]
 
 
 def check_examples(name: str, examples: Examples, num_classes: int) -> None:
-    """Checks one split's types, shapes and labels.
+    """Checks the types, shapes and labels of one split.
 
     Raises:
-        InputError: for images that are not uint8 NHWC, or labels out of range.
+        InputError: if images are not uint8 NHWC, or labels are out of range.
     """
     images, labels = examples.images, examples.labels
     if images.dtype != np.uint8 or images.ndim != 4:

@@ -1,4 +1,4 @@
-"""Image files of any format as RGB pixels."""
+"""Decodes image files of any format into RGB pixels."""
 
 import functools
 import io
@@ -9,13 +9,13 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 ORIENTATION = 0x0112  # EXIF's tag
-ORIENTED = (b"Exif", b"eXIf", b"exif", b"rientation")  # without one of them a PNG or JPEG file has no orientation
-BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF's
+ORIENTED = (b"Exif", b"eXIf", b"exif", b"rientation")  # a PNG or JPEG file with an orientation contains one of these
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
 
-# Formats of Pillow that are no pictures, whose pixels it cannot read, or that run another program (EPS: Ghostscript).
+# Pillow's formats that are not pictures, whose pixels it cannot read, or that run another program (EPS: Ghostscript).
 NOT_READ = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 
-# What files begin with whose names do not say that they are images: (place, bytes).
+# (offset, bytes) that identify an image whose file name does not.
 SIGNATURES = (
     (0, b"\x89PNG\r\n\x1a\n"),
     (0, b"\xff\xd8\xff"),
@@ -29,28 +29,28 @@ SIGNED = max(place + len(signature) for place, signature in SIGNATURES)  # bytes
 
 @functools.cache
 def formats() -> tuple[str, ...]:
-    """Returns the names of the formats that are read, a tuple."""
+    """Returns a tuple of the names of the supported formats."""
     Image.init()
     return tuple(name for name in Image.OPEN if name not in NOT_READ)
 
 
 @functools.cache
 def extensions() -> frozenset[str]:
-    """Returns the endings of image files' names, in lower case and with their dot, a frozenset."""
+    """Returns a frozenset of the image files' extensions, in lower case and with the dot."""
     known = set(formats())
     return frozenset(ending for ending, name in Image.registered_extensions().items() if name in known)
 
 
 def is_image(path: str) -> bool:
-    """Returns whether a file is an image by its name or by its first bytes.
+    """Returns whether a file's extension or its first bytes say that it is an image.
 
     Raises:
-        OSError: if it has to be looked into and cannot be read.
+        OSError: if the extension does not tell and the file cannot be read.
     """
     if os.path.exists(path) and not os.path.isfile(path):
-        return False  # a pipe, which would be waited for
+        return False  # for example a pipe, whose reading would block
     if os.path.splitext(path)[1].lower() in extensions():
-        return True  # a link to nothing as well, which is damage
+        return True  # including a dangling link, which is reported as damaged
     if not os.path.exists(path):
         return False
     with open(path, "rb") as file:
@@ -59,31 +59,31 @@ def is_image(path: str) -> bool:
 
 
 def decode(content: bytes) -> tuple[np.ndarray, bool]:
-    """Returns (RGB pixels uint8 [H, W, 3], whether the file has more than 8 bits a value).
+    """Returns (RGB pixels uint8 [H, W, 3], whether the file has more than 8 bits per value).
 
-    PNG and JPEG files are decoded by TensorFlow, all others by Pillow. Of an animation its first frame is taken.
-    Grayscale, palettes and CMYK become RGB, transparency is left out. Of 16 bits the upper 8 are kept. EXIF's
-    orientation is applied.
+    TensorFlow decodes PNG and JPEG files, Pillow all others. Of an animation, the first frame is used. Grayscale,
+    palette and CMYK images become RGB; transparency is dropped. Of 16-bit values, the upper 8 bits are kept. The
+    EXIF orientation is applied.
 
     Args:
         content: bytes of the file.
 
     Raises:
-        ValueError: with a line that says why, if these are no image, or a damaged or truncated one, or its values
-            have no known range.
+        ValueError: if the bytes are not an image, the image is damaged or truncated, or its values have no known
+            range. The message gives the reason in one line.
     """
     try:
         if content.startswith(PNG):
-            # Of the header: the bits of a value.
+            # Byte 24 of the header is the number of bits per value.
             return _upright(_by_tensorflow(content), content), content[24] == 16
         if content.startswith(JPEG):
-            if b"\xff\xd9" not in content:  # TensorFlow would print more than the error
+            if b"\xff\xd9" not in content:  # TensorFlow would print more lines besides raising its error
                 raise ValueError("truncated: it has no end-of-image marker")
             return _upright(_by_tensorflow(content), content), False
         return _by_pillow(content)
     except (MemoryError, ValueError):
         raise
-    except Exception as error:  # of bytes that may be anything
+    except Exception as error:  # arbitrary bytes can raise anything
         raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
 
 
@@ -100,7 +100,7 @@ def _upright(pixels: np.ndarray, content: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=formats()) as opened:
             orientation = opened.getexif().get(ORIENTATION, 1)
-    except Exception:  # damage beside the pixels, which are whole
+    except Exception:  # the metadata are damaged, but the pixels are intact
         return pixels
     if orientation == 1:
         return pixels
@@ -113,7 +113,7 @@ def _by_pillow(content: bytes) -> tuple[np.ndarray, bool]:
     try:
         opened = Image.open(io.BytesIO(content), formats=formats())
     except Image.UnidentifiedImageError as error:
-        raise ValueError("it is none of the image formats that are read") from error
+        raise ValueError("it is not in a supported image format") from error
     with opened:
         image: Image.Image = opened
         tags = getattr(image, "tag_v2", {})
@@ -121,14 +121,14 @@ def _by_pillow(content: bytes) -> tuple[np.ndarray, bool]:
         inverted = image.mode.startswith("I") and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
         image = ImageOps.exif_transpose(image)
         if image.mode == "F":
-            raise ValueError("its values are floating-point numbers, whose range it does not say")
+            raise ValueError("its values are floating-point numbers of unknown range")
         if inverted:
-            raise ValueError("its 16-bit values count from white")
+            raise ValueError("in its 16-bit values, 0 is white")
         if image.mode.startswith("I"):
             values = np.asarray(image)
             if values.min() < 0 or values.max() > 65535:
                 raise ValueError(f"its values are {values.min()} to {values.max()}, not 0 to 65535")
             return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2), True
         if "transparency" in image.info:
-            image = image.convert("RGBA")  # without it Pillow warns
+            image = image.convert("RGBA")  # Pillow warns without this step
         return np.asarray(image.convert("RGB")), deep

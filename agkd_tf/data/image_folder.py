@@ -1,4 +1,4 @@
-"""A user's own images: a folder for each class."""
+"""Reads a user's own images: one folder per class."""
 
 import collections
 import concurrent.futures
@@ -21,12 +21,12 @@ from agkd_tf.errors import InputError, Note
 LAYOUT = "PATH/train/CLASS and PATH/test/CLASS"
 VALIDATION = ("validation", "val")
 LIKE_SPLITS = {"dev", "eval", "evaluation", "test", "testing", "train", "training", "val", "valid", "validation"}
-# What file managers, archivers and operating systems leave; besides, all that begins with a dot.
+# Files and folders that file managers, archivers and operating systems create; dot files are skipped too.
 LEAVINGS = {"__macosx", "@eadir", "desktop.ini", "ehthumbs.db", "thumbs.db"}
-NAMED = 3  # files of which a note says the names
+NAMED = 3  # files that a note lists by name
 TASK = 16  # images that a thread reads at once
-LARGE = 2**20  # values of an image that is scaled by itself, so that few such ones are in memory
-TWELVE_BITS = 4096 >> 8  # of what is left of 16-bit values
+LARGE = 2**20  # an image of more values is scaled alone, so that few of this size are in memory at once
+TWELVE_BITS = 4096 >> 8  # the upper byte of a 16-bit value stays below this if the values have 12 bits
 
 
 def load(
@@ -38,31 +38,31 @@ def load(
     training: bool = True,
     min_classes: int = 2,
 ) -> tuple[Examples, Examples | None, Examples, tuple[str, ...]]:
-    """Returns (train, validation and test `Examples`, class names).
+    """Returns (train, validation and test `Examples`, class names) of a folder of images.
 
-    The layout is PATH/train/CLASS/FILE and PATH/test/CLASS/FILE, with any files that `image_files.decode` reads, also
-    in folders below. PATH/validation, or PATH/val, is the validation split; without a `test` folder it is the test
-    split. The classes' numbers are the alphabetical order of their names. Images are RGB. What begins with a dot, and
-    what systems leave (Thumbs.db, __MACOSX), is passed over.
+    The layout is PATH/train/CLASS/FILE and PATH/test/CLASS/FILE. Files may have any format that `image_files.decode`
+    reads, and may lie in subfolders of CLASS. PATH/validation or PATH/val is the validation split; if there is no
+    `test` folder, it is the test split. Classes are numbered in the alphabetical order of their names. Images are RGB.
+    Names that begin with a dot and files that systems create (Thumbs.db, __MACOSX) are skipped.
 
-    Without `training`, PATH/test/CLASS/FILE alone will do, and PATH/CLASS/FILE, too, which then is the test split.
+    Without `training`, PATH/test/CLASS/FILE alone is enough; so is PATH/CLASS/FILE, which is then the test split.
+
+    The train split is empty if there are no training images; validation is None if the folder has no such split.
 
     Args:
         path: the folder.
-        image_size: height and width that images are cropped and scaled to; None if all have one size.
-        images_dir: as `agkd_tf.data.tfds.load`.
-        skip_damaged: whether images that cannot be decoded are left out, with a note, rather than refused.
+        image_size: height and width that images are cropped and scaled to; None if all images have the same size.
+        images_dir: as in `agkd_tf.data.tfds.load`.
+        skip_damaged: whether to leave out images that cannot be decoded, with a note, instead of raising an error.
         training: whether each class needs a training image.
-        min_classes: how many classes there must be.
-
-    Train is without images where there are none, validation is None where the user has none.
+        min_classes: smallest allowed number of classes.
 
     Warns:
-        Note: of what was left out, of classes without an image in a split, and of what was guessed.
+        Note: says what was left out, which classes have no image in a split, and what was guessed.
 
     Raises:
-        InputError: if the folder has not that layout, too few classes, a class without a training image, images that
-            cannot be decoded, or of many sizes.
+        InputError: if the folder does not have this layout or has too few classes, a class has no training image, or
+            images cannot be decoded or differ in size.
     """
     path = os.path.expanduser(path)
     if not os.path.isdir(path):
@@ -78,20 +78,20 @@ def load(
         raise InputError(f"`dataset` image_folder: {_shown(error.filename or path)}: {error.strerror}") from error
     reader.tell()
     if training and len(splits["train"].images()):
-        _check_training_images(examples["train"].labels, names)  # of which damaged ones may be left out
+        _check_training_images(examples["train"].labels, names)  # again, since damaged images may be left out
     none = examples["test"].take(slice(0, 0))
     return examples.get("train", none), examples.get("validation"), examples["test"], tuple(names)
 
 
 @dataclasses.dataclass
 class _Split:
-    """What was found of one split.
+    """What was found in one split's folder.
 
     Attributes:
-        name: its folder's.
+        name: name of the folder.
         files: class name -> paths of its images, in order.
-        left_out: paths of what are no images.
-        below: paths of folders within a class' folder that hold images.
+        left_out: paths of files that are not images.
+        below: paths of subfolders of class folders that contain images.
     """
 
     name: str
@@ -101,7 +101,7 @@ class _Split:
 
     def images(self) -> list[tuple[str, str]]:
         """Returns (path, class name) of all images, in a random order that is always the same."""
-        # That of tensorflow-datasets' ImageFolder, so that the first N images stay the same ones.
+        # The order of tensorflow-datasets' ImageFolder, so that the first N images stay the same.
         images = [(path, name) for name in sorted(self.files) for path in self.files[name]]
         random.Random(self.name).shuffle(images)
         return images
@@ -113,13 +113,13 @@ def _splits(path: str, *, training: bool) -> dict[str, _Split]:
     found = {os.path.basename(entry): entry for entry in entries if os.path.isdir(entry)}
     own = [name for name in VALIDATION if name in found]
     if len(own) > 1:
-        raise InputError(f"`dataset` image_folder: {path!r} has {' and '.join(own)}: keep one of them")
+        raise InputError(f"`dataset` image_folder: {path!r} has both {' and '.join(own)}: keep one of them")
     if "train" not in found:
         if training:
             raise InputError(
                 f"`dataset` image_folder needs images in {LAYOUT}. Received: {path!r}, which has "
-                f"{_listed(found) or 'no folder'}; without training images it can only be evaluated on, by its "
-                "test split and without `knn=True`"
+                f"{_listed(found) or 'no folder'}; without training images it can only be used for evaluation on its "
+                "test split, without `knn=True`"
             )
         if "test" not in found and not own:
             wrong = [name for name in found if name.casefold() in LIKE_SPLITS]
@@ -151,7 +151,7 @@ def _scan(name: str, folder: str) -> _Split:
         if os.path.isdir(entry):
             found: list[str] = []
             _walk(entry, split, found, (entry,))
-            # As before by the whole path; a name that is not UTF-8 has a place in that order, too.
+            # Sorted by the whole path; a name that is not UTF-8 has a place in this order too.
             split.files.setdefault(_shown(os.path.basename(entry)), []).extend(sorted(found))
         else:
             split.left_out.append(entry)
@@ -159,11 +159,11 @@ def _scan(name: str, folder: str) -> _Split:
 
 
 def _walk(folder: str, split: _Split, found: list[str], above: tuple[str, ...]) -> None:
-    """Adds the images of a class' folder, and of those below it, to `found`."""
+    """Adds the images in a class folder and its subfolders to `found`."""
     for entry in _entries(folder):
         if os.path.isdir(entry):
             if any(os.path.samefile(entry, each) for each in above):
-                raise InputError(f"`dataset` image_folder: {_shown(entry)} is a link to a folder that it lies in")
+                raise InputError(f"`dataset` image_folder: {_shown(entry)} is a link to a folder that contains it")
             before = len(found)
             _walk(entry, split, found, (*above, entry))
             if len(found) > before and len(above) == 1:
@@ -175,7 +175,7 @@ def _walk(folder: str, split: _Split, found: list[str], above: tuple[str, ...]) 
 
 
 def _entries(folder: str) -> list[str]:
-    """Returns the paths of what a folder holds, in alphabetical order, but for what is hidden or a system's."""
+    """Returns the paths of a folder's entries in alphabetical order, without hidden ones and system files."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries)
     return [
@@ -188,7 +188,7 @@ def _check(path: str, splits: Mapping[str, _Split], names: Sequence[str], *, tra
     for role in ("train", "test"):
         if role in splits and not splits[role].images():
             what = f"class folders: {_listed(names)}" if names else "no class folder"
-            what += f"; not read: {_listed(splits[role].left_out)}" if splits[role].left_out else ""
+            what += f"; not images: {_listed(splits[role].left_out)}" if splits[role].left_out else ""
             raise InputError(
                 f"`dataset` image_folder {path!r} has no image in its {splits[role].name!r} split, but {what}"
             )
@@ -205,24 +205,24 @@ def _check_training_images(labels: np.ndarray | Sequence[int], names: Sequence[s
 
 
 def _tell(path: str, splits: Mapping[str, _Split], names: Sequence[str]) -> None:
-    """Says what was left out, and what was guessed."""
+    """Gives notes on what was left out and what was guessed."""
     left_out = [file for split in splits.values() for file in split.left_out]
     if left_out:
-        _note(f"{path}: left out: {_counted(left_out, path)}, not an image that can be read")
+        _note(f"{path}: left out: {_counted(left_out, path)}, since only image files are read")
     below = [folder for split in splits.values() for folder in split.below]
     if below:
-        _note(f"{path}: images in {_counted(below, path, 'folder')} below a class' own are of that class")
+        _note(f"{path}: images in {_counted(below, path, 'subfolder')} count as images of the class folder above")
     for split in splits.values():
         empty = [name for name in names if not split.files.get(name) and name in split.files]
         if empty:
             _note(f"{path}: no image in the class folder {_listed(f'{split.name}/{name}' for name in empty)}")
     foreign = [name for name in names if "\\x" in name]
     if foreign:
-        _note(f"{path}: class names that are not UTF-8 are written {_listed(foreign)}")
+        _note(f"{path}: class names that are not UTF-8 are written as {_listed(foreign)}")
 
 
 class _Reader:
-    """Reads the images of splits, several at a time.
+    """Reads the images of splits with several threads.
 
     Args:
         path: the data set's folder.
@@ -237,7 +237,7 @@ class _Reader:
         self._scale = None if image_size is None else _scaling(image_size)
         self._images_dir, self._skip_damaged = images_dir, skip_damaged
         self._damaged: list[tuple[str, str | ValueError]] = []
-        self._deep: dict[str, int] = {}  # path -> the largest value's upper 8 bits
+        self._deep: dict[str, int] = {}  # path of a 16-bit image -> upper 8 bits of its largest value
 
     def read(self, split: _Split) -> Examples:
         """Returns the `Examples` of a `_Split`."""
@@ -259,16 +259,16 @@ class _Reader:
                         first, images = place, room((len(files), *image.shape), self._images_dir)
                     if image.shape != images.shape[1:]:
                         raise InputError(
-                            "`dataset` image_folder has images of many sizes, such as "
+                            "`dataset` image_folder has images of different sizes, such as "
                             f"{_shown(files[first][0])} {images.shape[1:]} and {_shown(files[place][0])} "
                             f"{image.shape}: choose an `image_size`"
                         )
-                    images[len(read)] = image  # after the last one that was whole
+                    images[len(read)] = image  # behind the last intact one
                     read.append(place)
         finally:
             pool.shutdown(cancel_futures=True)
         if images is None:
-            raise InputError(f"`dataset` image_folder: no image of its {split.name!r} split can be decoded")
+            raise InputError(f"`dataset` image_folder: no image of the {split.name!r} split can be decoded")
         if self._images_dir is None:
             return Examples(images[: len(read)], labels[read])
         return Examples(ImagesOnDisk(images, np.arange(len(read))), labels[read])
@@ -276,7 +276,7 @@ class _Reader:
     def _decoded_in_order(
         self, pool: concurrent.futures.Executor, split: _Split, files: Sequence[tuple[str, str]]
     ) -> Iterator[np.ndarray | None]:
-        """Yields what `_decoded` returns, image by image; few are decoded before they are asked for."""
+        """Yields what `_decoded` returns, image by image, and decodes only a few images ahead."""
         tasks = [[path for path, _ in files[start : start + TASK]] for start in range(0, len(files), TASK)]
         begun = (os.cpu_count() or 1) + 1
         ahead = collections.deque(pool.submit(self._decoded, split, task) for task in tasks[:begun])
@@ -286,10 +286,10 @@ class _Reader:
                 ahead.append(pool.submit(self._decoded, split, task))
 
     def _decoded(self, split: _Split, paths: Sequence[str]) -> list[np.ndarray | None]:
-        """Returns a list of the images' pixels, uint8 [H, W, 3]; None for one that is skipped."""
+        """Returns a list of the images' pixels, uint8 [H, W, 3]; None for an image that is skipped."""
         scale = self._scale
         images: list[np.ndarray | None] = []
-        small: dict[tuple[int, ...], dict[int, np.ndarray]] = {}  # of each shape, place -> image
+        small: dict[tuple[int, ...], dict[int, np.ndarray]] = {}  # shape -> place -> image
         for place, path in enumerate(paths):
             image = self._decoded_file(split, path)
             if scale is not None and image is not None:
@@ -299,7 +299,7 @@ class _Reader:
                     small.setdefault(image.shape, {})[place] = image
             images.append(image)
         if scale is not None:
-            for alike in small.values():  # together, which takes a fraction of the time
+            for alike in small.values():  # as one batch, which takes a fraction of the time
                 for place, scaled in zip(alike, scale(np.stack(list(alike.values()))), strict=True):
                     images[place] = scaled
         return images
@@ -308,33 +308,33 @@ class _Reader:
         try:
             with open(path, "rb") as file:
                 image, deep = decode(file.read())
-        except (FileNotFoundError, ValueError) as error:  # a link to nothing, or damage
-            reason = "a link to a file that is not there" if isinstance(error, OSError) else error
+        except (FileNotFoundError, ValueError) as error:  # a dangling link, or damage
+            reason = "a link to a file that does not exist" if isinstance(error, OSError) else error
             if self._skip_damaged:
                 self._damaged.append((path, reason))
                 return None
             raise InputError(
-                f"`dataset` image_folder: {_shown(path)} of its {split.name!r} split cannot be decoded: {reason}; "
-                "mend it, take it away, or leave such files out: `skip_damaged=True`"
+                f"`dataset` image_folder: {_shown(path)} of the {split.name!r} split cannot be decoded: {reason}; "
+                "repair it, remove it, or skip such files: `skip_damaged=True`"
             ) from error
         if deep:
             self._deep[path] = int(image.max())
         return image
 
     def tell(self) -> None:
-        """Says which files were damaged, and what of 16-bit images looks too dark."""
+        """Gives notes on which files were damaged, and on 16-bit images that look too dark."""
         if self._damaged:
             reasons = "; ".join(f"{_shown(os.path.relpath(each, self._path))}: {why}" for each, why in self._damaged)
             _note(f"{self._path}: {len(self._damaged)} damaged images were left out: {reasons}")
         if self._deep and max(self._deep.values()) < TWELVE_BITS:
             _note(
-                f"{self._path}: of {_counted(self._deep, self._path, '16-bit image')} the upper 8 bits are kept, but "
-                "no value reaches 4096: of 12 bits they come out nearly black; multiply such values by 16 first"
+                f"{self._path}: only the upper 8 bits are kept of {_counted(self._deep, self._path, '16-bit image')}, "
+                "but no value reaches 4096: 12-bit values come out nearly black; multiply them by 16 first"
             )
 
 
 def _scaling(image_size: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function: uint8 [B, H, W, 3] -> uint8 [B, image_size, image_size, 3], arrays."""
+    """Returns a function of arrays: uint8 [B, H, W, 3] -> uint8 [B, image_size, image_size, 3]."""
     resize = resizing(image_size)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
@@ -346,7 +346,7 @@ def _scaling(image_size: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _counted(paths: Iterable[str], root: str, what: str = "file", plural: str | None = None) -> str:
-    """Returns how many paths there are, and the names of the first, within `root`."""
+    """Returns text: how many paths there are, and the first few of them relative to `root`."""
     paths = sorted(paths)
     names = [_shown(os.path.relpath(path, root)) for path in paths[:NAMED]]
     more = [f"{len(paths) - NAMED} more"] if len(paths) > NAMED else []
@@ -359,7 +359,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _shown(name: str) -> str:
-    """Returns a name as text that can be printed, its bytes that are not UTF-8 as escapes."""
+    """Returns a file name as printable text; bytes that are not UTF-8 become escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

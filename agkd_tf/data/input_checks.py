@@ -1,6 +1,6 @@
-"""What a user gives to `fit`, `evaluate` and `predict`, checked on the host, whatever way it comes.
+"""Checks the data that a user gives to `fit`, `evaluate` and `predict`, in any form, on the host.
 
-Arrays are looked at once, all others batch by batch where they are read: a compiled step has no way to refuse anything.
+Arrays are checked once, everything else batch by batch as it is read: a compiled step cannot raise such errors.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ KINDS = "arrays, a tf.data.Dataset, a Python generator or a keras.utils.PyDatase
 
 
 class InputChecks(NamedTuple):
-    """What images and labels must be.
+    """The requirements that images and labels must meet.
 
     Attributes:
         image_shape: (H, W, C); None for any size.
-        num_classes: number of classes; None where it is not known.
-        labelled: whether labels are needed; where they are not, batches keep their images alone.
-        num_examples: number of training examples, which an `index` must be below; None where none is needed.
+        num_classes: number of classes; None if it is not known.
+        labelled: whether labels are needed; if not, batches are reduced to their images.
+        num_examples: number of training examples; each `index` must be less. None if there is no limit.
     """
 
     image_shape: ImageShape
@@ -38,15 +38,16 @@ class InputChecks(NamedTuple):
     num_examples: int | None = None
 
     def source(self, x: Any, y: Array | None = None) -> tuple[Any, Any]:
-        """Returns (x, y) for Keras, which gives the same batches as what was given, checked, with int32 labels.
+        """Returns (x, y) for Keras, with the same batches as the arguments, but checked and with int32 labels.
 
         Args:
             x: images, or a dict of `KEYS`, as arrays, tensors or lists; or a dataset, generator or PyDataset of
-                batches. A dataset that is distributed already is given back as it is.
-            y: labels of arrays.
+                batches. A dataset that is already distributed is returned unchanged.
+            y: labels, if `x` are arrays.
 
         Raises:
-            InputError: for what is not understood; of all but arrays, while they are read (see `input_errors`).
+            InputError: for data that do not meet the requirements. Anything but arrays raises it while it is read
+                (see `input_errors`).
         """
         if isinstance(x, tf.data.Dataset):
             self._check_alone(y)
@@ -56,7 +57,7 @@ class InputChecks(NamedTuple):
                 if spec.shape.rank == 4 and spec.dtype != tf.uint8:
                     raise InputError(
                         "float images of a distributed dataset cannot be checked: give uint8 images, or the "
-                        "tf.data.Dataset itself, which is distributed by fit"
+                        "tf.data.Dataset itself, which fit distributes"
                     )
             return x, y
         if isinstance(x, keras.utils.PyDataset):
@@ -66,17 +67,17 @@ class InputChecks(NamedTuple):
             self._check_alone(y)
             return (self.batch(each) for each in x), None
         if not hasattr(x, "shape") and not isinstance(x, dict | list | tuple):
-            hint = "; of another iterable x, (batch for batch in x) makes a generator" if hasattr(x, "__iter__") else ""
+            hint = "; for other iterables x, (batch for batch in x) makes a generator" if hasattr(x, "__iter__") else ""
             raise InputError(f"data must be {KINDS}{hint}. Received: {type(x).__name__}")
         checked = self.batch(x if y is None else (x, y), whole=True)
         return checked if len(checked) == 2 else (*checked, None)
 
     def batch(self, data: Any, *, whole: bool = False) -> tuple[Any, ...]:
-        """Returns a batch, checked: (images, int32 labels), (dict of them,), or (images,) where not labelled.
+        """Checks a batch and returns it: (images, int32 labels), (dict of them,), or (images,) if not labelled.
 
         Args:
-            data: (images, labels), a dict of `KEYS`, or either in a tuple; without labels images alone, too.
-            whole: whether it is all the data: images alone may then be a list of them.
+            data: (images, labels), a dict of `KEYS`, or either of them in a tuple; if not labelled, images alone too.
+            whole: whether `data` are all the data, not one batch; images alone may then be a list.
         """
         images, labels, index, rest = self._parts(data, whole=whole)
         if images is not None:
@@ -96,7 +97,7 @@ class InputChecks(NamedTuple):
         return (images, labels, *rest)
 
     def _parts(self, data: Any, *, whole: bool = False) -> tuple[Any, Any, Any, dict[str, Any] | tuple]:
-        """Returns (images or None, labels or None, index or None, the rest: a dict or a tuple) of a batch."""
+        """Splits a batch into (images or None, labels or None, index or None, the rest as a dict or a tuple)."""
         if isinstance(data, list) and not whole:
             data = tuple(data)
         if isinstance(data, tuple) and len(data) == 1:
@@ -106,8 +107,8 @@ class InputChecks(NamedTuple):
         if isinstance(data, dict):
             if ("label" if self.labelled else "image") not in data:
                 raise InputError(
-                    f"a batch that is a dict must have {', '.join(KEYS[:2])}, and may have {', '.join(KEYS[2:])}. "
-                    f"Received: {', '.join(map(str, data))}"
+                    f"a batch that is a dict must have the keys {', '.join(KEYS[:2])}, and may have "
+                    f"{', '.join(KEYS[2:])}. Received: {', '.join(map(str, data))}"
                 )
             rest = {name: data[name] for name in KEYS[3:] if name in data}
             return data.get("image"), data.get("label"), data.get("index"), rest
@@ -135,7 +136,7 @@ class InputChecks(NamedTuple):
         images, labels, index, _ = self._parts(dataset.element_spec)
         for part in (images, labels, index):
             if part is not None and not isinstance(part, tf.TensorSpec):
-                raise InputError(f"images, labels and index must be one dense tensor each. Received: {part}")
+                raise InputError(f"images, labels and index must each be one dense tensor. Received: {part}")
         if images is not None:
             check_shape(images, self.image_shape)
             check_type(images)
@@ -159,7 +160,7 @@ class InputChecks(NamedTuple):
             others = [] if images is None or images.dtype == tf.uint8 else [images]
             others.append(tf.constant(-1) if images is None else tf.shape(images)[0])
             others += [] if index is None or not self.labelled else [index]
-            # A byte is a pixel: what is known by its type does not go through Python.
+            # Any uint8 is a valid pixel: if the type alone is proof, the images need not pass through Python.
             if not self.labelled and images.dtype == tf.uint8:
                 return (images,)
             found = tf.numpy_function(look, [labels if self.labelled else 0, *others], tf.int32)
@@ -176,11 +177,11 @@ class InputChecks(NamedTuple):
 
     def _check_alone(self, y: Any) -> None:
         if y is not None:
-            raise InputError("labels are part of a dataset's or generator's batches: leave `y` out")
+            raise InputError("the batches of a dataset or generator contain the labels: leave `y` out")
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
-    """A user's PyDataset, whose batches are checked in the worker that makes them."""
+    """Wraps a user's PyDataset and checks each batch in the worker that makes it."""
 
     def __init__(self, source: keras.utils.PyDataset, checks: InputChecks) -> None:
         super().__init__(source.workers, source.use_multiprocessing, source.max_queue_size)
@@ -202,7 +203,7 @@ class _CheckedPyDataset(keras.utils.PyDataset):
 
 @contextlib.contextmanager
 def input_errors() -> Iterator[None]:
-    """Within, an `InputError` that was raised while TensorFlow read data is that again, and not TensorFlow's."""
+    """In the block, turns the TensorFlow error that wraps an `InputError` raised while reading data back into it."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -213,15 +214,15 @@ def input_errors() -> Iterator[None]:
 
 
 def as_array(images: Array) -> np.ndarray | tf.Tensor:
-    """Returns images as the array or tensor that they are, or an array of a list's.
+    """Returns an array or tensor of images as it is, and a list of images as an array.
 
     Raises:
-        InputError: for images of several shapes.
+        InputError: if the images differ in shape.
     """
     if isinstance(images, np.ndarray | tf.Tensor):
         return images
     try:
         array = np.asarray(images)
-    except ValueError as error:  # of several shapes
-        raise InputError("images must be of one shape [N, H, W, C]. Received: images of several shapes") from error
-    return array[0] if array.ndim == 5 and len(array) == 1 else array  # Keras takes a list of a model's inputs
+    except ValueError as error:  # the shapes differ
+        raise InputError("images must all have one shape, [N, H, W, C]. Received: images of several shapes") from error
+    return array[0] if array.ndim == 5 and len(array) == 1 else array  # Keras accepts a list of a model's inputs

@@ -1,4 +1,4 @@
-"""The one convention of labels: int32 [N], 0 to num_classes - 1."""
+"""Converts labels to the library's one convention: int32 [N], 0 to num_classes - 1."""
 
 from typing import Any
 
@@ -11,21 +11,22 @@ from agkd_tf.types import Array
 def as_labels(
     labels: Array, num_classes: int | None = None, *, count: int | None = None, prefix: str = ""
 ) -> np.ndarray:
-    """Returns labels as int32 [N], of all that says the same: integers of any type, whole floats, one-hot rows.
+    """Returns labels as int32 [N], converted from integers of any type, whole floats or one-hot rows.
 
     Args:
         labels: an array, tensor or list: [N] or [N, 1], or one-hot rows [N, num_classes].
-        num_classes: number of classes; None where it is not known, and the range is not looked at.
-        count: number of images; None where it is not known.
-        prefix: what messages begin with.
+        num_classes: number of classes; None if it is not known, in which case the range is not checked.
+        count: number of images; None if it is not known.
+        prefix: text that error messages begin with.
 
     Raises:
-        InputError: for anything else: text, soft labels, labels out of range, another number than of images.
+        InputError: for anything else: text, soft labels, labels out of range, or a number of labels that is not
+            `count`.
     """
     try:
         array = np.asarray(labels)
-    except ValueError as error:  # rows of several lengths
-        raise InputError(f"{prefix}labels must be of one shape. Received: rows of several lengths") from error
+    except ValueError as error:  # the rows' lengths differ
+        raise InputError(f"{prefix}labels must be one array. Received: rows of different lengths") from error
     width = "num_classes" if num_classes is None else num_classes
     allowed = f"{prefix}labels must be integers [N], whole floats, or one-hot rows [N, {width}]"
     if array.dtype == object and all(isinstance(each, int | float | np.number) for each in array.flat):
@@ -52,7 +53,7 @@ def as_labels(
         numbers = array.astype(np.float64)
         if not np.all(np.isfinite(numbers) & (numbers == np.round(numbers))):
             bad = numbers[~(np.isfinite(numbers) & (numbers == np.round(numbers)))][0]
-            raise InputError(f"{allowed}. Received: {bad:g} among them")
+            raise InputError(f"{allowed}. Received: a label of {bad:g}")
         array = numbers
     if num_classes is not None and len(array):
         low, high = int(array.min()), int(array.max())
@@ -61,7 +62,7 @@ def as_labels(
             raise InputError(f"{prefix}labels must be in [0, {num_classes - 1}]. Received: {low} to {high}{hint}")
     limits = np.iinfo(np.int32)
     if len(array) and not limits.min <= int(array.min()) <= int(array.max()) <= limits.max:
-        raise InputError(f"{prefix}labels must be of 32 bits. Received: {int(array.min())} to {int(array.max())}")
+        raise InputError(f"{prefix}labels must fit into 32 bits. Received: {int(array.min())} to {int(array.max())}")
     return array.astype(np.int32, copy=False)
 
 

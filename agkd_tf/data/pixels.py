@@ -1,4 +1,4 @@
-"""The one convention of pixel values: float32 in [0, 1]."""
+"""Converts and checks images by the library's one convention: pixel values are float32 in [0, 1]."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,7 @@ ALLOWED = "images must be uint8, or float in [0, 1]"
 
 
 def as_float(images: tf.Tensor) -> tf.Tensor:
-    """Returns float32 images in [0, 1] of uint8 images 0-255, or of float images already in [0, 1].
+    """Returns images as float32 in [0, 1], from uint8 images 0-255 or float images already in [0, 1].
 
     Raises:
         InputError: for tensors of another type.
@@ -23,10 +23,10 @@ def as_float(images: tf.Tensor) -> tf.Tensor:
 
 
 def check_pixels(images: np.ndarray | tf.Tensor) -> None:
-    """Checks an array or an eager tensor of images: uint8, which its type alone shows, or float in [0, 1].
+    """Checks that an array or eager tensor of images is uint8 (any value), or float in [0, 1].
 
     Raises:
-        InputError: for float images outside [0, 1] or NaN, and for other types.
+        InputError: for NaN or float images outside [0, 1], and for other types.
     """
     check_type(images)
     if images.dtype == tf.uint8:
@@ -40,7 +40,7 @@ def check_pixels(images: np.ndarray | tf.Tensor) -> None:
 
 
 def check_type(images: np.ndarray | tf.Tensor | tf.TensorSpec) -> None:
-    """Checks the type of an array, tensor or `tf.TensorSpec` of images: uint8 or float.
+    """Checks that an array, tensor or `tf.TensorSpec` of images is of type uint8 or float.
 
     Raises:
         InputError: for another type.
@@ -52,11 +52,11 @@ def check_type(images: np.ndarray | tf.Tensor | tf.TensorSpec) -> None:
 
 
 def check_shape(images: np.ndarray | tf.Tensor | tf.TensorSpec, image_shape: Sequence[int | None]) -> None:
-    """Checks the shape of a batch of images, an array or `tf.TensorSpec`, as far as it is known.
+    """Checks the shape of a batch of images (an array, tensor or `tf.TensorSpec`), as far as it is known.
 
     Args:
         images: [N, H, W, C].
-        image_shape: (H, W, C) that is wanted; None for any size.
+        image_shape: the required (H, W, C); None for any size.
 
     Raises:
         InputError: for another shape.
@@ -68,7 +68,7 @@ def check_shape(images: np.ndarray | tf.Tensor | tf.TensorSpec, image_shape: Seq
     if shape.rank is not None and shape.is_compatible_with([None, *image_shape][: shape.rank]) and image_shape[-1] == 1:
         hint = " (images[..., None]?)"
     elif shape.is_compatible_with(image_shape):
-        hint = ", images that are not in batches (dataset.batch(32), or images[None]?)"
+        hint = "; these are not in batches (dataset.batch(32), or images[None]?)"
     wanted, received = (_written(each) for each in ([None, *image_shape], shape.as_list()))
     raise InputError(f"images must be {wanted}, as the network takes them{hint}. Received: {received}")
 
@@ -78,7 +78,7 @@ def _written(shape: Iterable[int | None]) -> str:
 
 
 def _type_of(images: np.ndarray | tf.Tensor | tf.TensorSpec) -> tf.DType | None:
-    """Returns the `tf.DType`, or None where TensorFlow has none."""
+    """Returns the images' `tf.DType`, or None if TensorFlow has no such type."""
     try:
         return tf.as_dtype(images.dtype)
     except TypeError:

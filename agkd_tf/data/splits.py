@@ -1,4 +1,4 @@
-"""Division of a training split into train and validation."""
+"""Divides an official training split into train and validation."""
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -6,7 +6,7 @@ from sklearn.model_selection import train_test_split
 from agkd_tf.data.image_dataset import Examples
 from agkd_tf.errors import InputError, check_range
 
-# The division is part of the data set, not of a run: runs of different seeds see the same images.
+# The division belongs to the data set, not to a run: runs with different seeds use the same images.
 SPLIT_SEED = 0
 
 
@@ -17,12 +17,12 @@ def hold_out_validation(
 
     Args:
         examples: `Examples` of the official training split.
-        train_examples: how many of its first images to train on; None for all that remain.
-        validation_examples: how many to hold out, in the classes' proportions, from the images that
-            `train_examples` leaves over (from all of them where it is not given).
+        train_examples: train on the first N images; None for all that are not held out.
+        validation_examples: how many images to hold out, stratified by class, from those that
+            `train_examples` leaves over (from all images if it is None).
 
     Raises:
-        InputError: if the split is too small for that.
+        InputError: if the split has too few images.
     """
     total = len(examples)
     check_range("train_examples", train_examples or 0, 0, total)
@@ -37,7 +37,7 @@ def hold_out_validation(
         validation = candidates
     else:
         labels = examples.labels[candidates]
-        # Proportional parts need two images of every class and a place for each class on both sides.
+        # Stratification needs two images of every class, and room for every class in both parts.
         counts = np.bincount(labels)
         classes = np.count_nonzero(counts)
         rest = len(candidates) - validation_examples

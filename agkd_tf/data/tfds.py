@@ -1,4 +1,4 @@
-"""Image classification data sets of tensorflow-datasets, read into host memory or onto a disk."""
+"""Reads image classification data sets of tensorflow-datasets into host memory or onto a disk."""
 
 import contextlib
 import math
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from agkd_tf.data.image_dataset import Examples, ImagesOnDisk, Official
 from agkd_tf.errors import InputError, check_range
 
-# Published augmentation of the data sets it is published for: pad 4, random crop, flip.
+# The published augmentation (pad 4, random crop, flip), for the data sets that it was published for.
 AUGMENTATION = {"cifar10": "crop_flip", "cifar100": "crop_flip", "tiny_imagenet": "crop_flip"}
 
 
@@ -35,16 +35,16 @@ def load(
 ) -> Official:
     """Returns (train `Examples`, test `Examples`, class names, augmentation) of a TFDS data set.
 
-    A data set without a `test` split is tested on its `validation` split.
+    If a data set has no `test` split, its `validation` split takes that place.
 
     Args:
         name: a tensorflow-datasets name, for example `cifar10`.
         data_dir: folder of prepared data sets; None for tensorflow-datasets' own default.
         manual_dir: folder of archives fetched by hand, for data sets that take one.
-        download: whether the data set may be fetched from the network where it is not prepared.
-        image_size: height and width that images are cropped and scaled to; None to leave them.
-        images_dir: folder of a disk to keep the decoded images on, in a file without a name that goes when they are
-            not used any more; None for host memory.
+        download: whether to fetch the data set from the network if it is not prepared.
+        image_size: height and width that images are cropped and scaled to; None to keep their size.
+        images_dir: folder for the decoded images, which are kept there in an anonymous temporary file that is deleted
+            when they are no longer used; None for host memory.
 
     Raises:
         InputError: if the folder, the data set or one of its parts is missing.
@@ -64,10 +64,10 @@ def load(
 
 
 def check_data_dir(data_dir: str | None, *, download: bool) -> None:
-    """Checks that a folder of prepared data sets exists, or may be made.
+    """Checks that a folder of prepared data sets exists, or that `download` allows to create it.
 
     Raises:
-        InputError: if it does not.
+        InputError: if neither is so.
     """
     if data_dir is not None and not os.path.isdir(data_dir) and not download:
         raise InputError(f"`data_dir` is not a folder. Received: {data_dir!r}")
@@ -75,20 +75,20 @@ def check_data_dir(data_dir: str | None, *, download: bool) -> None:
 
 @contextlib.contextmanager
 def damage_told(name: str) -> Iterator[None]:
-    """Within, what tensorflow-datasets finds damaged in a prepared data set's description is an `InputError`."""
+    """In the block, turns errors of tensorflow-datasets about a damaged dataset_info.json into an `InputError`."""
     try:
         yield
     except MemoryError:
         raise
-    except Exception as error:  # of files that may hold anything
+    except Exception as error:  # damaged files can raise anything
         raise InputError(
-            f"`dataset` {name!r}: its dataset_info.json is damaged, or it has no such configuration or version: "
+            f"`dataset` {name!r}: its dataset_info.json is damaged, or this configuration or version does not exist: "
             f"{_first_line(error)}"
         ) from error
 
 
 def _first_line(error: Exception) -> str:
-    """Returns the first line of an error, without the names of TensorFlow's nodes and iterators."""
+    """Returns the first line of an error's message, without the names of TensorFlow's nodes and iterators."""
     message = getattr(error, "message", str(error)) or type(error).__name__
     return re.sub(r"{{[^}]*}} ?|Error in user-defined function.* with iterator: \S*: ", "", message).splitlines()[0]
 
@@ -101,14 +101,14 @@ def prepare_and_read(
     image_size: int | None = None,
     images_dir: str | None = None,
 ) -> Official:
-    """Returns what `load` does, of a TFDS builder; prepares it first where that is asked for.
+    """Returns the same as `load` for a TFDS builder; prepares the data set first if necessary and allowed.
 
     Args:
         builder: a `tfds.core.DatasetBuilder`.
-        manual_dir, download, image_size, images_dir: as `load`.
+        manual_dir, download, image_size, images_dir: as in `load`.
 
     Raises:
-        InputError: as `load`.
+        InputError: as in `load`.
     """
     import tensorflow_datasets as tfds
 
@@ -116,14 +116,14 @@ def prepare_and_read(
         if not (download or (manual_dir and builder.MANUAL_DOWNLOAD_INSTRUCTIONS)):
             raise InputError(
                 f"`dataset` {builder.name!r} is not prepared in {builder.data_dir}: "
-                "give its folder, `data_dir=PATH`, or fetch it, `download=True`"
+                "give the folder where it is, `data_dir=PATH`, or download it, `download=True`"
             )
         config = tfds.download.DownloadConfig(manual_dir=manual_dir)
         try:
             builder.download_and_prepare(download_config=config)
         except (
             OSError,
-            AssertionError,  # an archive to be fetched by hand is not there
+            AssertionError,  # an archive that must be fetched by hand is missing
             tfds.core.download.util.DownloadError,
             tfds.core.download.download_manager.NonMatchingChecksumError,
         ) as error:
@@ -134,7 +134,7 @@ def prepare_and_read(
 
 
 def read(builder: Any, *, image_size: int | None = None, images_dir: str | None = None) -> Official:
-    """Returns what `load` does, of a prepared TFDS builder."""
+    """Returns the same as `load` for a TFDS builder whose data set is prepared."""
     import tensorflow_datasets as tfds
 
     splits, features = builder.info.splits, builder.info.features
@@ -143,7 +143,9 @@ def read(builder: Any, *, image_size: int | None = None, images_dir: str | None 
         if split not in splits:
             raise InputError(f"`dataset` {builder.name!r} has no {split!r} split. It has: {', '.join(splits)}")
     if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
-        raise InputError(f"`dataset` {builder.name!r} has no `image` and class `label`: it is not image classification")
+        raise InputError(
+            f"`dataset` {builder.name!r} is not for image classification: it needs an `image` and a class `label`"
+        )
     train, tested = (_read_split(builder, split, image_size, images_dir) for split in ("train", test))
     return train, tested, tuple(features["label"].names), AUGMENTATION.get(builder.name, "none")
 
@@ -162,7 +164,7 @@ def _read_split(builder: Any, split: str, image_size: int | None, images_dir: st
             image = tf.saturate_cast(tf.round(resize(image)), tf.uint8)
         return {"image": image, "label": example["label"]}
 
-    # Keeping the file order makes the first N images the same images everywhere.
+    # Keeping the file order makes the first N images the same everywhere.
     config = tfds.ReadConfig(interleave_cycle_length=1)
     dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
     dataset = dataset.map(keep, num_parallel_calls=tf.data.AUTOTUNE)
@@ -171,19 +173,21 @@ def _read_split(builder: Any, split: str, image_size: int | None, images_dir: st
     labels, start = np.empty(count, np.int32), 0
     try:
         batches = dataset.batch(batch).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
-        # Shown on a terminal, where reading takes long.
+        # The progress bar appears only on a terminal, and only after 5 seconds.
         shown = {"total": -(-count // batch), "unit": " images", "unit_scale": batch, "delay": 5, "disable": None}
         for part in tqdm(batches, desc=f"Reading {builder.name}/{split}", leave=False, **shown):
             if images is None:
                 images = room((count, *part["image"].shape[1:]), images_dir)
             if part["image"].shape[1:] != images.shape[1:]:
                 raise InputError(
-                    f"`dataset` {builder.name!r} has images of many sizes, such as {images.shape[1:]} and "
+                    f"`dataset` {builder.name!r} has images of different sizes, such as {images.shape[1:]} and "
                     f"{part['image'].shape[1:]}: choose an `image_size`"
                 )
             stop = start + len(part["label"])
             if stop > count:
-                raise InputError(f"`dataset` {builder.name!r} has more images in its {split!r} split than it says")
+                raise InputError(
+                    f"`dataset` {builder.name!r} has more images in its {split!r} split than its description says"
+                )
             images[start:stop], labels[start:stop] = part["image"], part["label"]
             start = stop
     except tf.errors.InvalidArgumentError as error:
@@ -197,34 +201,36 @@ def _read_split(builder: Any, split: str, image_size: int | None, images_dir: st
             f"{_first_line(error)}"
         ) from error
     if images is None or start < count:
-        raise InputError(f"`dataset` {builder.name!r} has {start} images in its {split!r} split, and says {count}")
+        raise InputError(
+            f"`dataset` {builder.name!r} has {start} images in its {split!r} split, but its description says {count}"
+        )
     return Examples(images if images_dir is None else ImagesOnDisk(images, np.arange(count)), labels)
 
 
 def room(shape: tuple[int, ...], images_dir: str | None) -> np.ndarray:
-    """Returns an array of uint8 to write images to, in memory or in a file without a name.
+    """Returns a uint8 array to write images to, in memory or in an anonymous temporary file.
 
     Args:
         shape: (N, H, W, C).
         images_dir: folder of the file; None for memory.
 
     Raises:
-        InputError: if the folder's disk has no room.
+        InputError: if the file cannot be created, for example for lack of disk space.
     """
     if images_dir is None:
         return np.empty(shape, np.uint8)
     try:
         with tempfile.TemporaryFile(dir=images_dir) as file:
-            # Room that is not there shows now, not as a crash in the middle of writing.
+            # Reserve the space now: a full disk then raises an error here instead of a crash while writing.
             os.posix_fallocate(file.fileno(), 0, math.prod(shape))
             return np.memmap(file, np.uint8, "r+", shape=shape)
     except OSError as error:
         needed = f"{math.prod(shape) / 2**30:.2f} GiB"
-        raise InputError(f"`images_dir` {images_dir} cannot keep {needed} of images: {error.strerror}") from error
+        raise InputError(f"`images_dir` {images_dir} cannot hold {needed} of images: {error.strerror}") from error
 
 
 def resizing(size: int) -> keras.layers.Layer:
-    """Returns a layer that crops uint8 images to their middle square and scales it to size x size, in float32.
+    """Returns a layer that crops uint8 images to their central square and scales it to size x size, in float32.
 
     Raises:
         InputError: if the size is not positive.

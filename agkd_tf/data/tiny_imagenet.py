@@ -1,7 +1,7 @@
-"""Tiny ImageNet: a tensorflow-datasets builder of the official archive.
+"""Tiny ImageNet: a tensorflow-datasets builder for the official archive.
 
-200 classes, 500 training and 50 validation images each, 64x64. The official test images have no labels;
-the validation split, which published tables use, is the test split here.
+It has 200 classes with 500 training and 50 validation images of 64x64 each. The official test images have no
+labels; the validation split, which published tables use, is the test split here.
 """
 
 import pathlib
@@ -34,11 +34,11 @@ def load(
     """Returns (train `Examples`, test `Examples`, class names, augmentation).
 
     Args:
-        data_dir, download, image_size, images_dir: as `agkd_tf.data.tfds.load`.
-        manual_dir: folder with `tiny-imagenet-200.zip`, to prepare the data set from.
+        data_dir, download, image_size, images_dir: as in `agkd_tf.data.tfds.load`.
+        manual_dir: folder that contains `tiny-imagenet-200.zip`, from which the data set is prepared.
 
     Raises:
-        InputError: as `agkd_tf.data.tfds.load`, or for a folder without the archive.
+        InputError: as in `agkd_tf.data.tfds.load`, or if `manual_dir` does not contain the archive.
     """
     archive = None
     if manual_dir is not None:
@@ -48,7 +48,7 @@ def load(
     check_data_dir(data_dir, download=download or archive is not None)
     with damage_told("tiny_imagenet"):
         builder = TinyImagenet(archive=archive, data_dir=data_dir)
-    # With the archive at hand, preparing fetches nothing.
+    # If the archive is there, preparing downloads nothing.
     return prepare_and_read(
         builder, download=download or archive is not None, image_size=image_size, images_dir=images_dir
     )
@@ -57,11 +57,11 @@ def load(
 with tfds.core.registered.skip_registration():
 
     class TinyImagenet(tfds.core.GeneratorBasedBuilder):
-        """Reads the archive where it lies; nothing is extracted.
+        """Builds the data set directly from the archive, without extracting it to disk.
 
         Args:
             archive: path of the archive; None to download it.
-            **kwargs: as `tfds.core.GeneratorBasedBuilder`.
+            **kwargs: as in `tfds.core.GeneratorBasedBuilder`.
         """
 
         name = "tiny_imagenet"
@@ -109,5 +109,5 @@ with tfds.core.registered.skip_registration():
                     label = label_of(file)
                     if label not in names:
                         raise InputError(f"{archive.filename}: {entry} has no known class. Received: {label!r}")
-                    # The bytes stay as they are; grayscale files become colour where they are decoded.
+                    # The bytes are kept unchanged; grayscale files become RGB when they are decoded.
                     yield file, {"image": archive.open(entry), "label": label}

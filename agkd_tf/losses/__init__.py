@@ -1,4 +1,4 @@
-"""Losses: functions of tensors that know no model."""
+"""Losses: functions of tensors that are independent of any model."""
 
 from agkd_tf.losses.adversarial_label import adversarial_label
 from agkd_tf.losses.angular_triplet import angular_distance, angular_triplet, embedding_norm

@@ -8,21 +8,20 @@ FLOOR = 1e-8
 def adversarial_label(
     clean_logits: tf.Tensor, labels: tf.Tensor, *, ratio: float = 9.0, gap: float = 0.01
 ) -> tf.Tensor:
-    """Returns the label that hurts a network most, with the true class `ratio` times the largest other.
+    """Returns the soft label q that is worst for a network, with q_y equal to `ratio` times the largest other entry.
 
     With p the clean prediction, v_k = -log(p_k + 1e-8), and m, M the least and largest v_k over k != y:
 
         D = sum_{k != y} v_k - (n - 1) (m - gap),  e = 1 / (1 + ratio (M - m + gap) / D)
         q_k = (e / D) (v_k - m + gap) for k != y,  q_y = 1 - e
 
-    The class that the network confuses most with y gets the least mass. q sums to 1 and q_y is `ratio`
-    times the largest other entry.
+    The class that the network confuses most with y gets the least mass. q sums to 1.
 
     Args:
         clean_logits: float32 [B, n], in inference mode.
-        labels: int32 [B].
-        ratio: beta; at least 1 keeps the true class the largest.
-        gap: gamma, greater than 0: how far the class confused most stays from no mass at all.
+        labels: int32 [B], y.
+        ratio: beta; with at least 1, the true class stays the largest.
+        gap: gamma, greater than 0; keeps the mass of the most confusing class above 0.
 
     Returns:
         float32 [B, n], without gradient.

@@ -1,4 +1,4 @@
-"""The metric loss of BML: a triplet with angular distance, and a penalty on the embeddings' size."""
+"""The metric loss of BML: a triplet loss with angular distance, and a penalty on the embeddings' norm."""
 
 import tensorflow as tf
 
@@ -21,12 +21,12 @@ def angular_distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 def angular_triplet(anchor: tf.Tensor, positive: tf.Tensor, negative: tf.Tensor, *, margin: float) -> tf.Tensor:
     """Returns mean max(0, margin + d(anchor, positive) - d(anchor, negative)).
 
-    In BML the anchor is the forward adversary, the positive its clean image, the negative the backward
-    adversary. Nothing is detached.
+    In BML the anchor is the forward adversarial example, the positive its clean image, and the negative the
+    backward adversarial example. Gradients flow through all three.
 
     Args:
         anchor, positive, negative: float32 [B, K].
-        margin: non-negative float; 0.03 in the paper's code.
+        margin: non-negative float; 0.03 in the paper's released code.
 
     Returns:
         float32 scalar.
@@ -36,13 +36,13 @@ def angular_triplet(anchor: tf.Tensor, positive: tf.Tensor, negative: tf.Tensor,
 
 
 def embedding_norm(*embeddings: tf.Tensor) -> tf.Tensor:
-    """Returns the sum over its arguments of mean(h^2), over the batch and the features.
+    """Returns the sum of mean(h^2) over its arguments; each mean is over the batch and the features.
 
     Args:
         embeddings: float32 [B, K] each.
 
     Returns:
-        float32 scalar. A mean, as in the released code, which is K times weaker than a summed norm.
+        float32 scalar. The mean, as in the released code, is K times less than the squared norm.
     """
     return tf.add_n([tf.reduce_mean(tf.square(embedding)) for embedding in embeddings])
 

@@ -2,20 +2,20 @@
 
 import tensorflow as tf
 
-# Two maps that differ by less are one: each is known to a unit in the last place of 1 or so. Where both have their
-# maximum, which is 1 after a division and may be less by such a unit after a compiler's multiplication by the
-# reciprocal, the gradient would otherwise be of a sign that rounding decides.
+# Smaller differences between two maps count as zero: each map is only precise to about one unit in the last place of 1.
+# Where both maps have their maximum, its value is 1 after a division, but may be one unit less if a compiler multiplies
+# by the reciprocal instead; rounding would then decide the sign of the gradient.
 ROUNDING = 5e-7
 
 
 def attention_distillation(student_maps: tf.Tensor, teacher_maps: tf.Tensor) -> tf.Tensor:
-    """Returns mean |A_student(adversary) - A_teacher(clean)| over the batch and all places.
+    """Returns mean |A_student(adversarial) - A_teacher(clean)| over the batch and all positions.
 
-    Where the maps agree but for rounding, the difference, and its gradient, are zero.
+    Where the maps differ only by rounding, the difference and its gradient are zero.
 
     Args:
         student_maps: float32 [B, h, w], normalised, of the adversarial images.
-        teacher_maps: float32 [B, h, w], normalised, of the clean ones; no gradient reaches the teacher.
+        teacher_maps: float32 [B, h, w], normalised, of the clean images; no gradient reaches the teacher.
 
     Returns:
         float32 scalar.

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def kl_divergence(clean_logits: tf.Tensor, adv_logits: tf.Tensor) -> tf.Tensor:
-    """Returns float32 [B], KL(p_clean || p_adv). Gradients flow through both.
+    """Returns KL(p_clean || p_adv) per image, float32 [B]. Gradients flow through both arguments.
 
     Args:
         clean_logits, adv_logits: float32 [B, n].

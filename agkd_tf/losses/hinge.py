@@ -6,12 +6,12 @@ from agkd_tf.logits import label_margin
 
 
 def margin_hinge(logits: tf.Tensor, labels: tf.Tensor, *, confidence: float) -> tf.Tensor:
-    """Returns mean max(0, max_{k != y} z_k - z_y + confidence), on logits.
+    """Returns mean max(0, max_{k != y} z_k - z_y + confidence), with z the logits.
 
     Args:
         logits: float32 [B, n].
         labels: int32 [B].
-        confidence: kappa, the margin that is asked for.
+        confidence: kappa, the margin beyond which an image's loss is 0.
 
     Returns:
         float32 scalar.

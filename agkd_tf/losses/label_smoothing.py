@@ -6,11 +6,10 @@ from agkd_tf.errors import InputError
 
 
 def check_label_smoothing(smoothing: float, num_classes: int, *, name: str = "label_smoothing") -> float:
-    """Returns `smoothing` if the true class stays the largest.
+    """Returns `smoothing` if the smoothed label still gives the true class the largest value.
 
     Raises:
-        InputError: if it is negative, or (n - 1) / n or more: the label would be uniform or worse, and
-            teach nothing.
+        InputError: if it is negative, or at least (n - 1) / n: the true class would no longer be the largest.
     """
     bound = (num_classes - 1) / num_classes
     if not 0 <= smoothing < bound:
@@ -24,7 +23,7 @@ def check_label_smoothing(smoothing: float, num_classes: int, *, name: str = "la
 def smoothed_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float | tf.Tensor) -> tf.Tensor:
     """Returns the batch mean of -sum_k q_k log p_k, with q = 1 - s on the label and s / (n - 1) elsewhere.
 
-    Keras' `label_smoothing` spreads over all n classes instead; this one equals Keras' s * n / (n - 1).
+    Keras' `label_smoothing` spreads over all n classes instead; a value of s here equals Keras' s * n / (n - 1).
 
     Args:
         logits: float32 [B, n].
@@ -47,7 +46,7 @@ def soft_cross_entropy(logits: tf.Tensor, soft_labels: tf.Tensor) -> tf.Tensor:
 
     Args:
         logits: float32 [B, n].
-        soft_labels: q, float32 [B, n], rows that sum to 1.
+        soft_labels: q, float32 [B, n]; each row sums to 1.
 
     Returns:
         float32 scalar.

@@ -1,12 +1,12 @@
-"""Pairing of what a network says of an image and of its adversary."""
+"""Losses that pair a network's outputs for a clean image and its adversarial example."""
 
 import tensorflow as tf
 
 
 def logit_pairing(clean_logits: tf.Tensor, adv_logits: tf.Tensor) -> tf.Tensor:
-    """Returns the mean over the batch and the classes of (z_clean - z_adv)^2.
+    """Returns the mean of (z_clean - z_adv)^2 over the batch and the classes.
 
-    Gradients flow through both.
+    Gradients flow through both arguments.
 
     Args:
         clean_logits, adv_logits: float32 [B, n].

@@ -1,4 +1,4 @@
-"""The two terms by which MART goes beyond cross-entropy on the adversary.
+"""The two terms that MART adds to cross-entropy on adversarial examples.
 
 Source: Wang et al., Improving Adversarial Robustness Requires Revisiting Misclassified Examples,
 ICLR 2020, eq. 11; constants of its released code. Gradients flow through every factor.
@@ -11,7 +11,7 @@ from agkd_tf.losses.divergence import kl_divergence
 
 
 def boosted_margin(adv_logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Returns mean -log(1.0001 - p_adv[j]), with j the most probable class but the label.
+    """Returns mean -log(1.0001 - p_adv[j]), with j the most probable class other than the label.
 
     Args:
         adv_logits: float32 [B, n].

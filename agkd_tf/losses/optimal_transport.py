@@ -10,7 +10,7 @@ FLOOR = 1e-6
 
 
 def cosine_cost(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Returns float32 [B, B'], C_ij = max(0, 1 - cos(a_i, b_j)).
+    """Returns the cost matrix C_ij = max(0, 1 - cos(a_i, b_j)), float32 [B, B'].
 
     Args:
         a, b: float32 [B, n] and [B', n].
@@ -22,20 +22,20 @@ def cosine_cost(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 def transport_plan(
     cost: tf.Tensor, *, regularization: float = 0.01, iterations: int = 100, threshold: float = 0.1
 ) -> tf.Tensor:
-    """Returns the plan T of uniform marginals that Sinkhorn's iteration finds, float32 [B, B'].
+    """Returns the transport plan T with uniform marginals found by Sinkhorn's iteration, float32 [B, B'].
 
-        T_ij = exp((u_i + v_j - C_ij) / r), from u = v = 0 by, in turn,
-        u_i <- u_i + r (log(1 / B) - log(sum_j exp((u_i + v_j - C_ij) / r) + 1e-6)), and likewise v_j over i
+        T_ij = exp((u_i + v_j - C_ij) / r), where u = v = 0 at first and are then updated in turn:
+        u_i <- u_i + r (log(1 / B) - log(sum_j exp((u_i + v_j - C_ij) / r) + 1e-6)), and v_j in the same way over i
 
-    with r the regularization. Gradients flow through the iterations. A batch-wide quantity: under several replicas,
-    each transports its own part of the batch.
+    with r the regularization. Gradients flow through the iterations. The plan couples a whole batch: with several
+    replicas, each replica transports its own part of the batch.
 
     Args:
-        cost: float32 [B, B'].
-        regularization: weight of the plan's entropy, greater than 0; the greater, the more evenly all is spread.
-        iterations: at most so many.
-        threshold: they end when the rows' potentials move by less, summed over the batch; the released
-            value leaves the rows' marginals loose.
+        cost: C, float32 [B, B'].
+        regularization: weight of the plan's entropy, greater than 0; greater values spread the mass more evenly.
+        iterations: maximum number of iterations.
+        threshold: iteration stops when the change of the rows' potentials, summed over the batch, is less than this.
+            With the released code's value, the row marginals are only approximately uniform.
 
     Source: Cuturi, Sinkhorn Distances, 2013; constants and the floor within the logarithm as in
     Feature Scattering's released code.
@@ -47,10 +47,10 @@ def transport_plan(
 def _potentials(
     cost: tf.Tensor, regularization: float, iterations: int, threshold: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the rows' and the columns' potentials, float32 [B] and [B']."""
+    """Returns the row and column potentials, float32 [B] and [B']."""
 
     # With large networks on the CPU, Grappler turns sums of several tensors (AddN) into temporary variables, which then
-    # meet in a loop within an attack's loop. TensorFlow's own gradient has such sums; this one only subtracts.
+    # collide in a loop within an attack's loop. TensorFlow's own gradient has such sums; this one only subtracts.
     @tf.custom_gradient
     def find(cost: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
         rows, columns = tf.shape(cost)[0], tf.shape(cost)[1]
@@ -104,7 +104,7 @@ def _potentials(
 def _iterate(
     cost: tf.Tensor, u: tf.Tensor, v: tf.Tensor, regularization: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the next (u, v), and what an update of each takes away as (u + v - cost) grows: float32 [B, B'] each."""
+    """Returns the next u and v, and by how much each decreases per increase of (u + v - cost), float32 [B, B'] each."""
     rows, columns = tf.shape(cost)[0], tf.shape(cost)[1]
     new_u, by_row = _update(u, u, v, cost, regularization, rows, 1)
     new_v, by_column = _update(v, new_u, v, cost, regularization, columns, 0)
@@ -131,13 +131,13 @@ def _update(
 
 
 def optimal_transport(clean_logits: tf.Tensor, adv_logits: tf.Tensor, **settings: Any) -> tf.Tensor:
-    """Returns sum_ij T_ij C_ij between two batches of logits, a float32 scalar.
+    """Returns the transport cost sum_ij T_ij C_ij between two batches of logits, a float32 scalar.
 
-    The plan is not detached.
+    Gradients also flow through the plan T.
 
     Args:
         clean_logits, adv_logits: float32 [B, n].
-        **settings: of `transport_plan`.
+        **settings: keyword arguments of `transport_plan`.
 
     Source: Zhang and Wang, Defense Against Adversarial Attacks Using Feature Scattering-based
     Adversarial Training, NeurIPS 2019.

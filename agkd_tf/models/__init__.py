@@ -1,4 +1,4 @@
-"""Networks, and the view of a classifier that every other room works with."""
+"""Network architectures, and `Classifier`, the view of a network that all other packages work with."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from agkd_tf.models.vgg import vgg
 from agkd_tf.models.wide_resnet import wide_resnet
 from agkd_tf.types import ImageShape
 
-# Pattern of the name -> (builder, what the pattern's groups set).
+# Pattern of the name -> (builder, the arguments that the pattern's groups set).
 MODELS: dict[str, tuple[Callable[..., keras.Model], tuple[str, ...]]] = {
     r"wrn-(\d{1,3})-(\d{1,3})": (wide_resnet, ("depth", "width")),
     r"resnet-(\d{1,3})": (resnet, ("depth",)),
@@ -47,7 +47,7 @@ __all__ = [
 def build_model(
     name: str, *, image_shape: ImageShape, num_classes: int, dtype: str | None = None, seed: int = 0
 ) -> keras.Model:
-    """Returns the network called `name`, from images in [0, 1] to logits.
+    """Builds the network called `name`, which maps images in [0, 1] to logits.
 
     Args:
         name: for example `wrn-28-10`.

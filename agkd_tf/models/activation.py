@@ -1,4 +1,4 @@
-"""What a layer does to numbers one by one: its activation, by name."""
+"""Finds the activation function of a layer, by name, and removes it."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import keras
 from agkd_tf.errors import InputError
 from agkd_tf.keras_internals import share_kernel
 
-# keras.activations, keras.ops, tf.nn and the layers each have their own names.
+# keras.activations, keras.ops, tf.nn and the layers each name them differently.
 _SYNONYMS = {"softmax_v2": "softmax", "log_softmax_v2": "log_softmax", "logsoftmax": "log_softmax"}
 _LAYERS = (
     keras.layers.ELU,
@@ -20,7 +20,7 @@ KNOWN = {name for name in dir(keras.activations) if not name.startswith("_")} - 
 
 
 def activation_name(operation: keras.Operation) -> str | None:
-    """Returns the name of the activation that a Keras layer or operation is, or None for one that is something else."""
+    """Returns the activation's name if a Keras layer or operation is itself an activation, else None."""
     if isinstance(operation, keras.layers.Activation):
         return _named(operation.activation)
     if isinstance(operation, _LAYERS):
@@ -32,23 +32,23 @@ def activation_name(operation: keras.Operation) -> str | None:
 
 
 def own_activation_name(operation: keras.Operation) -> str:
-    """Returns the name of the activation that a dense layer or a convolution ends in; `linear` for none."""
+    """Returns the name of the activation built into a dense layer or a convolution; `linear` for none."""
     activation = getattr(operation, "activation", None)
     return "linear" if activation is None else _named(activation)
 
 
 def linear_twin(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Returns a layer with the very weights of a dense layer or a convolution, without its activation.
+    """Returns a layer that shares the weights of a dense layer or a convolution but has no activation.
 
     Raises:
-        InputError: for a layer that is more than kernel and bias: of a user's own class, quantized, or with LoRA.
+        InputError: for a layer that is more than a kernel and a bias: of a user's own class, quantized, or with LoRA.
     """
     plain = type(layer) in (keras.layers.Dense, keras.layers.Conv2D)
     if not plain or layer.quantization_mode or layer.lora_enabled:
         kind = "has LoRA" if plain and layer.lora_enabled else f"is a {type(layer).__name__}"
         raise InputError(
-            f"layer {layer.name!r}, which {kind}, ends in {own_activation_name(layer)}, which cannot be taken off: "
-            "end the model in its logits, without an activation"
+            f"layer {layer.name!r}, which {kind}, ends in {own_activation_name(layer)}, which cannot be removed: "
+            "end the model with its logits, without an activation"
         )
     twin = type(layer).from_config(layer.get_config() | {"activation": "linear"})
     twin.built, twin.input_spec = True, layer.input_spec

@@ -1,4 +1,4 @@
-"""A network of other conventions, as one from images in [0, 1], NHWC, to logits."""
+"""Adapts a network with other conventions to map images in [0, 1], NHWC, to logits."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -28,29 +28,29 @@ def adapt(
     output: Literal["logits", "probabilities"] = "logits",
     logits: str | None = None,
 ) -> keras.Model:
-    """Returns a functional model from images in [0, 1], NHWC, to logits, of a model of other conventions.
+    """Wraps a model with other conventions in a functional model from images in [0, 1], NHWC, to logits.
 
-    The layers are the model's own: who trains the one trains the other, and both can be saved.
+    Both models share their layers: training one trains the other, and both can be saved.
 
         model = agkd_tf.adapt(model, pixel_range=(0, 255))
         defense = agkd_tf.AdversarialTraining(model, eps=8 / 255)
 
     Args:
-        model: a built `keras.Model` of one image batch.
+        model: a built `keras.Model` that takes one batch of images.
         pixel_range: (least, greatest) pixel value that the model takes.
-        mean, std: what the model's images are standardised by, a number or one a channel, in units of `pixel_range`:
-            the model is given (pixels - mean) / std. None where it does not need that, or does it itself.
+        mean, std: standardisation that the model expects, one number or one per channel, in units of `pixel_range`:
+            the model receives (pixels - mean) / std. None if it expects none, or standardises images itself.
         channels: "first" for a model that takes images [B, C, H, W].
-        output: what the model returns: "logits", or "probabilities" where its softmax cannot be seen, of which
-            logarithms are taken. A softmax or sigmoid that can be seen is left out in either case.
-        logits: path of the layer that makes the logits, such as `heads/coarse`, of a model with several outputs.
+        output: what the model returns: "logits"; or "probabilities" if its softmax cannot be found among its layers,
+            in which case their logarithms are the logits. A softmax or sigmoid that is found is removed in either case.
+        logits: path of the layer that makes the logits, such as `heads/coarse`, for a model with several outputs.
 
     Returns:
-        A functional `keras.Model`: float32 [B, H, W, C] in [0, 1] -> float32 [B, n]; n is 2 where the model has one
+        A functional `keras.Model`: float32 [B, H, W, C] in [0, 1] -> float32 [B, n]; n is 2 if the model returns one
         score.
 
     Raises:
-        InputError: for values that fit no image, a model without logits, or one that contradicts them.
+        InputError: if the values are not valid for images, the model has no logits, or it contradicts the values.
     """
     check_choice("channels", channels, CHANNELS)
     check_choice("output", output, OUTPUTS)
@@ -71,7 +71,7 @@ def adapt(
         if output == "probabilities" and head.logits is graph.outputs[0]:
             raise InputError(
                 f"`output` of probabilities: the model ends in layer {head.logits.maker.path!r}, which has no softmax: "
-                'output="logits"'
+                'use output="logits"'
             )
         if head.logits is graph.outputs[0]:
             scores = _run(model, pixels)
@@ -86,16 +86,16 @@ def adapt(
 
 
 def _run(model: keras.Model, pixels: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns a model's symbolic output; the layers of a functional one are not put into a model within the model."""
+    """Returns a model's symbolic output; a functional model's layers are inlined instead of nested as a model."""
     functional = functional_of(model)
     if functional is None:
         return model(pixels)
-    # Its input layer would cast to the type that it was made with, such as uint8, which has no gradient.
+    # Its input layer would cast to the input's own type, for example uint8, which has no gradient.
     return keras.tree.flatten(run_without_input_layer(functional, pixels))[0]
 
 
 def _hides_its_end(graph: Graph) -> bool:
-    """Returns whether what a model returns is made by something else than layers that are understood."""
+    """Returns whether a model's output is made by a layer that the library cannot look into."""
     if len(graph.outputs) != 1 or len(graph.outputs[0].shape) != 2:
         raise InputError("`output` of probabilities: the model must return one tensor [B, n]")
     return scores_maker(graph, graph.outputs[0]) is None
@@ -113,14 +113,14 @@ def pixel_scale_and_offset(
     std: float | Sequence[float] | None,
     channels: int,
 ) -> tuple[float, float] | tuple[list[float], list[float]]:
-    """Returns the (scale, offset) that lead from [0, 1] to what a model takes: numbers, or lists of one a channel.
+    """Returns the (scale, offset) that map [0, 1] to what a model takes: numbers, or lists with one per channel.
 
     Args:
-        pixel_range, mean, std: as `adapt`.
-        channels: their number.
+        pixel_range, mean, std: as in `adapt`.
+        channels: number of channels.
 
     Raises:
-        InputError: for values that fit no image.
+        InputError: if the values are not valid for images.
     """
     values = np.asarray(pixel_range, np.float64).reshape(-1)
     if len(values) != 2 or not np.isfinite(values).all() or values[0] >= values[1]:
@@ -136,7 +136,7 @@ def pixel_scale_and_offset(
             )
         if value is not None and name == "mean" and not ((each >= low) & (each <= high)).all():
             raise InputError(
-                f"`mean` must lie in pixel_range ({low:g} to {high:g}), in whose units it is. Received: {value}"
+                f"`mean` must lie in pixel_range ({low:g} to {high:g}), since it has the same units. Received: {value}"
             )
         given.append(each)
     means, deviations = given

@@ -1,4 +1,4 @@
-"""What the networks here are made of: convolutions, BN-ReLU, the head."""
+"""Building blocks of the networks: convolutions, BN-ReLU, the head."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,15 +7,15 @@ from keras import layers
 
 from agkd_tf.types import ImageShape
 
-# PyTorch's momentum 0.1 is Keras' 0.9; Keras' own defaults (0.99 and 1e-3) are another network.
+# PyTorch's momentum of 0.1 is Keras' 0.9; Keras' own defaults (0.99 and 1e-3) would make a different network.
 BN_MOMENTUM, BN_EPSILON = 0.9, 1e-5
 
 
 def staged(counts: Sequence[int], strides: Sequence[int]) -> Iterator[tuple[int, int, bool]]:
-    """Yields (stage, stride, whether the stage begins) of each block; only a stage's first one strides.
+    """Yields (stage, stride, whether it is the stage's first block) per block; only the first block has the stride.
 
     Args:
-        counts: blocks a stage.
+        counts: number of blocks per stage.
         strides: stride of each stage.
     """
     for stage, (count, stride) in enumerate(zip(counts, strides, strict=True)):
@@ -24,7 +24,7 @@ def staged(counts: Sequence[int], strides: Sequence[int]) -> Iterator[tuple[int,
 
 
 class Blocks:
-    """Makes the layers of one network, each with a seed of its own.
+    """Makes the layers of one network; each convolution and dense layer gets its own seed.
 
     Args:
         dtype: Keras dtype policy of the body, such as "mixed_bfloat16".
@@ -36,14 +36,14 @@ class Blocks:
         self._seeds = iter(range(seed * 1000, (seed + 1) * 1000))
 
     def images(self, image_shape: ImageShape) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Returns (input, the same scaled from [0, 1] to [-1, 1])."""
+        """Returns (the input, the input scaled from [0, 1] to [-1, 1])."""
         images = keras.Input(image_shape, name="images")
         return images, layers.Rescaling(2.0, -1.0, name="scaling", dtype=self.dtype)(images)
 
     def convolution(
         self, x: keras.KerasTensor, filters: int, kernel: int, stride: int = 1, *, use_bias: bool = False
     ) -> keras.KerasTensor:
-        """Returns x under a convolution of He's fan-out initialisation, padded alike on all sides."""
+        """Applies a convolution with He's fan-out initialisation to x, padded equally on all sides."""
         # Keras' `same` pads a strided convolution at the bottom right only; PyTorch pads both sides.
         padding = "same"
         if kernel > 1 and stride > 1:
@@ -69,13 +69,13 @@ class Blocks:
         return layers.MaxPooling2D(2, dtype=self.dtype, name=name)(x)
 
     def add(self, branch: keras.KerasTensor, shortcut: keras.KerasTensor) -> keras.KerasTensor:
-        """Returns their sum."""
+        """Returns the sum of the two."""
         return layers.Add(dtype=self.dtype)([branch, shortcut])
 
     def preactivation(self, x: keras.KerasTensor, filters: int, stride: int = 1) -> keras.KerasTensor:
-        """Returns x under a pre-activation block of two 3x3 convolutions.
+        """Applies a pre-activation block of two 3x3 convolutions to x.
 
-        Where the shape changes, BN-ReLU of x feeds both the branch and a 1x1 shortcut.
+        If the shape changes, BN-ReLU of x feeds both the branch and a 1x1 shortcut.
         """
         activated = self.bn_relu(x)
         changes_shape = stride != 1 or x.shape[-1] != filters
@@ -84,8 +84,8 @@ class Blocks:
         return self.add(self.convolution(branch, filters, 3), shortcut)
 
     def head(self, features: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
-        """Returns float32 logits: mean pooling and a dense layer."""
-        # Pooling, logits and losses accumulate in float32 whatever the convolutions compute in.
+        """Returns float32 logits of features: mean pooling and a dense layer."""
+        # Pooling, logits and losses accumulate in float32, whatever dtype the convolutions use.
         embedding = layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
         bound = embedding.shape[-1] ** -0.5
         return layers.Dense(

@@ -1,4 +1,4 @@
-"""A Keras classifier seen through three tensors: feature map, embedding, logits."""
+"""A view of a Keras classifier as three tensors: feature map, embedding, logits."""
 
 from typing import NamedTuple
 
@@ -16,13 +16,13 @@ from agkd_tf.types import Logits
 
 
 class Outputs(NamedTuple):
-    """What one forward pass gives.
+    """The outputs of one forward pass.
 
     Attributes:
-        features: float [B, h, w, K], the last convolutional map, or a transformer's tokens in their places; None where
-            the network shows none.
+        features: float [B, h, w, K], the last convolutional map, or a transformer's tokens arranged in their grid; None
+            if none was found in the network.
         embedding: float [B, K], the input of the layer that makes the logits, most often the pooled features; None
-            where the network shows none.
+            if none was found in the network.
         logits: float [B, num_classes].
     """
 
@@ -32,21 +32,21 @@ class Outputs(NamedTuple):
 
 
 class Classifier:
-    """Gives a Keras model's feature map, embedding and logits in one forward pass.
+    """Computes a Keras model's feature map, embedding and logits in one forward pass.
 
-    It shares the model's layers and owns no weights. The logits are found before a softmax (see `find_head`), the
-    embedding is what they are made of, and the feature map is the last one that a convolution made (see
-    `FeatureMaps`). Models within the model are looked into, to any depth; one that is no graph of layers, such as
-    a subclassed model, shows its logits alone.
+    It shares the model's layers and owns no weights. All three are detected automatically: the logits before any
+    softmax (see `find_head`), the embedding as the input of the layer that makes them, and the feature map as the
+    last one made by a convolution (see `FeatureMaps`). The search descends into nested models, to any depth. A
+    model that is not a graph of layers, such as a subclassed model, has only logits.
 
     Args:
         model: a built `keras.Model` from images in [0, 1], NHWC, to logits or probabilities.
-        features, embedding, logits: paths of the layers whose outputs these are, such as `backbone/conv5_block3_out`,
-            where the search finds none or the wrong ones.
+        features, embedding, logits: paths of the layers that output these, such as `backbone/conv5_block3_out`,
+            if the search finds none or the wrong ones.
 
     Raises:
-        InputError: if the model shows no logits; if its first layers, or its input's type, say that it takes other
-            pixels than those in [0, 1]; if a named layer is not there, or cannot be what it is named for.
+        InputError: if no logits are found; if the model's first layers or input type show that it takes pixels in a
+            range other than [0, 1]; if a named layer does not exist, or cannot be what it is named for.
     """
 
     def __init__(
@@ -67,7 +67,9 @@ class Classifier:
             _check_no_probabilities(self._graph, head.logits)
         self._embedding = self._graph.named(embedding) if embedding else head.embedding
         if self._embedding is not None and len(self._embedding.shape) != 2:
-            raise InputError(f"layer {embedding!r} is no embedding [B, K]. It makes: {tuple(self._embedding.shape)}")
+            raise InputError(
+                f"layer {embedding!r} is not an embedding [B, K]. Its output is: {tuple(self._embedding.shape)}"
+            )
         self._map: FeatureMap | None
         self._missing_map: str | None
         if features:
@@ -97,17 +99,17 @@ class Classifier:
         return tuple(self._features().grid)
 
     def has_layer(self, name: str) -> bool:
-        """Returns whether the model, or a model within it, has a layer called so."""
+        """Returns whether the model, or a model nested in it, has a layer of this name."""
         try:
             return self._graph.named(name) is not None
         except InputError:
             return False
 
     def check_features(self) -> None:
-        """Checks that there is a feature map, as attention needs it.
+        """Checks that there is a feature map, which attention needs.
 
         Raises:
-            InputError: if there is none, or none of more than one place.
+            InputError: if there is none, or none with more than one position.
         """
         self._features()
 
@@ -115,25 +117,25 @@ class Classifier:
         if self._map is None:
             remedy = f"{name_it('features')}, or use a defense without attention. {self._found_maps.shown()}"
             if functional_of(self.model) is None:
-                remedy = "It is no graph of layers: build it as one, keras.Model(inputs, outputs), or use a defense "
-                remedy += "without attention"
+                remedy = "It is not a graph of layers: build it as one, keras.Model(inputs, outputs), or use a "
+                remedy += "defense without attention"
             raise InputError(f"the classifier {self.model.name!r}: {self._missing_map}. {remedy}")
         return self._map
 
     def check_embedding(self) -> None:
-        """Checks that there is an embedding, as metric losses need it.
+        """Checks that there is an embedding, which metric losses need.
 
         Raises:
             InputError: if there is none.
         """
         if self._embedding is None:
             raise InputError(
-                f"the classifier {self.model.name!r}: the embedding was not found, since its logits are not those of "
-                f"one dense layer. {name_it('embedding')}, or use a defense without a metric loss"
+                f"the classifier {self.model.name!r}: the embedding was not found, since the logits are not the output "
+                f"of one dense layer. {name_it('embedding')}, or use a defense without a metric loss"
             )
 
     def check_head(self) -> None:
-        """Checks that the logits depend on the image through the feature map alone, as `head` needs it.
+        """Checks that the logits depend on the image only through the feature map, which `head` requires.
 
         Raises:
             InputError: if they do not.
@@ -141,11 +143,11 @@ class Classifier:
         features = self._features()
         if features.extra or self._graph.depends_on_others([self._logits], {features.tensor: None}):
             raise InputError(
-                f"the logits of {self.model.name!r} do not come of its feature map alone: Grad-CAM cannot weigh it"
+                f"the logits of {self.model.name!r} do not depend on its feature map alone: Grad-CAM cannot weight it"
             )
 
     def head(self, features: tf.Tensor) -> tf.Tensor:
-        """Returns float32 logits [B, num_classes] of feature maps [B, h, w, K], in inference mode; see `check_head`."""
+        """Maps feature maps [B, h, w, K] to float32 logits [B, num_classes] in inference mode; see `check_head`."""
         self.check_head()
         places = self._features()
         given = {places.tensor: places.original(features)}
@@ -156,7 +158,7 @@ class Classifier:
         """Checks that the head is mean pooling and one dense layer.
 
         Raises:
-            InputError: if it is not, and `head_kernel` would mean nothing.
+            InputError: if it is not, since `head_kernel` would then be meaningless.
         """
         self._pooled_dense()
 
@@ -170,8 +172,8 @@ class Classifier:
             and pooling.inputs[0] is features.tensor
         ):
             raise InputError(
-                f"the head of {self.model.name!r} is not mean pooling and one dense layer: averaged activation maps "
-                "and nearest boundaries cannot read it"
+                f"the head of {self.model.name!r} is not mean pooling and one dense layer, which averaged activation "
+                "maps and nearest boundaries need"
             )
         return self._scores
 
@@ -187,7 +189,7 @@ class Classifier:
         return Outputs(*(None if tensor is None else tf.cast(tensor, tf.float32) for tensor in outputs))
 
     def raw(self, images: tf.Tensor, *, training: bool = False) -> Outputs:
-        """Returns `Outputs` in the model's own dtypes: the very tensors of the pass, to differentiate by."""
+        """Returns `Outputs` in the model's own dtypes, without casts, so that they can be differentiated through."""
         places = None if self._map is None else self._map.tensor
         wanted = [tensor for tensor in (places, self._embedding, self._logits) if tensor is not None]
         found = dict(zip(wanted, self._graph.run(wanted, {self._graph.images: images}, training=training), strict=True))
@@ -196,32 +198,32 @@ class Classifier:
         return Outputs(features, embedding, found[self._logits])
 
     def logits(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns float32 logits [B, num_classes] in inference mode: what attacks and evaluations see."""
+        """Returns float32 logits [B, num_classes] in inference mode, which attacks and evaluations use."""
         (logits,) = self._graph.run([self._logits], {self._graph.images: images}, training=False)
         return tf.cast(logits, tf.float32)
 
 
 def _check_no_probabilities(graph: Graph, logits: Tensor) -> None:
-    """Refuses a network whose last layers are not known, and which gives probabilities of a few random images."""
+    """Refuses a network with unknown last layers that returns probabilities for a few random images."""
     if logits.shape[1] < 3 and graph.outputs[0].shape[-1] == 1:
-        return  # two logits made of one score
+        return  # two logits made from one score
     shape = [4, *(size or 32 for size in graph.images.shape[1:])]
     images = np.random.default_rng(0).random(shape, np.float32)
     with tf.init_scope():
         scores = np.asarray(graph.run([logits], {graph.images: tf.constant(images)}, training=False)[0], np.float32)
     if scores.min() >= 0 and np.allclose(scores.sum(1), 1, atol=1e-3):
         raise InputError(
-            f"the classifier {graph.model.name!r} returns probabilities, and the layer that makes them is not seen; "
+            f"the classifier {graph.model.name!r} returns probabilities, and the layer that makes them was not found; "
             'losses and attacks need logits: agkd_tf.adapt(model, output="probabilities")'
         )
 
 
 def logits_of(classifier: keras.Model | Classifier | Logits) -> Logits:
-    """Returns the callable, float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n], behind a classifier.
+    """Returns a classifier as a callable: float32 images [B, H, W, C] in [0, 1] -> float32 logits [B, n].
 
     Args:
-        classifier: a `keras.Model` or a defense, whose logits in inference mode these are; a `Classifier`; or a
-            callable to logits, which is returned as it is.
+        classifier: a `keras.Model`, a defense or a `Classifier`, which the callable runs in inference mode; or a
+            callable that returns logits, which is returned unchanged.
 
     Raises:
         InputError: for a model whose logits are not found (see `Classifier`), or anything else.
@@ -232,5 +234,5 @@ def logits_of(classifier: keras.Model | Classifier | Logits) -> Logits:
     if isinstance(classifier, Classifier):
         return classifier.logits
     if not callable(classifier):
-        raise InputError(f"a keras.Model, or a callable to logits, is needed. Received: {classifier!r}")
+        raise InputError(f"give a keras.Model, or a callable that returns logits. Received: {classifier!r}")
     return classifier

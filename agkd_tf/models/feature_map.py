@@ -1,4 +1,4 @@
-"""The map that attention is drawn from: the last one that a convolution made, or a transformer's tokens."""
+"""Finds the feature map for attention: the last one made by a convolution, or a transformer's tokens."""
 
 import dataclasses
 import math
@@ -11,24 +11,24 @@ from keras import layers
 from agkd_tf.errors import InputError
 from agkd_tf.models.graph import Graph, Tensor
 
-# Layers that change how many places a map has, or mix what lies in several of them, without weights.
+# Layers without weights that change the number of a map's positions, or mix values of several positions.
 _MIXING = ("pool", "padding", "cropping", "upsampling", "resizing", "reshape", "flatten")
 #: ((h, w), whether extra tokens come first).
 Grid = tuple[tuple[int, ...], bool]
-EXTRA_TOKENS = 5  # of a class, of distillation, registers
+EXTRA_TOKENS = 5  # at most: class token, distillation token, registers
 SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureMap:
-    """A map within a `Graph`, and how it is laid out.
+    """A feature map within a `Graph`, and its layout.
 
     Attributes:
         tensor: [B, h, w, K], [B, K, h, w], or tokens [B, t, K].
         grid: (h, w); None for a size that is not known.
         channels_first: whether K comes before h and w.
-        extra: tokens that are no place: of a class, registers.
-        extra_first: whether these come first.
+        extra: number of tokens without a position, such as a class token or registers.
+        extra_first: whether these tokens come first.
     """
 
     tensor: Tensor
@@ -42,7 +42,7 @@ class FeatureMap:
         return None if None in self.grid else math.prod(self.grid)
 
     def arranged(self, value: tf.Tensor) -> tf.Tensor:
-        """Returns the tensor's value as [B, h, w, K]."""
+        """Rearranges the tensor's value to [B, h, w, K], without extra tokens."""
         if self.channels_first:
             return tf.transpose(value, [0, 2, 3, 1])
         if len(value.shape) == 3:
@@ -51,7 +51,7 @@ class FeatureMap:
         return value
 
     def original(self, value: tf.Tensor) -> tf.Tensor:
-        """Returns what `arranged` was given, of what it returned; not where tokens were set aside."""
+        """Undoes `arranged`: [B, h, w, K] -> the tensor's own layout; only valid without extra tokens."""
         if self.channels_first:
             return tf.transpose(value, [0, 3, 1, 2])
         if len(self.tensor.shape) == 3:
@@ -60,11 +60,11 @@ class FeatureMap:
 
 
 class FeatureMaps:
-    """Finds maps in a `Graph`.
+    """Finds feature maps in a `Graph`.
 
-    A map is a tensor of several places that a convolution, or a layer with one inside, made, with normalisation,
-    activations and element-wise layers behind it; pooled, padded and rescaled ones are not. Tokens [B, t, K] are the
-    places of the map that was reshaped to them, after those that are no place.
+    A feature map is a tensor with several positions made by a convolution (or by a layer that contains one), followed
+    by any normalisation, activations and element-wise layers. Pooled, padded or resized tensors do not count. Tokens
+    [B, t, K] count as the positions of the map that was reshaped to them, apart from extra tokens.
 
     Args:
         graph: `Graph`.
@@ -77,10 +77,10 @@ class FeatureMaps:
         self._grids: dict[Tensor, Grid | None] = {}
 
     def named(self, name: str) -> FeatureMap:
-        """Returns the `FeatureMap` that a layer makes.
+        """Returns the `FeatureMap` that the layer called `name` makes.
 
         Raises:
-            InputError: if it makes none, or one of a single place.
+            InputError: if it makes none, or one with a single position.
         """
         tensor = self._graph.named(name)
         found = self.of(tensor)
@@ -90,17 +90,17 @@ class FeatureMaps:
             found = None if extra is None else FeatureMap(tensor, (side, side), extra=extra)
         if found is None:
             raise InputError(
-                f"layer {name!r} makes no feature map [B, h, w, K], and no tokens of a square. It makes: "
+                f"layer {name!r} makes neither a feature map [B, h, w, K] nor tokens of a square grid. Its output is: "
                 f"{tuple(tensor.shape)}. {self.shown()}"
             )
         if found.num_places == 1:
             raise InputError(
-                f"layer {name!r} has a map of one place, which teaches nothing of where to look. {self.shown()}"
+                f"layer {name!r} has a map with one position, which cannot show where a network looks. {self.shown()}"
             )
         return found
 
     def last(self, tensor: Tensor) -> tuple[FeatureMap | None, str | None]:
-        """Returns (the last `FeatureMap` before a tensor or None, why there is none)."""
+        """Returns (the last `FeatureMap` before a tensor or None, the reason if there is none)."""
         found, seen, waiting = {}, set(), [tensor]
         while waiting:
             each = waiting.pop()
@@ -112,7 +112,7 @@ class FeatureMaps:
                 found[each] = candidate
             elif each.step is not None:
                 waiting.extend(each.step.inputs)
-        # One that others are made of is not the last.
+        # A map that leads to another map is not the last.
         last = [
             each
             for each in found
@@ -125,19 +125,19 @@ class FeatureMaps:
             return None, f"the feature map was not found: {names} both lead to the logits"
         return (
             None,
-            "the feature map was not found: no convolution makes a map of more than one place before the logits",
+            "the feature map was not found: no convolution makes a map with more than one position before the logits",
         )
 
     def shown(self) -> str:
-        """Returns a sentence that names the last few maps of more than one place."""
+        """Returns a sentence that lists the last few maps with more than one position."""
         found = [(path, self._candidate(tensor)) for path, tensor in self._graph.layers.items()]
         maps = [f"{path} ({'x'.join(map(str, each.grid))})" for path, each in found if each is not None]
         if not maps:
-            return "The classifier has no map of more than one place."
+            return "The classifier has no map with more than one position."
         return f"Larger maps: {', '.join(maps[: -SHOWN - 1 : -1])}"
 
     def of(self, tensor: Tensor) -> FeatureMap | None:
-        """Returns the `FeatureMap` that a tensor is, of any number of places, or None."""
+        """Returns a tensor as a `FeatureMap`, with any number of positions, or None if it is not one."""
         if len(tensor.shape) == 4:
             if not self._is_made_by_convolution(tensor):
                 return None
@@ -151,7 +151,7 @@ class FeatureMaps:
         return None
 
     def channels_first(self, tensor: Tensor) -> bool:
-        """Returns whether a tensor [B, K, h, w] has its channels first, as the layers before it say."""
+        """Returns whether a tensor of rank 4 is [B, K, h, w], judged by the layers before it."""
         if tensor.step is None:
             return False
         if tensor not in self._first:
@@ -182,7 +182,7 @@ class FeatureMaps:
             if any(len(weight.shape) >= 4 for weight in getattr(operation, "weights", ())):
                 made = True
             elif _mixes(operation):
-                # Tokens that are put back into their places are a map.
+                # Tokens that are reshaped back to their grid are a map.
                 made = not before and any(self._grid(each) is not None for each in tensor.step.inputs)
             else:
                 made = any(self._is_made_by_convolution(each) for each in same)
@@ -201,7 +201,7 @@ class FeatureMaps:
         if len(tensor.shape) != 3 or tensor.step is None or not tensor.shape[1]:
             return None
         if tensor not in self._grids:
-            self._grids[tensor] = None  # of a tensor that is asked for again on its own way
+            self._grids[tensor] = None  # the answer if the search comes back to this tensor
             self._grids[tensor] = self._found_grid(tensor)
         return self._grids[tensor]
 
@@ -215,7 +215,7 @@ class FeatureMaps:
                 if math.prod(size) == count:
                     return size, True
                 side = math.isqrt(count)
-                # A layer that cuts images into patches by itself; a reshaped image keeps its places.
+                # This layer cuts images into patches itself; a mere reshape would keep the number of positions.
                 if (
                     side**2 == count
                     and not (size[0] % side or size[1] % side)

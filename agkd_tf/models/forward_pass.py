@@ -1,4 +1,4 @@
-"""What one forward pass takes per image: operations, and memory for the outputs of the layers."""
+"""Estimates what one forward pass costs per image: operations, and memory for the layers' outputs."""
 
 import math
 
@@ -9,10 +9,10 @@ from agkd_tf.models.graph import Graph
 
 
 def forward_flops(model: keras.Model) -> list[tuple[str, int]]:
-    """Returns the floating-point operations of a forward pass per image: list of (layer's name, operations).
+    """Returns the floating-point operations of a forward pass per image, as a list of (layer's path, operations).
 
-    Counts Keras' Conv2D and Dense layers, those of models within the model too, in their order; a multiplication and an
-    addition are two.
+    Counts Keras' Conv2D and Dense layers in the order in which they run, including those of nested models. A
+    multiplication and an addition count as two operations.
     """
     found = []
     for step in Graph(model).steps:
@@ -26,7 +26,7 @@ def forward_flops(model: keras.Model) -> list[tuple[str, int]]:
 
 
 def activation_bytes(model: keras.Model) -> int:
-    """Returns the bytes of all layers' outputs per image; sizes that are not known count as one."""
+    """Returns the size of all layers' outputs per image, in bytes; unknown dimensions count as 1."""
     size = 0
     for step in Graph(model).steps:
         width = np.dtype("float32").itemsize if getattr(step.operation, "compute_dtype", "float32") == "float32" else 2

@@ -1,4 +1,4 @@
-"""A network's structure with other initial weights."""
+"""Copies a network with new initial weights."""
 
 import itertools
 
@@ -8,14 +8,14 @@ from agkd_tf.errors import InputError
 
 
 def with_fresh_weights(model: keras.Model, *, seed: int) -> keras.Model:
-    """Returns a copy of a model with fresh weights, by its own layers' initializers, as a function of the seed.
+    """Returns a copy of a model with new weights, drawn by its layers' own initializers as a function of the seed.
 
     Args:
         model: a functional or sequential `keras.Model`.
         seed: integer.
 
     Raises:
-        InputError: if the model is no graph of layers.
+        InputError: if the model is not a graph of layers.
     """
     seeds = itertools.count(1000 * seed)
 
@@ -30,5 +30,6 @@ def with_fresh_weights(model: keras.Model, *, seed: int) -> keras.Model:
         return keras.models.clone_model(model, clone_function=clone, recursive=True)
     except ValueError as error:
         raise InputError(
-            f"the weights of {model.name!r} cannot be made afresh, since it is no graph of layers: save it untrained"
+            f"the weights of {model.name!r} cannot be initialized anew, since it is not a graph of layers: save the "
+            "model before training and give that file"
         ) from error

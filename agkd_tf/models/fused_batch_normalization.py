@@ -1,27 +1,28 @@
-"""BN as one operation, on the weights of Keras' own layers."""
+"""Runs Keras' batch normalisation (BN) layers as one fused operation on their own weights."""
 
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-# In the names of BN's operations that are not named after it otherwise, by which a profile knows them.
+# Scope of operations of BN whose names do not show it otherwise; profiles recognise them by this name.
 SCOPE = "frozen_batch_normalization"
 
 
 def fused(operation: keras.Operation, training: bool) -> Callable[[tf.Tensor], tf.Tensor] | None:
-    """Returns a layer's pass as one operation on the layer's own weights, or None where it has none.
+    """Returns a BN layer's pass as one operation on the layer's own weights, or None if it cannot be fused.
 
-    Keras normalises with several elementwise operations, in training mode after those that find mean and variance.
-    The results are the same but for rounding, moving statistics among them, and saved models hold Keras' own layers.
-    Synchronised BN, BN of anything but the last axis of images, and BN in float64 run as Keras runs them.
+    Keras normalises with several elementwise operations, and in training mode first computes mean and variance with
+    others. The fused results, including the moving statistics, are the same except for rounding, and saved models
+    contain Keras' own layers. Synchronised BN, BN over anything but the last axis of images, and BN in float64 are
+    left to Keras.
 
     Args:
         operation: a Keras layer or operation.
-        training: whether BN takes the batch's statistics and moves its own.
+        training: whether BN normalises by the batch's statistics and updates its moving statistics.
 
     Returns:
-        A callable, maps [B, h, w, K] -> the same normalised, or None.
+        A callable from maps [B, h, w, K] to the normalised maps, or None.
     """
     if not _can_be_fused(operation):
         return None
@@ -33,7 +34,7 @@ def _can_be_fused(operation: keras.Operation) -> bool:
     return (
         type(operation) is keras.layers.BatchNormalization
         and operation.input_spec.ndim == 4
-        and operation.compute_dtype != "float64"  # TensorFlow has none of that
+        and operation.compute_dtype != "float64"  # TensorFlow has no fused operation for it
         and operation.axis in (3, -1)
         and operation.center
         and operation.scale
@@ -46,7 +47,7 @@ def _by_batch(layer: keras.layers.BatchNormalization, maps: tf.Tensor) -> tf.Ten
     normalized, mean, variance = tf.compat.v1.nn.fused_batch_norm(
         maps, layer.gamma, layer.beta, epsilon=layer.epsilon, is_training=True
     )
-    # TensorFlow gives the unbiased variance, Keras keeps the biased one.
+    # TensorFlow returns the unbiased variance; Keras keeps the biased one.
     count = tf.cast(tf.size(maps) / tf.shape(maps)[-1], tf.float32)
     for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance * (count - 1) / count)):
         moving.assign(moving * layer.momentum + batch * (1.0 - layer.momentum))
@@ -62,8 +63,8 @@ def _by_moving_statistics(layer: keras.layers.BatchNormalization, maps: tf.Tenso
             maps, gamma, beta, mean, variance, epsilon=layer.epsilon, is_training=False
         )
 
-        # TensorFlow's own gradient always finds those of gamma and beta, too, which attacks have no use for; what is
-        # not used of these is not computed.
+        # TensorFlow's own gradient always computes those of gamma and beta too, which attacks do not need. Here,
+        # unused gradients are pruned from the graph.
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
             with tf.name_scope(SCOPE):
                 deviation = tf.math.rsqrt(variance + layer.epsilon)

@@ -1,4 +1,4 @@
-"""A Keras model as a flat graph: models within models are opened, to any depth."""
+"""A Keras model as a flat graph: nested models are expanded, to any depth."""
 
 import dataclasses
 import difflib
@@ -22,7 +22,7 @@ class Tensor:
     """A value that flows through a `Graph`.
 
     Attributes:
-        shape: with None for the batch, and for sizes that are not known.
+        shape: tuple, with None for the batch size and for unknown sizes.
         step: the `Step` that makes it; None for the images.
     """
 
@@ -31,9 +31,9 @@ class Tensor:
 
     @property
     def maker(self) -> "Step":
-        """The step that makes it; a ValueError of the images, which none makes."""
+        """The step that makes it; raises a ValueError for the images, which no step makes."""
         if self.step is None:
-            raise ValueError("the images are made by no step")
+            raise ValueError("no step makes the images")
         return self.step
 
 
@@ -42,10 +42,10 @@ class Step:
     """One call of one layer.
 
     Attributes:
-        path: the layer's name, behind the names of the models that it is in: `backbone/conv1`.
+        path: the layer's name, prefixed by the names of the models that contain it: `backbone/conv1`.
         operation: the Keras layer or operation.
         inputs: the tensors that it takes.
-        arguments: callable, the values of these tensors -> (positional, keyword) arguments.
+        arguments: callable: values of these tensors -> (positional, keyword) arguments.
         outputs: the tensors that it makes.
     """
 
@@ -56,7 +56,7 @@ class Step:
     outputs: list[Tensor]
 
     def run(self, values: Sequence[tf.Tensor], training: bool | None) -> list[tf.Tensor]:
-        """Returns the outputs' values of the inputs' values; None as `training` leaves it to the layers."""
+        """Computes the outputs' values from the inputs' values; None for `training` leaves the mode to the layers."""
         args, kwargs = self.arguments(values)
         normalize = None if training is None else fused(self.operation, training)
         if normalize is not None:
@@ -69,15 +69,15 @@ class Step:
 class Graph:
     """The steps between a model's images and its outputs, in an order in which they can run.
 
-    The layers are the model's own. A model that is no graph, such as a subclassed one, is one step.
+    The layers are the model's own. A model that is not a graph, such as a subclassed one, is one step.
 
     Args:
-        model: a built `keras.Model` of one image batch [B, H, W, C].
+        model: a built `keras.Model` that takes one batch of images [B, H, W, C].
 
     Attributes:
-        images: the `Tensor` that all begins with.
+        images: the `Tensor` of the model's input.
         steps: list of `Step`.
-        layers: path -> the `Tensor` that the layer makes where it is used last; opened models are among them.
+        layers: path -> the `Tensor` that the layer makes in its last call; expanded models have an entry too.
         outputs: list of `Tensor`.
 
     Raises:
@@ -103,14 +103,14 @@ class Graph:
         """Returns the `Tensor` that a layer makes.
 
         Args:
-            name: a path such as `backbone/conv1`, or its last part alone where only one layer is called so.
+            name: a path such as `backbone/conv1`, or its last part alone if only one layer has that name.
 
         Raises:
             InputError: if there is no such layer.
         """
         found = [name] if name in self.layers else [path for path in self.layers if path.rpartition("/")[2] == name]
         if len(found) > 1:
-            raise InputError(f"the classifier has several layers {name!r}: {', '.join(found)}")
+            raise InputError(f"the classifier has several layers called {name!r}: {', '.join(found)}")
         if not found:
             names, more = list(self.layers), ""
             if len(names) > SHOWN:
@@ -123,8 +123,8 @@ class Graph:
         """Adds a step that the model does not have, and returns the `Tensor` that it makes.
 
         Args:
-            layer: a Keras layer; of several tensors it takes a list.
-            *tensors: of this graph.
+            layer: a Keras layer; it is called with a list if there are several tensors.
+            *tensors: inputs of the layer, from this graph.
         """
         symbols = [keras.KerasTensor(tensor.shape) for tensor in tensors]
         made = keras.tree.flatten(layer.compute_output_spec(symbols if len(symbols) > 1 else symbols[0]))
@@ -135,19 +135,19 @@ class Graph:
         return self._add(layer.name, layer, list(tensors), arguments, made)[0]
 
     def run(self, wanted: Sequence[Tensor], given: Mapping[Tensor, Any], *, training: bool | None) -> list[tf.Tensor]:
-        """Returns the values of tensors.
+        """Computes the values of tensors.
 
         Args:
             wanted: list of `Tensor`.
-            given: `Tensor` -> value, of all that is needed: the images, or tensors behind them.
-            training: whether the layers run as in training; None leaves it to them, as a new functional model does.
+            given: `Tensor` -> value, for all inputs that are needed: the images, or tensors computed from them.
+            training: whether the layers run in training mode; None leaves it to them, as a new functional model does.
 
         Raises:
             ValueError: if other values are needed; see `depends_on_others`.
         """
         program = self._program(wanted, given)
         if program is None:
-            raise ValueError("other values are needed")
+            raise ValueError("the given values are not enough to compute the wanted tensors")
         values = dict(given)
         for step in program:
             made = step.run([values[tensor] for tensor in step.inputs], training)
@@ -155,11 +155,11 @@ class Graph:
         return [values[tensor] for tensor in wanted]
 
     def depends_on_others(self, wanted: Sequence[Tensor], given: Mapping[Tensor, Any]) -> bool:
-        """Returns whether tensors depend on the images by other ways than through the `given` ones."""
+        """Returns whether tensors depend on the images other than through the `given` tensors."""
         return self._program(wanted, given) is None
 
     def leads_to(self, earlier: Tensor, later: Tensor) -> bool:
-        """Returns whether a tensor is made of another, or is it."""
+        """Returns whether `later` is computed from `earlier`, or is the same tensor."""
         waiting, seen = [later], set()
         while waiting:
             tensor = waiting.pop()
@@ -171,7 +171,7 @@ class Graph:
         return False
 
     def _program(self, wanted: Sequence[Tensor], given: Mapping[Tensor, Any]) -> list[Step] | None:
-        """Returns the steps that are needed, in order; None where the images are needed and not given."""
+        """Returns the steps that must run, in order; None if the images are needed but not given."""
         key = (tuple(map(id, wanted)), tuple(map(id, given)))
         if key not in self._programs:
             needed, seen, waiting = set(), set(given), list(wanted)
@@ -221,12 +221,12 @@ class Graph:
 def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
     inputs = getattr(model, "inputs", None)
     if not inputs:
-        # A subclassed model knows its images once it has seen some.
+        # A subclassed model knows its input shape only after its first call.
         shape = (model.get_build_config() or {}).get("input_shape") if model.built else None
         if shape is None:
             raise InputError(
-                f"the classifier {model.name!r} has not seen an image yet, and does not know its own shape: call it "
-                "once, as model(x[:1])"
+                f"the classifier {model.name!r} has not been called yet, so its input shape is unknown: call it once, "
+                "as model(x[:1])"
             )
         inputs = [keras.KerasTensor((None, *shape[1:]))] if len(shape) and not isinstance(shape[0], tuple) else shape
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
@@ -236,6 +236,6 @@ def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
 
 
 def _fits(functional: keras.Model, tensors: Sequence[Tensor]) -> bool:
-    """Returns whether a model's inputs are these tensors as they are: Keras would expand others, or choose by name."""
+    """Returns whether a model takes exactly these tensors: Keras would expand others, or choose inputs by name."""
     own = [tuple(symbol.shape) for symbol in functional.inputs]
     return len(own) == len(tensors) == 1 and len(own[0]) == len(tensors[0].shape)

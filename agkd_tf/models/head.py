@@ -1,4 +1,4 @@
-"""The end of a classifier: its logits, and the embedding that they are made of."""
+"""Finds the head of a classifier: its logits, and the embedding from which they are computed."""
 
 import dataclasses
 from typing import NoReturn
@@ -10,13 +10,13 @@ from agkd_tf.errors import InputError
 from agkd_tf.models.activation import activation_name, linear_twin, own_activation_name
 from agkd_tf.models.graph import Graph, Step, Tensor
 
-# Of layers behind the scores that change neither which class is first nor what they are made of.
+# Layers behind the scores that change neither which class ranks first nor what the scores are computed from.
 _TRANSPARENT = (layers.Dropout, layers.Identity, layers.Rescaling)
 _RESHAPING = (layers.Flatten, layers.Reshape)
 
 
 def name_it(part: str) -> str:
-    """Returns what to type where a part of a network, such as `logits`, is not found: a defense's argument."""
+    """Returns the remedy for a part of a network, such as `logits`, that is not found: a defense's argument."""
     return f"Name its layer: `layer_names={{{part!r}: PATH}}`"
 
 
@@ -25,10 +25,10 @@ class Head:
     """What was found at the end of a `Graph`.
 
     Attributes:
-        logits: [B, n] before any softmax; of one score, the two classes' logits 0 and z.
+        logits: [B, n] before any softmax; for a single score z, the logits 0 and z of two classes.
         embedding: [B, K], or None.
-        source: where the search for the feature map begins: what the scores are made of; or None.
-        scores: the dense layer, or the 1x1 convolution, that makes the scores; or None.
+        source: input of the layer that makes the scores, where the search for the feature map begins; or None.
+        scores: the dense layer or 1x1 convolution that makes the scores; or None.
     """
 
     logits: Tensor
@@ -40,12 +40,13 @@ class Head:
 def find_head(graph: Graph, *, logits: str | None = None) -> Head:
     """Returns the `Head` of a graph.
 
-    A `Softmax` or `Activation` layer, an operation of `keras.ops`, and the activation of the last layer itself are
-    seen through: the scores before it are the logits. One score, with or without a sigmoid, becomes two classes. A
-    1x1 convolution with mean pooling before or behind it is a dense layer of the pooled map.
+    The search passes a softmax at the end, whether it is a `Softmax` or `Activation` layer, an operation of
+    `keras.ops`, or the last layer's own activation: the scores before it are the logits. A single score, with or
+    without a sigmoid, becomes two classes. A 1x1 convolution with mean pooling before or after it counts as a dense
+    layer on the pooled map.
 
     Args:
-        graph: `Graph`; steps are added to it.
+        graph: `Graph`; steps may be added to it.
         logits: name of the layer that makes the logits; None for the end of the model.
 
     Raises:
@@ -66,7 +67,7 @@ def find_head(graph: Graph, *, logits: str | None = None) -> Head:
         source = step.inputs[0]
         if len(source.shape) == 2:
             embedding = source
-        elif pooled:  # the mean of a 1x1 convolution, or of a dense layer on places, is that of the mean
+        elif pooled:  # pooling commutes with a 1x1 convolution, and with a dense layer applied per position
             first = getattr(layer, "data_format", "channels_last")
             embedding = graph.apply(layers.GlobalAveragePooling2D(data_format=first), source)
         elif len(source.shape) == 4 and _places(source, layer) == 1:
@@ -93,13 +94,13 @@ def _check_scores(graph: Graph, tensor: Tensor) -> None:
 
 
 def scores_without_activation(graph: Graph) -> tuple[Tensor, keras.layers.Layer | None]:
-    """Returns (the `Tensor` of a graph's scores before any activation, the layer whose own is left out or None).
+    """Returns (the `Tensor` of scores before any activation, the layer whose built-in one is removed or None).
 
     Raises:
         InputError: if the graph has several outputs, or no scores [B, n].
     """
     if len(graph.outputs) != 1:
-        raise InputError(f"the classifier has {len(graph.outputs)} outputs; one, its scores, is needed")
+        raise InputError(f"the classifier must have one output, its scores. It has {len(graph.outputs)} outputs")
     (end,) = graph.outputs
     _check_scores(graph, end)
     found = _before_activations(graph, end, end.shape[-1], every=True)
@@ -114,9 +115,9 @@ def scores_without_activation(graph: Graph) -> tuple[Tensor, keras.layers.Layer 
 
 
 def scores_maker(graph: Graph, tensor: Tensor) -> keras.layers.Layer | None:
-    """Returns the dense layer or 1x1 convolution that makes scores, through their activation; None for another end.
+    """Returns the dense layer or 1x1 convolution that makes the scores before any activation, or None.
 
-    A mean of probabilities is another end.
+    It is None if anything else makes the scores, for example if they are a mean of probabilities.
     """
     step, pooled = _maker(_before_activations(graph, tensor, tensor.shape[-1], every=True))
     if step is None or (pooled and own_activation_name(step.operation) == "softmax"):
@@ -125,9 +126,9 @@ def scores_maker(graph: Graph, tensor: Tensor) -> keras.layers.Layer | None:
 
 
 def _before_activations(graph: Graph, tensor: Tensor, classes: int, *, every: bool = False) -> Tensor:
-    """Returns the tensor before a softmax at the end, with layers that only change its shape looked through.
+    """Returns the tensor before a softmax at the end, skipping layers that only change its shape.
 
-    With `every`, the one before any activation; otherwise others are refused.
+    With `every`, any activation is skipped; otherwise activations other than softmax are refused.
     """
     found = tensor
     while (step := tensor.step) is not None:
@@ -143,7 +144,7 @@ def _before_activations(graph: Graph, tensor: Tensor, classes: int, *, every: bo
 
 
 def _maker(tensor: Tensor) -> tuple[Step | None, bool]:
-    """Returns (the step that makes the scores, whether its map is pooled to them), or (None, False)."""
+    """Returns (the step that makes the scores, whether its map is then pooled), or (None, False)."""
     pooled = False
     while (step := tensor.step) is not None:
         operation = step.operation
@@ -170,8 +171,8 @@ def _without_own_activation(graph: Graph, scores: Tensor, step: Step, pooled: bo
         return scores
     if pooled:
         raise InputError(
-            f"layer {step.path!r} ends in a softmax at each place, of which means are taken: these are no logits; say "
-            'so: agkd_tf.adapt(model, output="probabilities")'
+            f"layer {step.path!r} ends in a softmax at each position, and the results are averaged: these are not "
+            'logits; use agkd_tf.adapt(model, output="probabilities")'
         )
     if name != "softmax" and not (name == "sigmoid" and classes == 1):
         _refuse(step.path, name, classes)
@@ -181,7 +182,7 @@ def _without_own_activation(graph: Graph, scores: Tensor, step: Step, pooled: bo
         tensor = tensor.maker.inputs[0]
     if any(not isinstance(each.operation, (*_RESHAPING, layers.Dropout, layers.Identity)) for each in behind):
         raise InputError(
-            f"layer {behind[0].path!r} changes the probabilities of layer {step.path!r}: these are no logits; end the "
+            f"layer {behind[0].path!r} changes the probabilities of layer {step.path!r}: these are not logits; end the "
             f"model in {step.path!r}, or name it: `layer_names={{'logits': {step.path!r}}}`"
         )
     return graph.apply(linear_twin(layer), step.inputs[0])
@@ -190,7 +191,7 @@ def _without_own_activation(graph: Graph, scores: Tensor, step: Step, pooled: bo
 def _refuse(path: str, name: str, classes: int) -> NoReturn:
     raise InputError(
         f"layer {path!r} ends in {name}: {classes} score{'s' if classes > 1 else ''} that no softmax follows, not "
-        "logits. Use a copy without it, which is trained with softmax: agkd_tf.models.remove_softmax(model)"
+        "logits. Use a copy without it, to be trained with softmax: agkd_tf.models.remove_softmax(model)"
     )
 
 
@@ -204,7 +205,7 @@ def _is_pointwise(layer: keras.Operation) -> bool:
 
 
 def _is_two_classes(step: Step) -> bool:
-    """Returns whether a step makes two classes' logits, 0 and z, of one score, as `find_head` does."""
+    """Returns whether a step turns one score z into two classes' logits, 0 and z, as `find_head` does."""
     if not isinstance(step.operation, layers.Concatenate) or len(step.inputs) != 2:
         return False
     zero, score = step.inputs

@@ -1,4 +1,4 @@
-"""What a network says of the pixels that it takes: by its first layers, and by its input's type."""
+"""Infers from a network's first layers and input type which pixel values it takes."""
 
 import math
 from typing import NamedTuple
@@ -11,64 +11,63 @@ from agkd_tf.errors import InputError
 from agkd_tf.models.graph import Graph, Step, Tensor
 
 PIXELS = "pixels"  # the layer that `adapt` puts in front
-# A network for [0, 1] makes the span between black and white 1, 2, or about 4 (standardised), and one for 0..255 makes
-# it 1 / 255 of that. Half a decade on both sides is left to unusual ones.
+# The first layers of a network for [0, 1] map black and white to values that are 1, 2 or about 4 (standardised) apart;
+# those of a network for 0..255, to 1 / 255 of that. Half a decade on both sides is left for unusual networks.
 SPANS, LARGEST_OFFSET = (0.05, 25.0), 20.0
 LARGEST_PIXELS = (255, 4095, 65535)
 
 
 def check_pixel_scale(graph: Graph) -> None:
-    """Checks that a network does not say that it takes other images than those in [0, 1], NHWC.
+    """Checks that nothing in a network's first layers or input type contradicts images in [0, 1], NHWC.
 
-    Its first layers, up to the first one with trained weights, are asked what they make of black and of white.
+    Black and white images are run through the layers before the first one with trained weights.
 
     Args:
         graph: `Graph`.
 
     Raises:
-        InputError: if they do, with what to type.
+        InputError: if something does; the message says what to type.
     """
     name = graph.model.name
     shape = graph.images.shape[1:]
     first = next((step for step in graph.steps if _is_channels_first(step, graph)), None)
     if first is not None or (shape[0] in (1, 3, 4) and shape[2] not in (1, 2, 3, 4, None) and shape[1] == shape[2]):
-        said = f"its layer {first.path!r} has the channels first" if first else f"it takes {shape}"
+        said = f"its layer {first.path!r} has channels first" if first else f"its input shape is {shape}"
         raise InputError(
-            f"the classifier {name!r} takes images [B, C, H, W]: {said}. Images here are [B, H, W, C]: "
-            "give `agkd_tf.adapt(model, channels='first')`"
+            f"the classifier {name!r} takes images [B, C, H, W]: {said}. Images here are [B, H, W, C]. "
+            "Use `agkd_tf.adapt(model, channels='first')`"
         )
     front = front_range(graph)
     if not front.adapted and _takes_integers(graph.model):
         raise InputError(
-            f"the classifier {name!r} takes whole pixels ({graph.model.inputs[0].dtype}), which images in [0, 1] would "
-            f"be cut to. {_remedy(255)}"
+            f"the classifier {name!r} takes integer pixels ({graph.model.inputs[0].dtype}), to which images in [0, 1] "
+            f"would be truncated. {_remedy(255)}"
         )
     if front.layer is None or not np.isfinite([front.black, front.white]).all():
         return
-    made = f"its layer {front.layer!r} makes {front.black:.4g} of black and {front.white:.4g} of white"
+    made = f"its layer {front.layer!r} maps black to {front.black:.4g} and white to {front.white:.4g}"
     far_off = max(abs(front.black), abs(front.white)) > LARGEST_OFFSET * max(front.span, 1.0)
     if 0 < front.span < SPANS[0] or (far_off and front.span < SPANS[1]):
         largest = min(LARGEST_PIXELS, key=lambda each: abs(math.log(max(each * front.span, 1e-9))))
         raise InputError(
-            f"the classifier {name!r} takes pixels in 0..{largest}: {made}, where images are in [0, 1]. "
-            f"{_remedy(largest)}"
+            f"the classifier {name!r} takes pixels in 0..{largest}: {made} for images in [0, 1]. {_remedy(largest)}"
         )
     if front.adapted and front.scales and front.span > SPANS[1]:
         raise InputError(
-            f"the classifier {name!r} scales its pixels itself: {made} of the pixel range it was given. Leave out "
+            f"the classifier {name!r} scales its pixels itself: {made} after `pixel_range` was applied. Leave out "
             "`pixel_range`"
         )
 
 
 class Front(NamedTuple):
-    """What the layers in front of the first one with trained weights make of the images.
+    """What the layers before the first one with trained weights do to black and white images.
 
     Attributes:
-        adapted: whether `adapt` put one of them there.
-        scales: whether others change black or white.
+        adapted: whether one of these layers was added by `adapt`.
+        scales: whether any other of them changes black or white.
         span: the smallest difference, of a channel, between black and white.
-        black, white: the least value of black, the greatest of white.
-        layer: the path of the last of these layers that changes them; None for none.
+        black, white: the least output value for black, the greatest for white.
+        layer: path of the last of these layers that changes black or white; None if none does.
     """
 
     adapted: bool
@@ -90,8 +89,8 @@ def front_range(graph: Graph) -> Front:
         if users[0].path == PIXELS:
             pixels = chain[-1]
     shape = [1, *(size or 32 for size in graph.images.shape[1:])]
-    # Of each tensor in the chain, what black and white are in its middle, where no padding is, channel by channel.
-    with tf.init_scope():  # a graph that is being built at the moment has no numbers
+    # Values of each tensor in the chain for black and for white, per channel, at the centre, away from any padding.
+    with tf.init_scope():  # runs eagerly even while a graph is being built, which has no values
         black, white = (
             [
                 np.asarray(value, np.float32)[0, value.shape[1] // 2, value.shape[2] // 2]
@@ -125,7 +124,7 @@ def _is_in_front(step: Step, tensor: Tensor) -> bool:
 
 
 def _is_channels_first(step: Step, graph: Graph) -> bool:
-    """Returns whether a layer takes the images, or what they were scaled to, with the channels first."""
+    """Returns whether a layer takes the images, or the scaled images, with channels first."""
     taken = [tensor for tensor in step.inputs if len(tensor.shape) == 4]
     if not taken or getattr(step.operation, "data_format", None) != "channels_first":
         return False

@@ -1,4 +1,4 @@
-"""Pre-activation residual networks of basic blocks for small images.
+"""Pre-activation residual networks with basic blocks for small images.
 
 Source: He et al., Identity Mappings in Deep Residual Networks, ECCV 2016, in the form for 32x32 images.
 """
@@ -18,12 +18,12 @@ def preact_resnet(
     """Returns a functional PreAct-ResNet-depth from images in [0, 1] to logits.
 
     A 3x3 stem of 64 filters; four stages of pre-activation blocks of two 3x3 convolutions with 64, 128,
-    256 and 512 filters and strides 1, 2, 2, 2; where a block changes the shape, a 1x1 shortcut from its
+    256 and 512 filters and strides 1, 2, 2, 2; in blocks that change the shape, a 1x1 shortcut from their
     BN-ReLU output; a last BN and ReLU; mean pooling; a dense layer.
 
     Args:
         depth: a key of `STAGES`.
-        image_shape, num_classes, dtype, seed: as `agkd_tf.models.wide_resnet`.
+        image_shape, num_classes, dtype, seed: as in `agkd_tf.models.wide_resnet`.
 
     Returns:
         A `keras.Model`: float32 [B, H, W, C] in [0, 1] -> float32 [B, num_classes].

@@ -1,4 +1,4 @@
-"""A copy of a classifier that ends in its logits."""
+"""Copies a classifier so that it ends in its logits."""
 
 import keras
 
@@ -12,16 +12,16 @@ def remove_softmax(model: keras.Model) -> keras.Model:
     """Returns a copy of a model, with the same weights, that ends before its softmax or other last activation.
 
     Args:
-        model: a functional or sequential `keras.Model` whose scores end in an activation: of a last dense layer or 1x1
-            convolution, or as a layer or operation of its own.
+        model: a functional or sequential `keras.Model` whose scores end in an activation, either built into a last
+            dense layer or 1x1 convolution, or a separate layer or operation.
 
     Raises:
-        InputError: if there is none, or the model is no graph of layers.
+        InputError: if there is no such activation, or the model is not a graph of layers.
     """
     if not isinstance(model, keras.Model) or functional_of(model) is None:
         raise InputError(
-            "the softmax of a model that is no graph of layers cannot be removed: change its code to return logits, or "
-            f'use agkd_tf.adapt(model, output="probabilities"). Received: {model!r}'
+            "the softmax of a model that is not a graph of layers cannot be removed: change its code to return logits, "
+            f'or use agkd_tf.adapt(model, output="probabilities"). Received: {model!r}'
         )
     original = Graph(model)
     scores, last = scores_without_activation(original)
@@ -29,7 +29,7 @@ def remove_softmax(model: keras.Model) -> keras.Model:
         raise InputError(f"the last layer has no softmax to remove. Received: {scores.maker.path!r}")
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        # An activation of its own, which may be a function that has no name in a configuration, is left out here.
+        # Its built-in activation is replaced here, since it may be a function that cannot be in a configuration.
         linear = {"activation": "linear"} if layer is last else {}
         return type(layer).from_config(layer.get_config() | linear)
 

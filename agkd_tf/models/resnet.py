@@ -1,4 +1,4 @@
-"""Pre-activation bottleneck networks (ResNet-50 and kin) with a stem for 64x64 images.
+"""Pre-activation bottleneck networks (the ResNet-50 family) with a stem for 64x64 images.
 
 Source: He et al., Identity Mappings in Deep Residual Networks, ECCV 2016; the stem and strides of SML's
 released Tiny ImageNet network.
@@ -10,7 +10,7 @@ from agkd_tf.errors import check_choice
 from agkd_tf.models.blocks import Blocks, staged
 from agkd_tf.types import ImageShape
 
-# Depth -> blocks a stage. 38 is what SML's released file builds under the name of ResNet-50.
+# Depth -> blocks per stage. 38 is what SML's released code builds under the name ResNet-50.
 STAGES = {38: (2, 3, 5, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
@@ -20,13 +20,13 @@ def resnet(
     """Returns a functional ResNet-depth from images in [0, 1] to logits.
 
     A 7x7 stem of 64 filters with stride 1 and BN-ReLU, no max-pooling; four stages of pre-activation
-    bottlenecks with 256, 512, 1024 and 2048 filters and strides 1, 2, 2, 2 on the first 1x1; in each
-    stage's first block a 1x1 shortcut from the raw input; a last BN and ReLU (8x8 for 64x64 images);
-    mean pooling; a dense layer.
+    bottlenecks with 256, 512, 1024 and 2048 filters and strides 1, 2, 2, 2 in the first 1x1 convolution; in
+    each stage's first block, a 1x1 shortcut from the block's raw input; a last BN and ReLU (8x8 for 64x64
+    images); mean pooling; a dense layer.
 
     Args:
         depth: a key of `STAGES`.
-        image_shape, num_classes, dtype, seed: as `agkd_tf.models.wide_resnet`.
+        image_shape, num_classes, dtype, seed: as in `agkd_tf.models.wide_resnet`.
 
     Returns:
         A `keras.Model`: float32 [B, H, W, C] in [0, 1] -> float32 [B, num_classes].

@@ -1,4 +1,4 @@
-"""Classifiers on disk, and the names of their classes."""
+"""Saves and loads classifiers and the names of their classes."""
 
 import hashlib
 import json
@@ -16,20 +16,20 @@ from agkd_tf.files import check_archive, replacing, write_text
 from agkd_tf.types import PathLike
 from agkd_tf.workdir import Workdir
 
-FILES = (".keras", ".h5", ".hdf5")  # of Keras; Keras 2 wrote the last two, which Keras 3 can read and write
+FILES = (".keras", ".h5", ".hdf5")  # Keras 2 wrote the last two, which Keras 3 can read and write
 # How Keras says that it does not know a class or a function.
 UNKNOWN = r"(?:Could not locate (?:class|function)|Unknown [a-z ]+:) '(\w+)'"
-MEMBER = "agkd_tf.json"  # of a `.keras` archive, which Keras passes over, and of a SavedModel's EXTRA
-EXTRA = "assets.extra"  # by TensorFlow's convention, what users add to a SavedModel
+MEMBER = "agkd_tf.json"  # in a `.keras` archive, where Keras ignores it, and in a SavedModel's EXTRA folder
+EXTRA = "assets.extra"  # TensorFlow's conventional folder for files that users add to a SavedModel
 
 
 def save_classifier(model: keras.Model, path: PathLike, class_names: Iterable[str] | None = None) -> None:
-    """Writes a `keras.Model` as a `.keras` file, as a whole, with the names of its classes.
+    """Writes a `keras.Model` as a `.keras` file, atomically, with the names of its classes.
 
     Args:
         model: `keras.Model`.
         path: the file.
-        class_names: a name a class, in the order of the logits; None if they are not known.
+        class_names: one name per class, in the order of the logits; None if they are not known.
 
     Raises:
         OSError: if the file cannot be written.
@@ -42,20 +42,20 @@ def save_classifier(model: keras.Model, path: PathLike, class_names: Iterable[st
 
 
 def write_class_names(folder: PathLike, class_names: Iterable[str]) -> None:
-    """Writes the names of a SavedModel's classes into its folder, beside what TensorFlow reads."""
+    """Writes a SavedModel's class names into its folder, next to the files that TensorFlow reads."""
     write_text(pathlib.Path(folder) / EXTRA / MEMBER, _described(class_names))
 
 
 def read_class_names(argument: str, path: PathLike, num_classes: int | None = None) -> tuple[str, ...] | None:
-    """Returns the class names of a classifier, a tuple in the order of its logits, or None where it has none.
+    """Returns a classifier's class names, a tuple in the order of its logits, or None if it has none.
 
     Args:
-        argument: how messages call the path.
+        argument: name of the path in error messages.
         path: a run's folder, a `.keras` file, or a SavedModel.
-        num_classes: number of the classifier's logits, if it is known.
+        num_classes: number of the classifier's logits, if known.
 
     Raises:
-        InputError: if there is no classifier, its names are damaged, or they are not as many as its logits.
+        InputError: if there is no classifier, its names are damaged, or their number is not that of its logits.
     """
     path = pathlib.Path(path)
     if is_saved_model(path):
@@ -70,16 +70,16 @@ def read_class_names(argument: str, path: PathLike, num_classes: int | None = No
                 text = archive.read(MEMBER) if MEMBER in archive.namelist() else None
         except OSError:
             raise
-        except Exception as error:  # damage ends in whatever a decoder of the standard library stumbles over
+        except Exception as error:  # a damaged file can raise anything from the standard library's decoders
             raise InputError(f"`{argument}`: {path} cannot be read: {error}") from error
     if text is None:
         return None
     try:
         names = json.loads(text)["class_names"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError("they are no texts")
+            raise ValueError("they are not strings")
         if num_classes not in (None, len(names)):
-            raise ValueError(f"it has {num_classes} classes and names of {len(names)}")
+            raise ValueError(f"it has {num_classes} classes but {len(names)} names")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"`{argument}`: the class names in {path} cannot be read: {error}") from error
     return tuple(names)
@@ -90,7 +90,7 @@ def _described(class_names: Iterable[str]) -> str:
 
 
 def classifier_path(argument: str, path: PathLike) -> pathlib.Path:
-    """Returns the `.keras` or `.h5` file behind `path`: the file itself, or the student of a run's folder.
+    """Returns the `.keras` or `.h5` file that `path` stands for: the file itself, or the student in a run's folder.
 
     Raises:
         InputError: if there is none.
@@ -98,7 +98,7 @@ def classifier_path(argument: str, path: PathLike) -> pathlib.Path:
     path = pathlib.Path(path)
     if is_saved_model(path):
         raise InputError(
-            f"`{argument}` is a SavedModel, which hides its layers; a .keras or .h5 file is needed. Received: {path}"
+            f"`{argument}` is a SavedModel, which hides its layers: give a .keras or .h5 file. Received: {path}"
         )
     if path.is_dir():
         path = Workdir(path).student
@@ -119,24 +119,24 @@ def is_saved_model(path: PathLike) -> bool:
 
 
 def is_file_of_keras(path: PathLike | None) -> bool:
-    """Returns whether a path, or None, is by its name a file of Keras, rather than a run or a network's name."""
+    """Returns whether the suffix of a path is that of a Keras file (not of a run's folder or a network's name)."""
     return path is not None and pathlib.Path(path).suffix in FILES
 
 
 def load_classifier(argument: str, path: PathLike) -> keras.Model:
-    """Returns the classifier at `path` (see `classifier_path`) as a `keras.Model` to logits.
+    """Loads the classifier at `path` (see `classifier_path`) as a `keras.Model`.
 
-    Files are read in Keras' safe mode, which runs no code that a file brings along. Of a saved
-    defense, its student is returned.
+    Files are read in Keras' safe mode, which never runs code stored in a file. For a saved defense, its student is
+    returned.
 
     Raises:
-        InputError: if there is no such file, it holds weights without their network, or it cannot be read; says what
-            to type where that needs code of the file's own, of its maker's, or of Keras 2.
+        InputError: if there is no such file, it holds weights without their network, or it cannot be read. If reading
+            it takes code from the file, code from its author, or Keras 2, the message says what to type.
     """
     path = classifier_path(argument, path)
     try:
         if path.suffix == ".keras":
-            check_archive(path)  # names the damaged part, whatever Keras would make of it
+            check_archive(path)  # its message names the damaged part, unlike Keras'
         elif _has_no_network(path):
             raise InputError(
                 f"`{argument}`: {path} holds weights without their network: build it in Python as `model`, then "
@@ -145,7 +145,7 @@ def load_classifier(argument: str, path: PathLike) -> keras.Model:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (MemoryError, InputError):
         raise
-    except Exception as error:  # of a file that may hold anything
+    except Exception as error:  # an arbitrary file can raise anything
         raise InputError(
             f"`{argument}`: {path} cannot be read: {_cause(path, str(error) or type(error).__name__)}"
         ) from error
@@ -158,23 +158,23 @@ def _has_no_network(path: pathlib.Path) -> bool:
 
 
 def _cause(path: pathlib.Path, reason: str) -> str:
-    """Returns in one line why Keras does not read a file, and what to type to have it as a SavedModel, if anything."""
+    """Returns one line: why Keras cannot read a file, and if possible what to type to convert it to a SavedModel."""
     first, old = reason.splitlines()[0].partition(". ")[0], _keras_version(path).startswith("2.")
     unknown, own_code = re.search(UNKNOWN, reason), re.search(r"\bLambda\b", reason)
     name = unknown[1] if unknown and unknown[1] != "Functional" else None
     custom = f"custom_objects={{'{name}': {name}}}"
-    # The word for whoever trusts a file stands in this message alone; nothing here passes it to Keras.
+    # Unsafe loading is only suggested in this message, to users who trust a file; nothing here enables it.
     arguments = f"compile=False, safe_mode={False}" if own_code else "compile=False"
     package = "tf_keras" if old else "keras"
     imports = f"import {package}"
     if old:
-        cause = f"it is of Keras 2 ({first}): pip install tf_keras, and"
-        cause += f" (with {custom}, where {name} is not Keras' own)" if name else ""
+        cause = f"it was written by Keras 2 ({first}): pip install tf_keras, and"
+        cause += f" (with {custom}, if {name} is not part of Keras)" if name else ""
     elif name:
-        cause = f"it needs {name}, which is not Keras' own:"
+        cause = f"it needs {name}, which is not part of Keras:"
         imports, arguments = f"{imports}; from YOURS import {name}", f"{arguments}, {custom}"
     elif own_code:
-        cause = "it has a Lambda layer, whose code lies in it; if you trust it:"
+        cause = "it has a Lambda layer, whose code is stored in the file; if you trust it:"
     else:
         return first
     folder = path.with_name(f"{path.stem}_saved_model")
@@ -183,19 +183,19 @@ def _cause(path: pathlib.Path, reason: str) -> str:
 
 
 def _keras_version(path: pathlib.Path) -> str:
-    """Returns the version of Keras that wrote a file, as far as it says so; else an empty text."""
+    """Returns the version of Keras that wrote a file, or an empty string if the file does not say."""
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
                 return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
         with h5py.File(path, "r") as file:
             return str(file.attrs.get("keras_version", ""))
-    except Exception:  # of a file that may hold anything: what it was read for says more
+    except Exception:  # an arbitrary file can raise anything; the error that led here is more useful
         return ""
 
 
 def weights_digest(model: keras.Model | None) -> bytes:
-    """Returns the SHA-256, 32 bytes, of a `keras.Model`'s weights in their order; of None, that of no weights."""
+    """Returns the SHA-256 (32 bytes) of a `keras.Model`'s weights in order; for None, the hash of no data."""
     found = hashlib.sha256()
     for weights in model.get_weights() if model is not None else ():
         found.update(np.ascontiguousarray(weights).data)

@@ -1,4 +1,4 @@
-"""BN statistics over the whole batch of several replicas."""
+"""Synchronises BN statistics over the replicas that share a batch."""
 
 import keras
 
@@ -6,9 +6,9 @@ from agkd_tf.keras_internals import all_layers
 
 
 def synchronize_batch_normalization(model: keras.Model) -> None:
-    """Makes each BN of a model take its training statistics over the batches of all replicas, in place.
+    """Makes each BN layer of a model compute its training statistics over all replicas' batches, in place.
 
-    Without it each replica normalises by its own part of the batch.
+    Without this, each replica normalises by its own part of the batch.
 
     Args:
         model: `keras.Model`.

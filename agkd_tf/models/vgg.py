@@ -20,13 +20,13 @@ def vgg(
     """Returns a functional VGG-depth from images in [0, 1] to logits.
 
     Five stages of 3x3 convolutions (with bias), BN and ReLU, with 64, 128, 256, 512 and 512 filters, each
-    ended by 2x2 max-pooling; mean pooling; a dense layer. The last pooling leaves one place of 32x32 images,
-    which teaches nothing of where to look: the feature map is the one before it, 2x2.
+    ended by 2x2 max-pooling; mean pooling; a dense layer. For 32x32 images the last pooling leaves a single
+    position, which cannot show where a network looks: the feature map is the one before it, 2x2.
 
     Args:
         depth: a key of `STAGES`.
         image_shape: (H, W, C), with H and W at least 32.
-        num_classes, dtype, seed: as `agkd_tf.models.wide_resnet`.
+        num_classes, dtype, seed: as in `agkd_tf.models.wide_resnet`.
 
     Returns:
         A `keras.Model`: float32 [B, H, W, C] in [0, 1] -> float32 [B, num_classes].

@@ -1,7 +1,7 @@
 """Wide residual networks for small images.
 
-Source: Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016; the pre-activation form that
-adversarial training papers use (TRADES, MART, FS, AGKD-BML), with their initialisation.
+Source: Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016; in the pre-activation form and with the
+initialisation that adversarial training papers use (TRADES, MART, FS, AGKD-BML).
 """
 
 import keras

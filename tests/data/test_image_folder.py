@@ -46,7 +46,7 @@ def test_grayscale_and_transparent_images_become_colour(folder):
 
 def test_many_sizes_are_refused_or_scaled(folder):
     write(folder, "train", "ant", 40, shape=(30, 10, 3))
-    with pytest.raises(InputError, match=r"many sizes.*`image_size`"):
+    with pytest.raises(InputError, match=r"different sizes.*`image_size`"):
         load_dataset(f"image_folder:{folder}")
     dataset = load_dataset(f"image_folder:{folder}", image_size=16)
     assert dataset.image_shape == (16, 16, 3)
@@ -120,5 +120,5 @@ def test_decoded_images_may_stay_on_a_disk_and_leave_nothing_there(folder, tmp_p
         np.testing.assert_array_equal(ours.images[:], its.images)
         np.testing.assert_array_equal(ours.labels, its.labels)
     assert not list(room.iterdir())
-    with pytest.raises(InputError, match=r"`images_dir` .*nowhere cannot keep 0\.00 GiB of images: No such file"):
+    with pytest.raises(InputError, match=r"`images_dir` .*nowhere cannot hold 0\.00 GiB of images: No such file"):
         load_dataset(f"image_folder:{folder}", images_dir=str(tmp_path / "nowhere"))

@@ -32,7 +32,7 @@ def test_an_unknown_name_lists_the_known_ones():
 
 @pytest.mark.parametrize("name", ["huggingface:mnist", "kaggle:x/y", "a:", ":mnist", "huggingface:mnist:plain"])
 def test_data_of_others_is_not_fetched_by_its_name(name):
-    with pytest.raises(InputError, match=r"of no namespace. Received"):
+    with pytest.raises(InputError, match=r"without a namespace. Received"):
         load_dataset(name)
 
 

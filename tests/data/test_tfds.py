@@ -90,7 +90,9 @@ def test_an_unknown_name_is_refused(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["cifar10/9", "cifar10:9.9.9"])
 def test_an_unknown_configuration_or_version_is_refused(name, tmp_path):
-    with pytest.raises(InputError, match=f"'{name}': .* it has no such configuration or version: Failed to construct"):
+    with pytest.raises(
+        InputError, match=f"'{name}': .* this configuration or version does not exist: Failed to construct"
+    ):
         tfds.load(name, data_dir=str(tmp_path))
 
 
@@ -111,5 +113,7 @@ class Sentences(tensorflow_datasets.testing.DummyDataset):
 def test_a_set_of_something_else_is_refused(tmp_path):
     builder = Sentences(data_dir=str(tmp_path))
     builder.download_and_prepare()
-    with pytest.raises(InputError, match=r"'sentences' has no `image` .*: it is not image classification"):
+    with pytest.raises(
+        InputError, match=r"'sentences' is not for image classification: it needs an `image` and a class `label`"
+    ):
         tfds.read(builder)

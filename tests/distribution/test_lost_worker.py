@@ -25,7 +25,7 @@ def test_a_killed_worker_stops_the_other_with_one_line_and_the_same_command_cont
     workers[killed].kill()
     assert workers[left].wait(200) == 1
     (line,) = (line for line in workers[left].stderr.splitlines() if line.startswith("error: "))
-    assert "another worker does not answer any more" in line
+    assert "another worker no longer responds" in line
     assert "Traceback" not in workers[left].stderr
     finished = int(checkpoint_paths(run / "checkpoints")[0].rpartition("-")[2]) // 2  # an epoch is two steps
     recorded = run / "flags.txt"

@@ -249,17 +249,17 @@ NO_MAPS = {
         lambda: network(
             conv(name="conv"), layers.AveragePooling2D(8, name="p"), layers.Conv2D(4, 1, name="one"), layers.Flatten()
         ),
-        r"'one' has a map of one place, which teaches nothing.*Larger maps: conv \(8x8\)",
+        r"'one' has a map with one position, which cannot show.*Larger maps: conv \(8x8\)",
         "one",
     ),
     "named, no map": (
         lambda: network(layers.Flatten(name="flat")),
-        r"'flat' makes no feature map.*\(None, 192\)",
+        r"'flat' makes neither a feature map.*\(None, 192\)",
         "flat",
     ),
     "named, the image": (
         lambda: pooled(layers.Rescaling(2.0, name="scaled"), conv(name="conv")),
-        r"'scaled' makes no feature map.*Larger maps: conv \(8x8\)",
+        r"'scaled' makes neither a feature map.*Larger maps: conv \(8x8\)",
         "scaled",
     ),
     "unknown name": (lambda: pooled(backbone()), r"no layer 'top'. It has: backbone/conv, backbone,", "top"),
@@ -508,12 +508,12 @@ def test_remove_softmax_works_on_every_softmax(name):
         (lambda: pointwise(activation="softmax"), "must return one score per class"),
         (
             lambda: pointwise(layers.GlobalAveragePooling2D(), activation="softmax"),
-            r"softmax at each place.*output=\"probabilities\"",
+            r"softmax at each position.*output=\"probabilities\"",
         ),
-        (lambda: with_lora("softmax"), r"has LoRA, ends in softmax, which cannot be taken off"),
+        (lambda: with_lora("softmax"), r"has LoRA, ends in softmax, which cannot be removed"),
         (
             lambda: network(layers.Flatten(), OwnDense(3, "softmax"), scores=0),
-            r"is a OwnDense, ends in softmax, which cannot be taken off",
+            r"is a OwnDense, ends in softmax, which cannot be removed",
         ),
         (lambda: subclassed(layers.Softmax()), r"returns probabilities.*output=\"probabilities\""),
         (
@@ -524,7 +524,7 @@ def test_remove_softmax_works_on_every_softmax(name):
             lambda: functional(lambda x: [layers.Dense(3)(layers.Flatten()(x)) for _ in range(2)]),
             r"has 2 outputs.*`layer_names=\{'logits': PATH\}`",
         ),
-        (lambda: Subclassed(pooled(conv())), r"has not seen an image yet.*model\(x\[:1\]\)"),
+        (lambda: Subclassed(pooled(conv())), r"has not been called yet.*model\(x\[:1\]\)"),
     ],
     ids=[
         "map of scores",

@@ -52,7 +52,7 @@ def write(folder, *classes, count=3):
 
 # Class folders of the test part -> accuracy in % (None: refused), and what is said of it.
 DATA = {
-    "another order": (("ant", "bee", "cat"), 100, "its labels are those of the model, by name; it has 3 of 3 classes"),
+    "another order": (("ant", "bee", "cat"), 100, "its labels were matched by name; it has 3 of 3 classes"),
     "two of three": (("ant", "cat"), 100, "it has 2 of 3 classes: 'ant', 'cat'"),
     "one of three": (("bee",), 100, "it has 1 of 3 classes: 'bee'"),
     "one more": (
@@ -122,7 +122,7 @@ def test_a_file_with_names_is_one_that_keras_reads_and_its_names_are_checked(tmp
     assert read_class_names("teacher", path) == NAMES
     model.save(tmp_path / "plain.keras")
     assert read_class_names("teacher", tmp_path / "plain.keras") is None
-    with pytest.raises(InputError, match=r"`teacher`: the class names in .* it has 4 classes and names of 3"):
+    with pytest.raises(InputError, match=r"`teacher`: the class names in .* it has 4 classes but 3 names"):
         read_class_names("teacher", path, 4)
     for number, text in enumerate(("[1]", "{", '{"class_names": [1]}', '{"names": []}')):
         damaged = tmp_path / f"{number}.keras"

@@ -247,7 +247,7 @@ FOLDERS = {
     ),
     "what is no image": Folder(
         files("train/ant/notes.txt", "train/labels.csv", "test/bee/a.heic", "test/bee/b.svg", content=TEXT),
-        notes=("left out: 4 files (test/bee/a.heic, test/bee/b.svg, train/ant/notes.txt, 1 more), not an image",),
+        notes=("left out: 4 files (test/bee/a.heic, test/bee/b.svg, train/ant/notes.txt, 1 more), since only",),
     ),
     "an image beside the classes": Folder(
         files("train/1.png", "2.png"),
@@ -257,7 +257,7 @@ FOLDERS = {
     "folders below": Folder(
         files("train/ant/red/1.png", "train/ant/red/small/2.png"),
         counts=(5, 1, 2),
-        notes=("images in 1 folder (train/ant/red) below a class' own are of that class",),
+        notes=("images in 1 subfolder (train/ant/red) count as images of the class folder above",),
     ),
     "links": Folder(linked_away, counts=(3, 1, 3)),
     "a file that is a pipe": Folder(lambda root: os.mkfifo(root / "test/ant/pipe.png"), notes=("(test/ant/pipe.png)",)),
@@ -267,7 +267,7 @@ FOLDERS = {
         notes=("no image in the class folder test/ant",),
     ),
     "a class whose name is Latin-1": Folder(
-        files(b"train/caf\xe9/1.png"), counts=(4, 1, 2), notes=("not UTF-8 are written caf\\xe9",)
+        files(b"train/caf\xe9/1.png"), counts=(4, 1, 2), notes=("not UTF-8 are written as caf\\xe9",)
     ),
     "a user's validation": Folder(files("validation/ant/1.png", "validation/bee/1.png"), counts=(4, 2, 2)),
     "a user's val": Folder(files("val/ant/1.png"), counts=(4, 1, 2)),
@@ -290,18 +290,21 @@ FOLDERS = {
     ),
     "damaged files that are skipped": Folder(
         both(files("train/ant/3.webp", content=DAMAGED), files("test/bee/2.png", "test/bee/3.png", content=TEXT)),
-        notes=("3 damaged images were left out: train/ant/3.webp: ", "test/bee/2.png: it is none of the image formats"),
+        notes=(
+            "3 damaged images were left out: train/ant/3.webp: ",
+            "test/bee/2.png: it is not in a supported image format",
+        ),
         settings={"skip_damaged": True},
     ),
     "a link to nothing that is skipped": Folder(
         link("train/ant/x.png", "nowhere"),
-        notes=("1 damaged images were left out: train/ant/x.png: a link to a file that is not there",),
+        notes=("1 damaged images were left out: train/ant/x.png: a link to a file that does not exist",),
         settings={"skip_damaged": True},
     ),
     "16 bits of which 12 are used": Folder(
         files("test/ant/2.png", content=DARK),
         counts=(3, 1, 3),
-        notes=("of 1 16-bit image (test/ant/2.png) the upper 8 bits are kept, but no value reaches 4096",),
+        notes=("only the upper 8 bits are kept of 1 16-bit image (test/ant/2.png), but no value reaches 4096",),
     ),
     "16 bits": Folder(files("test/ant/2.png", content=FILES["16-bit PNG"][1]), counts=(3, 1, 3)),
 }
@@ -327,28 +330,31 @@ def not_there(root):
 REFUSED = {
     "a text by the name of an image": (
         files("train/ant/3.png", content=TEXT),
-        "train/ant/3.png of its 'train' split cannot be decoded: it is none of the image formats",
+        "train/ant/3.png of the 'train' split cannot be decoded: it is not in a supported image format",
     ),
     **{
         f"a truncated {name.rpartition('.')[2]}": (
             files(f"test/ant/{name}", content=content[: len(content) * 2 // 3]),
-            f"test/ant/{name} of its 'test' split cannot be decoded: ",
+            f"test/ant/{name} of the 'test' split cannot be decoded: ",
         )
         for name, content, *_ in (FILES[kind] for kind in ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "BMP", "GIF"))
     },
-    "an empty file": (files("test/ant/3.jpg", content=b""), "test/ant/3.jpg of its 'test' split cannot be decoded"),
+    "an empty file": (files("test/ant/3.jpg", content=b""), "test/ant/3.jpg of the 'test' split cannot be decoded"),
     "floats": (files("test/ant/3.tif", content=raw_tiff(DEEP / np.float32(65535))), "are floating-point numbers"),
     "24 bits a value": (files("test/ant/3.tif", content=raw_tiff(DEEP.astype(np.int32) * 256)), "not 0 to 65535"),
     "signed values": (files("test/ant/3.tif", content=raw_tiff(DEEP.view(np.int16))), "not 0 to 65535"),
-    "a link to nothing": (link("train/ant/x.png", "nowhere"), "a link to a file that is not there"),
-    "a link in a circle": (link("train/ant/x", ".."), "train/ant/x/ant is a link to a folder that it lies in"),
+    "a link to nothing": (link("train/ant/x.png", "nowhere"), "a link to a file that does not exist"),
+    "a link in a circle": (link("train/ant/x", ".."), "train/ant/x/ant is a link to a folder that contains it"),
     "many sizes": (
         files("test/ant/3.png", content=encoded(PIXELS[:4], "PNG")),
-        "many sizes, such as ",
+        "different sizes, such as ",
     ),
     "a class that is only in test": (files("test/cat/1.png"), "no training image of class 'cat'"),
     "an empty class": (empty("train/cat"), "no training image of class 'cat'"),
-    "two validations": (files("val/ant/1.png", "validation/ant/1.png"), "has validation and val: keep one of them"),
+    "two validations": (
+        files("val/ant/1.png", "validation/ant/1.png"),
+        "has both validation and val: keep one of them",
+    ),
     "an empty validation": (empty("val/ant"), "has no image in its 'val' split"),
     "no train": (not_there, "needs images in PATH/train/CLASS and PATH/test/CLASS. Received: "),
     "no test": (lambda root: (root / "test").rename(root / "Test"), "has no 'test' split. It has: Test, train"),

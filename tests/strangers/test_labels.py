@@ -39,8 +39,8 @@ CASES = {
     "two of three": (1 - np.eye(CLASSES, dtype=int)[LABELS], f"{KINDS}int64 [8, 3], rows that are not one-hot"),
     "one-hot of four": (np.eye(4)[LABELS], f"{KINDS}float64 [8, 4]"),
     "bool": (LABELS > 0, f"{KINDS}bool [8], for 3 classes"),
-    "fractions": (LABELS + 0.5, f"{KINDS}0.5 among them"),
-    "NaN": (np.where(LABELS, LABELS, np.nan), f"{KINDS}nan among them"),
+    "fractions": (LABELS + 0.5, f"{KINDS}a label of 0.5"),
+    "NaN": (np.where(LABELS, LABELS, np.nan), f"{KINDS}a label of nan"),
 }
 
 
@@ -138,7 +138,7 @@ def test_labels_by_every_way(defense, right, case, way):
         assert run(defense, labels) == pytest.approx(expected, rel=1e-4)
         return
     if case == "large" and way == "evaluation.evaluate":
-        words = "labels must be of 32 bits. Received: 9223372036854775808 to"
+        words = "labels must fit into 32 bits. Received: 9223372036854775808 to"
     if way == "fit, list" and case in ("text", "large"):
         words = words.partition("such as")[0] if case == "text" else "labels must be in"
     with pytest.raises(InputError) as raised:
@@ -225,7 +225,7 @@ UNFIT = {
     "no labels": (lambda network: compiled(network).fit(IMAGES), "(images, labels). Received: images alone"),
     "no labels in a dict": (
         lambda network: compiled(network).fit({"image": IMAGES, "labels": LABELS}),
-        "a batch that is a dict must have image, label, and may have index, valid. Received: image, labels",
+        "a batch that is a dict must have the keys image, label, and may have index, valid. Received: image, labels",
     ),
     "labels beside a dataset": (
         lambda network: compiled(network).fit(dataset(LABELS), LABELS),

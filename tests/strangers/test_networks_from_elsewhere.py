@@ -304,22 +304,22 @@ FILES = {
     "a Lambda layer": (
         "n.keras",
         lambda path: keras_network(path, layers.Lambda(lambda x: 2 * x)),
-        "it has a Lambda layer, whose code lies in it; if you trust it: python -c",
+        "it has a Lambda layer, whose code is stored in the file; if you trust it: python -c",
     ),
     "a Lambda layer in an h5 file": (
         "n.h5",
         lambda path: keras_network(path, layers.Lambda(lambda x: 2 * x)),
-        "it has a Lambda layer, whose code lies in it; if you trust it: python -c",
+        "it has a Lambda layer, whose code is stored in the file; if you trust it: python -c",
     ),
     "a layer of its maker's": (
         "n.keras",
         lambda path: keras_network(path, Doubled()),
-        "it needs Doubled, which is not Keras' own: python -c",
+        "it needs Doubled, which is not part of Keras: python -c",
     ),
     "a layer of its maker's in an h5 file": (
         "n.h5",
         lambda path: keras_network(path, Doubled()),
-        "it needs Doubled, which is not Keras' own: python -c",
+        "it needs Doubled, which is not part of Keras: python -c",
     ),
 }
 
@@ -351,7 +351,7 @@ def test_a_file_of_keras_2_that_keras_3_cannot_read_is_refused_with_its_conversi
     """The line was typed where tf_keras is installed: both files become SavedModels with the same outputs."""
     with pytest.raises(InputError) as error:
         load_classifier("model", HERE / file)
-    assert f"{file} cannot be read: it is of Keras 2 (" in str(error.value)
+    assert f"{file} cannot be read: it was written by Keras 2 (" in str(error.value)
     assert f"): pip install tf_keras, and{more}" in str(error.value)
     folder = f"{HERE / file.partition('.')[0]}_saved_model"
     code = f"import tf_keras; tf_keras.models.load_model('{HERE / file}', compile=False).export('{folder}')"
@@ -427,7 +427,7 @@ def test_probabilities_are_refused_and_what_the_line_says_to_type_evaluates_them
     found = command(f"--saved_model={tmp_path}/saved")
     assert found.returncode == 2
     assert found.stderr.count("\n") == 1
-    assert found.stderr.endswith("of a SavedModel, give --probabilities\n")
+    assert found.stderr.endswith("for a SavedModel, give --probabilities\n")
     found = command(f"--saved_model={tmp_path}/saved", "--probabilities")
     assert (found.returncode, found.stderr) == (0, "")
 

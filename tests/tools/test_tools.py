@@ -158,7 +158,7 @@ MISTAKES = {
     ),
     "a stranger's data": (
         ["--dataset=huggingface:mnist", "--dry_run"],
-        "of no namespace. Received: 'huggingface:mnist'",
+        "without a namespace. Received: 'huggingface:mnist'",
     ),
     "missing flagfile": (["--flagfile=missing.flags"], "missing.flags"),
     "unknown network": (["--model=lenet", "--dry_run"], "wrn-DEPTH-WIDTH"),
