@@ -143,7 +143,7 @@ def test_without_a_whole_checkpoint_nothing_is_begun_anew(begun, data, tmp_path)
 
 
 LOST = {
-    "indices": (["checkpoints/*.index"], "no checkpoint in .* can be read; .*ckpt-8 is missing"),
+    "indices": (["checkpoints/*.index"], "no checkpoint in .* can be read: .*ckpt-8 is missing"),
     "folder": (["checkpoints/*"], "history.csv is of a training that has no checkpoint left"),
     "all but the student": (["checkpoints/*", "history.csv"], "student.keras is of a training that has no checkpoint"),
 }
