@@ -1,4 +1,4 @@
-"""What `pip install .` installs: the whole library, nothing beside it, and README's Python runs with it."""
+"""What `pip install .` installs: the whole library, nothing beside it, and the pages' Python runs with it."""
 
 import ast
 import importlib.metadata
@@ -16,8 +16,8 @@ from packaging.requirements import Requirement
 
 from agkd_tf.version import __version__
 from tests import readme
+from tests.documentation import PAGES, ROOT, python_blocks
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 LIBRARY = [path for path in (ROOT / "agkd_tf").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 NOT_BUILT_FROM = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "runs")
 
@@ -84,7 +84,7 @@ def test_the_wheel_names_what_it_requires(wheel):
 
 
 @pytest.mark.slow
-def test_readmes_python_runs_where_the_wheel_is_installed_and_no_checkout_is(wheel, tmp_path):
+def test_the_pages_python_runs_where_the_wheel_is_installed_and_no_checkout_is(wheel, tmp_path):
     environment, folder = tmp_path / "environment", tmp_path / "elsewhere"
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     run(sys.executable, "-m", "pip", f"--python={environment}", "install", "--no-deps", "--no-index", wheel)
@@ -93,9 +93,11 @@ def test_readmes_python_runs_where_the_wheel_is_installed_and_no_checkout_is(whe
     lent = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
     (packages / "lent.pth").write_text("\n".join(sorted(lent)) + "\n")
     folder.mkdir()
-    for file in (ROOT / "README.md", readme.__file__):
+    pages = [page for page in PAGES if python_blocks(page)]
+    for file in (*pages, readme.__file__):
         shutil.copy(file, folder)
-    run(environment / "bin" / "python", "-I", "readme.py", "README.md", cwd=folder, env=without_python(os.environ))
+    names = [page.name for page in pages]
+    run(environment / "bin" / "python", "-I", "readme.py", *names, cwd=folder, env=without_python(os.environ))
     assert (folder / "defended.keras").is_file()
     assert (folder / "defended_of_bytes.keras").is_file()
     files = json.loads((folder / "imported.json").read_text())
