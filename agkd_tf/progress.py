@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-import keras
+from tqdm import tqdm
 
 Mode = Literal["auto", "bar", "lines", "off"]
 SECONDS_BETWEEN_LINES = 30
@@ -41,7 +41,7 @@ class Progress:
         return None if self.is_off else self._shown(title, unit)
 
     def _shown(self, title: str, unit: str) -> Callable[[int, int], None]:
-        bars: list[keras.utils.Progbar] = []
+        bars: list[tqdm] = []
         begun = told = time.monotonic()
 
         def show(done: int, total: int) -> None:
@@ -49,9 +49,10 @@ class Progress:
             now = time.monotonic()
             if self.is_bar:
                 if not bars:
-                    print(title)
-                    bars.append(keras.utils.Progbar(total, unit_name=unit))
-                bars[0].update(done)
+                    bars.append(tqdm(total=total, desc=title, unit=f" {unit}s", leave=False, file=sys.stdout))
+                bars[0].update(done - bars[0].n)
+                if done >= total:
+                    bars[0].close()
             elif done and now - told >= SECONDS_BETWEEN_LINES:
                 left = (now - begun) / done * (total - done)
                 print(f"{title}: {done} of {total} {unit}s, {left:.0f} s left", flush=True)

@@ -35,9 +35,11 @@ def test_an_attack_of_several_stages_names_them(capsys):
     show = Progress("bar").of_attack("autoattack")
     show(part, 1, 0, 4)
     show(part, 1, 4, 4)
-    printed = capsys.readouterr().out
-    assert printed.startswith("autoattack: apgd-t 2/9\n")
-    assert "4/4" in printed
+    *_, begun, last, after = capsys.readouterr().out.split("\r")
+    assert begun.startswith("autoattack: apgd-t 2/9:   0%")
+    assert "0/4" in begun
+    assert not last.strip()  # the bar is taken away when it is full
+    assert after == ""
 
 
 def test_nothing_is_said_where_nothing_is_wanted(capsys):

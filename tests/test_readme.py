@@ -92,7 +92,9 @@ def test_each_link_and_picture_leads_to_a_file(page):
 
 
 def test_each_table_and_figure_of_the_supplement_has_its_command():
-    rows = re.findall(r"^\| ([^|]+) \|[^|]+\| (.*) \|$", (ROOT / "docs" / "tables.md").read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| ([^|]+) \|[^|]+\| (.*) \|$", (ROOT / "docs" / "reproduce.md").read_text("utf-8"), re.MULTILINE
+    )
     commands = {name: command for name, command in rows if name.startswith(("Table", "Figure"))}
     numbers = dict.fromkeys(re.sub("(?<=6)[abc]", "", table.number) for table in TABLES)
     assert list(commands) == [*(f"Table {number}" for number in numbers), "Figures 1, 2", "Figures 3, 4"]

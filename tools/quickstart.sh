@@ -1,32 +1,40 @@
 #!/usr/bin/env bash
-# The whole road on real images that need no download: train, evaluate, export, classify.
-# Repeats nothing that an earlier call has finished; `rm -r runs/quickstart` starts over.
+# The whole way on real images that need no download: train, attack, compare, export, classify.
+# What an earlier call has finished is not done again; `rm -r runs/quickstart` starts over.
 set -eu
 # shellcheck source=tools/_setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/_setup.sh"
 
 runs=runs/quickstart
-for defense in undefended at agkd_bml; do
-  printf '\n== %s\n' "$defense"
-  "$PYTHON" -m tools.train --flagfile=flags/digits/$defense.flags --workdir=$runs/$defense --nohints
-  "$PYTHON" -m tools.evaluate --workdir=$runs/$defense
-done
+say() { printf '\n== %s\n' "$*"; }
+run() {  # what stands behind each line of this page
+  printf '\n$ python %s\n' "$*"
+  "$PYTHON" "$@"
+}
 
-printf '\n== export, and use without this project\n'
-"$PYTHON" -m tools.export --workdir=$runs/agkd_bml
-"$PYTHON" -m tools.sample_images --dataset=digits --output=$runs/images --count=5
+say "1 of 4: three networks: without a defense, with adversarial training (AT), with AGKD-BML (the first is its teacher)"
+run -m tools.train --flagfile=flags/digits/undefended.flags --workdir=$runs/undefended --nohints
+run -m tools.train --flagfile=flags/digits/at.flags --workdir=$runs/at --nohints
+run -m tools.train --flagfile=flags/digits/agkd_bml.flags --workdir=$runs/agkd_bml --teacher=$runs/undefended --nohints
+
+say "2 of 4: attack each of them, on the 400 test images"
+for defense in undefended at agkd_bml; do run -m tools.evaluate --workdir=$runs/$defense; done
+
+say "3 of 4: export, and use without this project"
+run -m tools.export --workdir=$runs/agkd_bml
+run -m tools.sample_images --dataset=digits --output=$runs/images --count=5
 # TensorFlow's start-up notes go to a file that is shown only if something fails.
-"$PYTHON" tools/classify.py $runs/agkd_bml/saved_model $runs/images/*.png 2> $runs/classify.log || {
+run tools/classify.py $runs/agkd_bml/saved_model $runs/images/*.png 2> $runs/classify.log || {
   cat $runs/classify.log >&2
   exit 1
 }
 
-printf '\n== accuracy in %% on the 400 test images, with 95 %% intervals; l_inf eps 38/255\n'
-"$PYTHON" -m tools.report $runs/undefended $runs/at $runs/agkd_bml
+say "4 of 4: compare: accuracy in %, with 95 % intervals, within l_inf eps 38/255"
+run -m tools.report $runs/undefended $runs/at $runs/agkd_bml
 cat <<END
 
-Next:
-  $PYTHON -m tensorboard.main --logdir=$runs       # watch the curves and the attention panels
-  $PYTHON -m tools.evaluate --workdir=$runs/agkd_bml --attacks=autoattack --audit
-  $PYTHON -m tools.train --flagfile=flags/cifar10/agkd_bml.flags --download --dry_run
+Next (after: source .venv/bin/activate):
+  tensorboard --logdir=$runs                       # the curves, and where the networks look
+  python -m tools.evaluate --workdir=$runs/agkd_bml --attacks=autoattack --audit
+  python -m tools.train --flagfile=flags/cifar10/agkd_bml.flags --download --dry_run
 END

@@ -3,6 +3,7 @@
 # --keras=lowest, on the lowest versions that requirements.txt allows. Other arguments go to pytest. Does its own set-up.
 set -u
 versions=
+groups=dev
 arguments=()
 for argument in "$@"; do
   case $argument in

@@ -28,6 +28,7 @@ from agkd_tf.training import (
 from agkd_tf.training.recipe_file import recipe_lines
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
+from tools._progress import progress
 from tools._remedies import with_flags
 
 INTERRUPTED = 75  # of sysexits.h: a failure that is over when the same is tried again
@@ -57,11 +58,10 @@ def main(argv: list[str]) -> None:
     recipe = _flags.recipe_from_flags()
     if not FLAGS.dry_run and not FLAGS.workdir:
         raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
-    verbose = {"auto": 1 if sys.stdout.isatty() else 2, "bar": 1, "lines": 2, "off": 0}[FLAGS.progress]
     options = TrainingOptions(
         jit_compile=_flags.switch("jit_compile"),
         resident=_flags.switch("resident"),
-        verbose=verbose,
+        progress=FLAGS.progress,
         **{name: getattr(FLAGS, name) for name in OPTIONS},
     )
     workdir = Workdir(FLAGS.workdir or "")
@@ -88,7 +88,7 @@ def main(argv: list[str]) -> None:
         command = shlex.join(sys.argv[1:])
         print(f"{error}; to continue: python -m tools.train {command}", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    if verbose and FLAGS.hints:
+    if FLAGS.hints and not progress().is_off:
         print(f"\nTrained: {workdir.path}. Next:")
         for tool in ("evaluate", "export"):
             print(f"  python -m tools.{tool} --workdir={shlex.quote(str(workdir.path))}")
@@ -98,7 +98,7 @@ class Listener(TrainingListener):
     """Says what is trained, from where, and how it is compiled."""
 
     def begins(self, run: TrainingRun) -> None:
-        if not run.options.verbose:
+        if progress().is_off:
             return
         recipe, finished, begun = run.recipe, run.finished_epochs, run.begun_steps
         begin = "trained for"

@@ -1,11 +1,12 @@
 """How a training runs, beside what the recipe says."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, get_args
 
 from agkd_tf.compilation import JitCompile
 from agkd_tf.data.device_images import Resident
 from agkd_tf.errors import check_choice
+from agkd_tf.progress import Mode
 from agkd_tf.settings import Range, check_settings
 
 
@@ -21,7 +22,8 @@ class TrainingOptions:
         keep_checkpoints: how many checkpoints stay.
         checkpoint_every_minutes: minutes between checkpoints within an epoch, where one process trains; 0 for none.
         panel_every: epochs between TensorBoard's image panels; 0 for none.
-        verbose: as `keras.Model.fit`: 0 silent, 1 progress bar, 2 one line per epoch.
+        progress: "bar" for one line per epoch and a bar within it, "lines" for the lines alone, "off" for nothing;
+            "auto" for a bar on a terminal and in a notebook, lines elsewhere.
 
     Raises:
         InputError: for a value that is not allowed.
@@ -34,11 +36,11 @@ class TrainingOptions:
         float, Range(0.0), "Minutes between checkpoints within an epoch, where one process trains; 0: none."
     ] = 15.0
     panel_every: Annotated[int, Range(0), "Epochs between TensorBoard's image panels; 0 for none."] = 5
-    verbose: int = 1
+    progress: Mode = "auto"
 
     def __post_init__(self) -> None:
         for name in ("jit_compile", "resident"):
             check_choice(name, getattr(self, name), ("auto", True, False))
-        check_choice("verbose", self.verbose, (0, 1, 2))
+        check_choice("progress", self.progress, get_args(Mode))
         for name, value in check_settings(TrainingOptions, vars(self)).items():
             object.__setattr__(self, name, value)

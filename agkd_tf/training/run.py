@@ -28,8 +28,10 @@ from agkd_tf.errors import InputError
 from agkd_tf.files import remove_leftovers
 from agkd_tf.models.storage import load_classifier, save_classifier, weights_digest
 from agkd_tf.monitoring import AttentionPanels, hparams_callback, write_layout
+from agkd_tf.progress import Progress
 from agkd_tf.training.callbacks import AppendedHistory, KeepWeights, StopOnNonFinite, Throughput, ValidateAverage
 from agkd_tf.training.checkpoints import Checkpoints, check_room, has_begun
+from agkd_tf.training.epoch_lines import EpochLines
 from agkd_tf.training.folder import (
     check_checkpoints_left,
     check_class_names,
@@ -323,11 +325,12 @@ class TrainingRun:
             "validation_data": distributed(functools.partial(evaluation_batches, examples, batch_size=batch_size)),
             "validation_steps": -(-len(examples) // batch_size),
         }
+        show = self._epoch_lines()
         if begun:  # an epoch that was broken off is finished first
-            self._fit(finished, begun, finished + 1, validation, KeepWeights())
+            self._fit(finished, begun, finished + 1, validation, *show, KeepWeights())
             finished += 1
         if finished < epochs:
-            self._fit(finished, 0, epochs, validation)
+            self._fit(finished, 0, epochs, validation, *show)
         wait_for_workers()  # the first of them has written the student
 
     def _fit(self, first: int, done: int, last: int, validation: dict, *more: keras.callbacks.Callback) -> None:
@@ -351,9 +354,25 @@ class TrainingRun:
             epochs=last,
             callbacks=callbacks,
             shuffle=False,
-            verbose=self.options.verbose if is_chief() else 0,
+            verbose=0,  # `EpochLines` says what there is to say
             **validation,
         )
+
+    def _epoch_lines(self) -> list[keras.callbacks.Callback]:
+        """Returns the callback that shows the training, in a list; [] where nothing is to be shown."""
+        progress = Progress(self.options.progress)
+        if progress.is_off or not is_chief():
+            return []
+        attack_steps = self.recipe.hyperparameters["validation_attack_steps"]
+        robust = f", robust: under PGD-{attack_steps}" if attack_steps else ""
+        return [
+            EpochLines(
+                progress,
+                epochs=self.recipe.epochs,
+                steps=self.recipe.steps_per_epoch(self.dataset),
+                first_line=f"Accuracies on {len(self.dataset.validation):,} validation images{robust}",
+            )
+        ]
 
     def _writers(self) -> list[keras.callbacks.Callback]:
         """Returns the callbacks that write what is seen of a training."""

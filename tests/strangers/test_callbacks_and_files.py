@@ -18,7 +18,7 @@ from agkd_tf.training.callbacks import AppendedHistory
 COUNT, CLASSES = 12, 3
 LABELS = np.arange(COUNT) % CLASSES
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 1)).astype(np.uint8)
-YOUR_OWN = pathlib.Path(__file__).resolve().parents[2] / "docs" / "your_own.md"
+YOUR_OWN = pathlib.Path(__file__).resolve().parents[2] / "docs" / "your_own_model.md"
 
 
 def network():
@@ -101,7 +101,7 @@ def test_keras_callbacks_find_what_they_monitor(tmp_path, name):
 
 
 def trained_on(tmp_path):
-    """The lines of docs/your_own.md, executed."""
+    """The lines of docs/your_own_model.md, executed."""
     lines = re.search(r"```python\n(# Train on.*?)```", YOUR_OWN.read_text(encoding="utf-8"), re.DOTALL).group(1)
     names = {"x_train": IMAGES, "y_train": LABELS}
     exec(

@@ -31,7 +31,7 @@ RECIPE = Recipe(
 def run(tmp_path_factory):
     """(folder of a run in l_2, its defense)."""
     folder = tmp_path_factory.mktemp("l2") / "run"
-    return folder, TrainingRun(RECIPE, folder, options=TrainingOptions(verbose=0, panel_every=1)).run()
+    return folder, TrainingRun(RECIPE, folder, options=TrainingOptions(progress="off", panel_every=1)).run()
 
 
 def evaluated(folder, digits, **settings):

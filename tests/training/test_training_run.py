@@ -20,7 +20,7 @@ RECIPE = Recipe(
     epochs=1,
     decay_epochs=(),
 )
-SILENT = TrainingOptions(verbose=0, panel_every=0)
+SILENT = TrainingOptions(progress="off", panel_every=0)
 
 
 class Told(TrainingListener):
@@ -104,7 +104,7 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path):
             "`checkpoint_every_minutes` must be a finite number. Received: inf",
         ),
         ({"panel_every": 2.5}, "`panel_every` must be an integer. Received: 2.5"),
-        ({"verbose": 3}, "`verbose` must be one of 0, 1, 2. Received: 3"),
+        ({"progress": 3}, "`progress` must be one of auto, bar, lines, off. Received: 3"),
     ],
 )
 def test_options_that_are_not_allowed_are_refused(given, message):

@@ -1,0 +1,140 @@
+"""Trains variants of a recipe and compares them on the validation split; the test split is never read.
+
+  python -m tools.laboratory.search flags/digits/at.flags tools/laboratory/searches/digits_at.txt --output=runs/search
+
+A line of the file is a trial: the flags in which it differs from the recipe, none for the recipe itself (`.`). A line
+that begins with `all:` has flags of all trials. Each trial is trained once per seed. Trials are listed by the share of
+images that no attack breaks, the mean over the seeds; so is each accuracy. Teachers of the same settings are trained
+once. The same command goes on where it was broken off, and with trials or seeds that were added.
+"""
+
+import csv
+import dataclasses
+import gc
+import hashlib
+import io
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from absl import flags
+
+import agkd_tf
+from agkd_tf.data import ImageDataset
+from agkd_tf.errors import InputError
+from agkd_tf.files import write_text
+from agkd_tf.text_table import aligned
+from agkd_tf.training import Recipe, TrainingOptions, TrainingRun
+from agkd_tf.training.recipe_file import read_recipe, recipe_lines
+from tools import _app, _flags
+
+FLAGS = flags.FLAGS
+ITSELF = "."
+
+flags.DEFINE_string("output", None, "Folder of the trials' runs, of trials.csv and trials.md.")
+flags.DEFINE_list("seeds", ["0", "1"], "Seeds that each trial is trained with.")
+flags.DEFINE_list("attacks", ["clean", "pgd-20", "cw-20"], "Attacks on the validation split.")
+_flags.define_data_place()
+
+
+class Trial(NamedTuple):
+    """Flags that differ from the recipe, and accuracies [seeds, attacks and worst case] in [0, 1]."""
+
+    flags: str
+    accuracies: np.ndarray
+
+
+def main(argv: list[str]) -> None:
+    """Runs the search and prints its table."""
+    if len(argv) != 3 or not FLAGS.output:
+        raise InputError("a recipe, a file of trials and a folder are needed: RECIPE TRIALS --output=FOLDER")
+    if not FLAGS.seeds or not all(seed.isdecimal() for seed in FLAGS.seeds):
+        raise InputError(f"`seeds` must be whole numbers from 0 on. Received: {','.join(FLAGS.seeds)!r}")
+    folder = pathlib.Path(FLAGS.output)
+    trials = read_trials(pathlib.Path(argv[2]))
+    seeds = [f"--seed={seed}" for seed in FLAGS.seeds]
+    recipes = {name: [read_recipe(argv[1], [*own, seed]) for seed in seeds] for name, own in trials.items()}
+    done: list[Trial] = []
+    for name, variants in recipes.items():
+        done.append(Trial(name, np.array([_accuracies(recipe, folder) for recipe in variants])))
+        print(f"{len(done)} of {len(recipes)}: {name}: {' '.join(_cells(done[-1]))}", flush=True)
+    table = trials_table(done, [*FLAGS.attacks, "worst case"])
+    write_text(folder / "trials.csv", _csv(table))
+    write_text(folder / "trials.md", "\n".join(_markdown(table)) + "\n")
+    print(f"\n{aligned(table)}\nRecorded in {folder / 'trials.md'}")
+
+
+def read_trials(path: pathlib.Path) -> dict[str, list[str]]:
+    """Returns the trials of a file: what each is called -> its flags.
+
+    Raises:
+        InputError: if there is no such file, it is empty, or has a trial twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the file of trials cannot be read: {error}") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    shared = [flag for line in lines if line.startswith("all:") for flag in line.removeprefix("all:").split()]
+    names = [line for line in lines if not line.startswith("all:")]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"{path} must have trials, each once")
+    return {name: [*shared, *(name.split() if name != ITSELF else [])] for name in names}
+
+
+def _accuracies(recipe: Recipe, folder: pathlib.Path) -> list[float]:
+    """Returns the accuracies of a recipe on the validation split, trained and evaluated if it was not."""
+    dataset = recipe.load_dataset(**_flags.data_place())
+    if recipe.needs_teacher and not recipe.teacher:
+        teacher = recipe.for_teacher()
+        _train(teacher, dataset, folder / "teachers" / _digest(teacher))
+        recipe = dataclasses.replace(recipe, teacher=str(folder / "teachers" / _digest(teacher)))
+    run = folder / "runs" / _digest(recipe)
+    _train(recipe, dataset, run)
+    eps, norm = recipe.hyperparameters["eps"], recipe.hyperparameters["norm"]
+    options = {"eps": eps, "norm": norm, "folder": run, "progress": "off"}
+    found = agkd_tf.evaluate(str(run), dataset.validation, attacks=FLAGS.attacks, **options)
+    return [*(found[name].accuracy for name in FLAGS.attacks), found.worst_case.accuracy]
+
+
+def _train(recipe: Recipe, dataset: ImageDataset, workdir: pathlib.Path) -> None:
+    TrainingRun(recipe, workdir, dataset, options=TrainingOptions(progress="off", panel_every=0)).run()
+    keras.backend.clear_session()
+    gc.collect()
+
+
+def _digest(recipe: Recipe) -> str:
+    return hashlib.sha256("\n".join(recipe_lines(recipe).values()).encode()).hexdigest()[:16]
+
+
+def trials_table(trials: Sequence[Trial], columns: Sequence[str]) -> list[list[str]]:
+    """Returns rows of text, with a heading, the best by the mean of the last column first.
+
+    A cell is the mean over the seeds in %, and their standard deviation where there are several.
+    """
+    best = sorted(trials, key=lambda trial: -trial.accuracies[:, -1].mean())
+    return [["trial", *columns], *([trial.flags, *_cells(trial)] for trial in best)]
+
+
+def _cells(trial: Trial) -> list[str]:
+    means, spread = 100 * trial.accuracies.mean(0), None
+    if len(trial.accuracies) > 1:
+        spread = 100 * trial.accuracies.std(0, ddof=1)
+    return [f"{mean:.1f}" + ("" if spread is None else f" ± {spread[i]:.1f}") for i, mean in enumerate(means)]
+
+
+def _csv(table: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table)
+    return text.getvalue()
+
+
+def _markdown(table: Sequence[Sequence[str]]) -> list[str]:
+    heading, *rows = ([f"`{first}`" if i else first, *rest] for i, (first, *rest) in enumerate(table))
+    return [f"| {' | '.join(row)} |" for row in (heading, ["---"] * len(heading), *rows)]
+
+
+if __name__ == "__main__":
+    _app.run(main, words=True)
