@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -92,7 +93,7 @@ class Call:
 
     def values(self, name):
         """Returns the values of a flag: what it is given as `--name=value` or `--name value`, once or more."""
-        pairs = zip(self.arguments, [*self.arguments[1:], ""], strict=True)
+        pairs = itertools.pairwise((*self.arguments, ""))
         return [
             word.partition("=")[2] or following for word, following in pairs if word.partition("=")[0] == f"--{name}"
         ]
@@ -156,7 +157,7 @@ def commands(page):
     for code in in_backticks(page):
         first, _, rest = code.text.partition(" ")
         program = pathlib.PurePath(first).name
-        if program in PROGRAMS and rest and not re.fullmatch(r"-m [\w.]+", rest):  # a name that is mentioned
+        if program in PROGRAMS and rest and not re.fullmatch(r"-m [\w.]+|\S+\.py", rest):  # which is but a name
             found.append(code)
     return sorted(found, key=lambda code: code.line)
 

@@ -32,6 +32,7 @@ from tests.sandbox import Finished, Materials, Sandbox, kind, read_by
 
 # What is read, and not run: program -> why.
 NOT_RUN = {
+    "build": "needs a package index: tests/test_wheel.py has it",
     "bash": "continuous integration runs the scripts: it is looked whether they take what they are given",
     "git": "needs a network",
     "mypy": "is of the whole checkout, as continuous integration runs it",
@@ -64,11 +65,13 @@ def materials(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def chosen(materials, pytestconfig):
-    """The commands that run; those of them that cannot are read."""
+    """The commands that run: all, or of each shape the one with the fewest flags."""
     found = {}
-    for code, calls in materials.calls.items():
-        shape = frozenset((kind(call), *sorted(MODES.intersection(call.flags))) for call in calls if can_run(call))
-        found.setdefault(code if pytestconfig.getoption("--all") else shape, code)
+    for code, calls in sorted(materials.calls.items(), key=lambda item: sum(len(call.flags) for call in item[1])):
+        running = [call for call in calls if can_run(call)]
+        shape = frozenset((kind(call), *sorted(MODES.intersection(call.flags))) for call in running)
+        if running:
+            found.setdefault(code if pytestconfig.getoption("--all") else shape, code)
     return set(found.values())
 
 
