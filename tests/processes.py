@@ -6,6 +6,7 @@ a second where a new interpreter takes seconds.
 
 import concurrent.futures
 import contextlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -97,6 +98,41 @@ def run_tool(name, *arguments):
     """Does what `python -m tools.NAME ARGUMENTS` does."""
     sys.argv = [name, *arguments]
     runpy.run_module(f"tools.{name}", run_name="__main__", alter_sys=True)
+
+
+def run_tool_in(folder, name, *arguments):
+    """Does what `python -m tools.NAME ARGUMENTS` does in a folder."""
+    os.chdir(folder)
+    run_tool(name, *arguments)
+
+
+def run_file_in(folder, path, *arguments):
+    """Does what `python PATH ARGUMENTS` does in a folder."""
+    os.chdir(folder)
+    sys.argv = [path, *arguments]
+    runpy.run_path(path, run_name="__main__")
+
+
+def parse_for_tool(folder, name, *arguments):
+    """Ends as `python -m tools.NAME ARGUMENTS` does for its flags and its words: nothing follows them."""
+    os.chdir(folder)
+    with mock.patch("tools._app.call", return_value=None):
+        run_tool(name, *arguments)
+
+
+def print_flags(module):
+    """Prints the names of the flags that a command line's module defines."""
+    importlib.import_module(module)
+    from absl import flags
+
+    print(json.dumps(list(flags.FLAGS)))
+
+
+def collect_tests(*arguments):
+    """Ends as `python -m pytest --collect-only ARGUMENTS` does."""
+    import pytest
+
+    sys.exit(pytest.main(["--collect-only", "-p", "no:cacheprovider", *arguments]))
 
 
 @contextlib.contextmanager

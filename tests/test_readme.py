@@ -1,7 +1,6 @@
-"""The README's ten lines run as they stand, and tables and links of all pages are whole."""
+"""What README's ten lines and other blocks of Python make, and tables and links of all pages are whole."""
 
 import gc
-import pathlib
 import re
 
 import keras
@@ -12,31 +11,36 @@ from agkd_tf.models import build_model
 from agkd_tf.models.forward_pass import activation_bytes, forward_flops
 from agkd_tf.report import TABLES
 from agkd_tf.training.plan import KEPT
-from tests.readme import code_blocks, prepared, shortened
+from tests.documentation import PAGES, ROOT, name_of, python_blocks
+from tests.readme import prepared, shortened
 from tools.laboratory.floating_point import minimum_flops
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def names(tmp_path, monkeypatch):
-    """What README's blocks find in an empty folder, and what they then make."""
+def run(tmp_path, monkeypatch):
+    """Returns run(text): what the first block of Python with this text makes in an empty folder, by name."""
     monkeypatch.chdir(tmp_path)
-    return prepared()
+
+    def execute(text):
+        code = next(block.text for page in PAGES for block in python_blocks(page) if text in block.text)
+        names = prepared(code)
+        exec(shortened(code), names)
+        return names
+
+    return execute
 
 
-def test_the_ten_lines_defend_a_saved_classifier(names, tmp_path):
-    code, *_ = code_blocks(ROOT / "README.md")
-    assert len(code.strip().splitlines()) <= 10
-    exec(shortened(code), names)
+def test_the_ten_lines_defend_a_saved_classifier(run, tmp_path):
+    code, *_ = python_blocks(ROOT / "README.md")
+    assert len(code.text.strip().splitlines()) <= 10
+    names = run(code.text)
     assert (tmp_path / "defended.keras").is_file()
     trained = names["model"].weights[0].numpy()
     assert np.any(trained != names["defense"].teacher.weights[0].numpy())
 
 
-def test_a_network_of_bytes_is_defended_evaluated_and_saved(names):
-    _, code, _ = code_blocks(ROOT / "README.md")
-    exec(shortened(code), names)
+def test_a_network_of_bytes_is_defended_evaluated_and_saved(run):
+    names = run("of_bytes.keras")
     low, high = names["result"]["pgd-20"].interval
     assert low <= names["result"]["pgd-20"].accuracy <= high
     before, after = (keras.saving.load_model(name) for name in ("of_bytes.keras", "defended_of_bytes.keras"))
@@ -46,9 +50,8 @@ def test_a_network_of_bytes_is_defended_evaluated_and_saved(names):
     np.testing.assert_allclose(after(images), softmax, rtol=1e-4, atol=1e-6)
 
 
-def test_a_network_is_evaluated_attacked_audited_and_defended(names, capsys):
-    *_, code = code_blocks(ROOT / "README.md")
-    exec(code, names)
+def test_a_network_is_evaluated_attacked_audited_and_defended(run, capsys):
+    names = run("agkd_tf.audit(")
     printed = capsys.readouterr().out
     assert re.search(r"^  clean +12\.50%", printed, re.MULTILINE)
     assert re.search(r"^  worst case of 3 ", printed, re.MULTILINE)
@@ -58,7 +61,7 @@ def test_a_network_is_evaluated_attacked_audited_and_defended(names, capsys):
 
 
 def test_the_table_names_every_recipe_in_the_row_of_its_defense_and_no_other():
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    lines = everything().splitlines()
     (start,) = [number for number, line in enumerate(lines) if line.startswith("| `--defense` |")]
     columns = re.findall(r"`(\w+)`", lines[start])
     named = set()
@@ -76,7 +79,12 @@ def test_the_table_names_every_recipe_in_the_row_of_its_defense_and_no_other():
     assert named == {(path.parent.name, path.stem) for path in recipes}
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+def everything():
+    """Returns the text of all pages: a table may stand on any."""
+    return "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_each_link_and_picture_leads_to_a_file(page):
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         path = link.partition("#")[0]
@@ -95,7 +103,7 @@ def test_each_table_and_figure_of_the_supplement_has_its_command():
 
 
 def test_the_table_to_plan_by_is_what_the_networks_are():
-    rows = re.findall(r"^\| `([\w-]+)` \| (\d+)x\d+ \|(.*)\|$", (ROOT / "BUILD.md").read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \| (\d+)x\d+ \|(.*)\|$", everything(), re.MULTILINE)
     assert len(rows) == 6
     for name, size, cells in rows:
         gc.collect()  # of the network before, hundreds of MiB

@@ -1,5 +1,5 @@
 """What `python -m build` makes: sources that the wheel is built from, and a wheel with the whole library and nothing
-beside it, with which README's Python runs.
+beside it, with which the pages' Python runs.
 """
 
 import ast
@@ -23,8 +23,8 @@ from packaging.requirements import Requirement
 
 from agkd_tf.version import __version__
 from tests import readme
+from tests.documentation import PAGES, ROOT, python_blocks
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 LIBRARY = [path for path in (ROOT / "agkd_tf").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 NOT_BUILT_FROM = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "runs")
 
@@ -156,7 +156,7 @@ def test_the_wheel_says_what_it_is(metadata):
 
 
 @pytest.mark.slow
-def test_readmes_python_runs_where_the_wheel_is_installed_and_no_checkout_is(wheel, tmp_path):
+def test_the_pages_python_runs_where_the_wheel_is_installed_and_no_checkout_is(wheel, tmp_path):
     environment, folder = tmp_path / "environment", tmp_path / "elsewhere"
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     run(sys.executable, "-m", "pip", f"--python={environment}", "install", "--no-deps", "--no-index", wheel)
@@ -165,12 +165,13 @@ def test_readmes_python_runs_where_the_wheel_is_installed_and_no_checkout_is(whe
     lent = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
     (packages / "lent.pth").write_text("\n".join(sorted(lent)) + "\n")
     folder.mkdir()
-    for file in (ROOT / "README.md", readme.__file__):
+    pages = [page for page in PAGES if python_blocks(page)]
+    for file in (*pages, readme.__file__):
         shutil.copy(file, folder)
     python, settings = environment / "bin" / "python", {"cwd": folder, "env": without_python(os.environ)}
     versions = "import agkd_tf, importlib.metadata as m; print(agkd_tf.__version__, m.version('agkd-tf'))"
     assert run(python, "-I", "-c", versions, **settings).split() == [__version__, __version__]
-    run(python, "-I", "readme.py", "README.md", **settings)
+    run(python, "-I", "readme.py", *(page.name for page in pages), **settings)
     assert (folder / "defended.keras").is_file()
     files = json.loads((folder / "imported.json").read_text())
     own = {pathlib.Path(file) for name, file in files.items() if name.partition(".")[0] == "agkd_tf"}

@@ -4,6 +4,7 @@ import tensorflow_datasets
 
 from agkd_tf.data import load_dataset, tfds
 from agkd_tf.errors import InputError
+from tests.mocked import prepare_mocked
 
 
 @pytest.mark.slow
@@ -19,8 +20,7 @@ def test_cifar10_has_its_published_sizes(cifar10_dir):
     assert train.images[-100:].any(axis=(1, 2, 3)).all()  # read to the end
 
 
-# SVHN and CIFAR-100 cannot be had without a network: their stock builders write mocked images, which are
-# read back as real ones would be.
+# SVHN and CIFAR-100 cannot be had without a network: mocked images are read back as real ones would be.
 # So does that of a set that has no name of its own here.
 MOCKED = {
     "svhn_cropped": ((32, 32, 3), 10, "none"),
@@ -29,32 +29,9 @@ MOCKED = {
 }
 
 
-def prepare_mocked(name, folder, monkeypatch, *, splits=("train", "test")):
-    """Prepares the stock builder of a data set with 24 and 12 images whose pixels are their numbers."""
-    builder = tensorflow_datasets.builder(name, data_dir=folder)
-    classes, shape = builder.info.features["label"].num_classes, builder.info.features["image"].shape
-
-    def examples(count):
-        for number in range(count):
-            example = {"image": np.full(shape, number, np.uint8), "label": number % classes}
-            if "coarse_label" in builder.info.features:
-                example["coarse_label"] = 0
-            if "id" in builder.info.features:
-                example["id"] = str(number)
-            yield number, example
-
-    sizes = dict(zip(splits, (24, 12), strict=False))
-    monkeypatch.setattr(
-        type(builder),
-        "_split_generators",
-        lambda self, *_: {split: examples(size) for split, size in sizes.items()},
-    )
-    builder.download_and_prepare()
-
-
 @pytest.mark.parametrize("name", MOCKED)
-def test_a_stock_builders_images_are_read_whole_and_with_their_labels(name, tmp_path, monkeypatch):
-    prepare_mocked(name, tmp_path, monkeypatch)
+def test_a_stock_builders_images_are_read_whole_and_with_their_labels(name, tmp_path):
+    prepare_mocked(name, tmp_path)
     shape, classes, augmentation = MOCKED[name]
     dataset = load_dataset(name, data_dir=str(tmp_path), validation_examples=4)
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (20, 4, 12)
@@ -66,8 +43,8 @@ def test_a_stock_builders_images_are_read_whole_and_with_their_labels(name, tmp_
     np.testing.assert_array_equal(np.sort(drawn), np.arange(24))
 
 
-def test_a_set_without_a_test_split_is_refused(tmp_path, monkeypatch):
-    prepare_mocked("cifar100", tmp_path, monkeypatch, splits=("train",))
+def test_a_set_without_a_test_split_is_refused(tmp_path):
+    prepare_mocked("cifar100", tmp_path, splits=("train",))
     with pytest.raises(InputError, match=r"no 'validation' split. It has: train"):
         load_dataset("cifar100", data_dir=str(tmp_path))
 
