@@ -2,7 +2,8 @@
 
 Commands run as a shell reads them, at tiny size: `tests/sandbox.py` has the rule. A page's run in their order in one
 folder, where what other pages make is there already. The fast run has, of each tool and kind of its flags, the first
-command, and reads the flags and words of the others as the tool does; with --all every command runs.
+command (of benchmarks none), and reads the flags and words of the others as the tool does; with --all every command
+runs.
 """
 
 import importlib.util
@@ -49,8 +50,9 @@ NOT_RUN = {
 }
 SEVERAL_MACHINES = "--distribution=multi_worker"
 # Flags by which a tool does something else; the others change numbers, places and names.
-MODES = {"adversaries", "audit", "distribution", "dry_run", "eps_sweep", "figures", "knn", "model_file", "norm"}
+MODES = {"adversaries", "audit", "distribution", "dry_run", "eps_sweep", "help", "knn", "model_file", "norm"}
 MODES |= {"saved_model", "tables", "verify"}
+COSTLY = {"tools.benchmark"}  # starts new interpreters, five seconds each: runs with --all alone
 ABSLS = {"help", "helpfull", "helpshort", "flagfile"}
 # What commands write beside the checkout's files.
 OF_A_USER = {"runs", "report", "portable", "gpu", "found", "peer"}
@@ -66,12 +68,12 @@ def materials(tmp_path_factory):
 @pytest.fixture(scope="session")
 def chosen(materials, pytestconfig):
     """The commands that run: all, or of each shape the one with the fewest flags."""
-    found = {}
+    everything, found = pytestconfig.getoption("--all"), {}
     for code, calls in sorted(materials.calls.items(), key=lambda item: sum(len(call.flags) for call in item[1])):
-        running = [call for call in calls if can_run(call)]
+        running = [call for call in calls if can_run(call) and (call.program not in COSTLY or everything)]
         shape = frozenset((kind(call), *sorted(MODES.intersection(call.flags))) for call in running)
         if running:
-            found.setdefault(code if pytestconfig.getoption("--all") else shape, code)
+            found.setdefault(code if everything else shape, code)
     return set(found.values())
 
 
@@ -264,7 +266,16 @@ def test_files_in_backticks_are_there(page):
     assert not missing, "\n".join(missing)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    # README's is in the fast run of tests/test_readme.py, too.
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page.name == "README.md" else [])
+        for page in PAGES
+        if python_blocks(page)
+    ],
+    ids=name_of,
+)
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = prepared("".join(block.text for block in python_blocks(page)))
