@@ -20,5 +20,9 @@ class TrainingListener:
         """
 
     def warns(self, line: str) -> None:
-        """Called with one line for each thing that is lost, such as a damaged checkpoint; by default it warns with a `Note`."""
+        """Called with one line for each thing that is lost, such as a damaged checkpoint; by default, warns with a `Note`.
+
+        Args:
+            line: what is lost.
+        """
         warnings.warn(line, Note, stacklevel=2)
