@@ -107,7 +107,7 @@ class Listener(TrainingListener):
         ball = run.defense.ball
         norm = "" if ball.norm == "linf" else f"{ball.norm} eps {format_size(ball.eps)}, "
         print(
-            f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {recipe.epochs} epochs in "
+            f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} in "
             f"{run.workdir.path}; XLA {_switch(run.defense.use_xla)}, oneDNN {_switch(onednn_is_on())}, "
             f"{norm}{recipe.mixed_precision}" + (f", {num_replicas()} replicas" if num_replicas() > 1 else ""),
             flush=True,

@@ -20,7 +20,7 @@ class TrainingListener:
         """
 
     def warns(self, line: str) -> None:
-        """Called with one line for each thing that is lost, such as a damaged checkpoint; by default, warns with a `Note`.
+        """Called with a line for each thing that is lost, such as a damaged checkpoint; by default, it is a `Note`.
 
         Args:
             line: what is lost.
