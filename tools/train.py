@@ -106,8 +106,9 @@ class Listener(TrainingListener):
             begin = f"continued after {f'step {begun} of ' if begun else ''}epoch {finished + bool(begun)} of"
         ball = run.defense.ball
         norm = "" if ball.norm == "linf" else f"{ball.norm} eps {format_size(ball.eps)}, "
+        epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
         print(
-            f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} in "
+            f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {epochs} in "
             f"{run.workdir.path}; XLA {_switch(run.defense.use_xla)}, oneDNN {_switch(onednn_is_on())}, "
             f"{norm}{recipe.mixed_precision}" + (f", {num_replicas()} replicas" if num_replicas() > 1 else ""),
             flush=True,
