@@ -15,15 +15,18 @@ NOT_NEEDED = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "docs"
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A copy of the checkout whose digits recipes have one epoch; it borrows the environment that runs the tests."""
+    """A copy of the checkout whose quickstart trains for one epoch; it borrows the environment that runs the tests."""
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT, folder, ignore=NOT_NEEDED)
     if not (pathlib.Path(sys.prefix) / ".installed").is_file():
         pytest.skip("the environment was not made by tools/_setup.sh, which would install anew")
     (folder / ".venv").symlink_to(sys.prefix)
-    recipe = folder / "flags" / "base" / "digits.flags"
-    text = re.sub(r"--epochs=\d+", "--epochs=1", recipe.read_text(encoding="utf-8"))
-    recipe.write_text(re.sub(r"--decay_epochs=\S+", "--decay_epochs=", text), encoding="utf-8")
+    script = folder / "tools" / "quickstart.sh"
+    text, count = re.subn(
+        "--epochs=[0-9]+ --decay_epochs=[0-9,]+", "--epochs=1 --decay_epochs=", script.read_text("utf-8")
+    )
+    assert count == 1
+    script.write_text(text, encoding="utf-8")
     return folder
 
 

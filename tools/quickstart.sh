@@ -6,6 +6,7 @@ set -eu
 . "$(dirname "${BASH_SOURCE[0]}")/_setup.sh"
 
 runs=runs/quickstart
+short="--epochs=10 --decay_epochs=6,8"  # half of the recipes' training: it resists less, and the comparison is the same
 say() { printf '\n== %s\n' "$*"; }
 run() {  # what stands behind each line of this page
   printf '\n$ python %s\n' "$*"
@@ -13,9 +14,9 @@ run() {  # what stands behind each line of this page
 }
 
 say "1 of 4: three networks: without a defense, with adversarial training (AT), with AGKD-BML (the first is its teacher)"
-run -m tools.train --flagfile=flags/digits/undefended.flags --workdir=$runs/undefended --nohints
-run -m tools.train --flagfile=flags/digits/at.flags --workdir=$runs/at --nohints
-run -m tools.train --flagfile=flags/digits/agkd_bml.flags --workdir=$runs/agkd_bml --teacher=$runs/undefended --nohints
+run -m tools.train --flagfile=flags/digits/undefended.flags $short --workdir=$runs/undefended --nohints
+run -m tools.train --flagfile=flags/digits/at.flags $short --workdir=$runs/at --nohints
+run -m tools.train --flagfile=flags/digits/agkd_bml.flags $short --workdir=$runs/agkd_bml --teacher=$runs/undefended --nohints
 
 say "2 of 4: attack each of them, on the 400 test images"
 for defense in undefended at agkd_bml; do run -m tools.evaluate --workdir=$runs/$defense; done
