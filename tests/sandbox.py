@@ -243,7 +243,7 @@ class Sandbox:
         for path in [*(ROOT / name for name in CHECKOUT), *ROOT.glob("*.*")]:
             if not path.name.startswith("."):
                 (self.folder / path.name).symlink_to(path)
-        self._shell = Shell(self.folder, materials.folder("tools"))
+        self._shell, self._copies = Shell(self.folder, materials.folder("tools")), set()
 
     def calls(self, code):
         """Returns the calls of a command, for which the files are there that it names by a pattern."""
@@ -255,6 +255,9 @@ class Sandbox:
     def run(self, call):
         """Runs a call with less work, and what it reads there; returns a `Finished`."""
         self.furnish(call)
+        for made in self._copies.intersection(written_by(call)):  # a run of other settings, which cannot go on
+            shutil.rmtree(self.folder / made)
+            self._copies.remove(made)
         process, where = self._materials.folder("process"), {"environment": call.environment}
         if not call.program.startswith("tools."):
             arguments = (*call.arguments, *SMALL.get(call.program, ()))
@@ -286,6 +289,7 @@ class Sandbox:
             raise NotUnderstoodError(f"{code}\n{path} is not there after {maker.code}")
         if maker.program == "tools.train":
             shutil.copytree(self._materials.run_of(maker), place)
+            self._copies.add(made)
             return
         failure = self.run(maker).failure
         if failure:
