@@ -1,9 +1,9 @@
-"""Trains a network in a folder, and resumes there.
+"""Trains a network in a folder; the same command resumes it.
 
   python -m tools.train --flagfile=flags/digits/agkd_bml.flags --workdir=runs/digits/agkd_bml
   tensorboard --logdir=runs
 
-A flag after --flagfile overrides the file's. The same command on an existing folder continues it.
+A flag after --flagfile overrides the file's. A finished run goes on if --epochs grows.
 """
 
 import shlex
@@ -44,10 +44,10 @@ _flags.define_jit_compile()
 _flags.define_resident()
 _flags.define_distribution()
 _flags.define("run", [settings_of(TrainingOptions)[name] for name in OPTIONS])
-flags.DEFINE_bool("deterministic", False, "Only operations that give the same bits each time; slower on a GPU.")
+flags.DEFINE_bool("deterministic", False, "Use only operations that give the same bits each time; slower on a GPU.")
 _flags.define_progress()
-flags.DEFINE_bool("hints", True, "Name the next commands at the end.")
-flags.DEFINE_bool("dry_run", False, "Print what would be trained, and its size, then exit.")
+flags.DEFINE_bool("hints", True, "Print the next commands at the end.")
+flags.DEFINE_bool("dry_run", False, "Print the recipe, its size and its cost, and train nothing.")
 
 
 def main(argv: list[str]) -> None:
@@ -106,8 +106,9 @@ class Listener(TrainingListener):
             begin = f"continued after {f'step {begun} of ' if begun else ''}epoch {finished + bool(begun)} of"
         ball = run.defense.ball
         norm = "" if ball.norm == "linf" else f"{ball.norm} eps {format_size(ball.eps)}, "
+        epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
         print(
-            f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {recipe.epochs} epochs in "
+            f"\n{recipe.defense} ({recipe.model}, {recipe.dataset}), {begin} {epochs} in "
             f"{run.workdir.path}; XLA {_switch(run.defense.use_xla)}, oneDNN {_switch(onednn_is_on())}, "
             f"{norm}{recipe.mixed_precision}" + (f", {num_replicas()} replicas" if num_replicas() > 1 else ""),
             flush=True,

@@ -1,4 +1,4 @@
-"""Small habits of a training run, as Keras callbacks."""
+"""Keras callbacks that every training run has."""
 
 import math
 import os
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class NonFiniteLossError(RuntimeError):
-    """Raised when a loss term is NaN or infinite; says which one, where, and what to try."""
+    """Raised when a term of the loss is NaN or infinite; the message says which one, at which step, and what to try."""
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
     """Stops training at the first term that is NaN or infinite.
 
-    Under loss scaling a gradient that is not finite leaves its step out and halves the scale; where that goes on until
-    the scale is below 1, no overflow is behind it, and training stops, too.
+    With loss scaling, a gradient that is not finite skips its step and halves the scale. If the scale falls below 1,
+    overflow is not the cause, and training stops, too.
 
     Args:
-        checkpoints: `Checkpoints`, whose newest is named; None where none are made.
+        checkpoints: `Checkpoints`, the newest of which is named in the message; None if there are none.
     """
 
     def __init__(self, checkpoints: "Checkpoints | None" = None) -> None:
@@ -45,10 +45,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
 
 class AppendedHistory(keras.callbacks.CSVLogger):
-    """A CSV file with a line an epoch, continued with the columns that it has.
+    """A CSV file with one line per epoch; a resumed run keeps the columns that the file has.
 
-    Keras writes the names of what is logged in the first line alone: where a later version of this library logs more,
-    the values would stand under other names.
+    Keras writes the names of the columns only into a new file. If a later version of this library logs more, the values
+    would end up in the wrong columns.
 
     Args:
         path: the file.
@@ -65,7 +65,7 @@ class AppendedHistory(keras.callbacks.CSVLogger):
 
 
 class ValidateAverage(keras.callbacks.Callback):
-    """Validates the moving average of the student's weights, where the optimizer keeps one."""
+    """Validates the moving average of the student's weights, if the optimizer keeps one."""
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._averaged = self.model.averaged()
@@ -76,7 +76,7 @@ class ValidateAverage(keras.callbacks.Callback):
 
 
 class KeepWeights(keras.callbacks.Callback):
-    """Leaves the student as the last step did, where Keras ends a training with the weights' moving average instead."""
+    """Keeps the weights of the last step; Keras would replace them by their moving average at the end of a training."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._weights = [variable.numpy() for variable in self.model.student.trainable_variables]

@@ -1,4 +1,4 @@
-"""Who is told what happens in a training."""
+"""Listeners: what a training reports while it runs."""
 
 import warnings
 from typing import TYPE_CHECKING
@@ -10,15 +10,19 @@ if TYPE_CHECKING:
 
 
 class TrainingListener:
-    """Is told what happens in a `TrainingRun` and in its teacher's; a subclass overrides what it wants to know."""
+    """Receives the events of a `TrainingRun` and of its teacher's; a subclass overrides the methods that it needs."""
 
     def begins(self, run: "TrainingRun") -> None:
-        """Called before the first step of a sitting.
+        """Called before the first step, each time that a run is started or resumed.
 
         Args:
             run: the run, or its teacher's, with its `defense`, `finished_epochs` and `begun_steps`.
         """
 
     def warns(self, line: str) -> None:
-        """Called with what is lost, such as a checkpoint that is damaged; it is a `Note` by itself."""
+        """Called with a line for each thing that is lost, such as a damaged checkpoint; by default, it is a `Note`.
+
+        Args:
+            line: what is lost.
+        """
         warnings.warn(line, Note, stacklevel=2)

@@ -1,4 +1,4 @@
-"""How a training runs, beside what the recipe says."""
+"""How a training runs: what the recipe does not say."""
 
 import dataclasses
 from typing import Annotated, get_args
@@ -12,15 +12,15 @@ from agkd_tf.settings import Range, check_settings
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions:
-    """How a training runs. None of it is recorded: a run may go on with other options.
+    """How a training runs. Options are not recorded: a run may be resumed with other ones.
 
     Attributes:
         jit_compile: whether XLA compiles attack, passes and gradients; "auto" with an accelerator only (see
             `Defense.compile`).
         resident: whether the training images stay on the accelerator; "auto" for up to 2 GiB of them (see
             `resolve_resident`).
-        keep_checkpoints: how many checkpoints stay.
-        checkpoint_every_minutes: minutes between checkpoints within an epoch, where one process trains; 0 for none.
+        keep_checkpoints: how many checkpoints are kept.
+        checkpoint_every_minutes: minutes between checkpoints within an epoch, if a single process trains; 0 for none.
         panel_every: epochs between TensorBoard's image panels; 0 for none.
         progress: "bar" for one line per epoch and a bar within it, "lines" for the lines alone, "off" for nothing;
             "auto" for a bar on a terminal and in a notebook, lines elsewhere.
@@ -31,7 +31,7 @@ class TrainingOptions:
 
     jit_compile: JitCompile = "auto"
     resident: Resident = "auto"
-    keep_checkpoints: Annotated[int, Range(1), "Checkpoints that stay."] = 2
+    keep_checkpoints: Annotated[int, Range(1), "Number of checkpoints that are kept."] = 2
     checkpoint_every_minutes: Annotated[
         float, Range(0.0), "Minutes between checkpoints within an epoch, where one process trains; 0: none."
     ] = 15.0

@@ -79,7 +79,7 @@ def test_a_runs_steps_can_be_taken_one_by_one_in_their_order(tmp_path):
 
 def test_a_run_is_of_the_data_set_that_its_recipe_names(tmp_path):
     data = dataclasses.replace(RECIPE.load_dataset(), name="mine")
-    with pytest.raises(InputError, match=r"`dataset='digits'`, the images are of 'mine': give .* `dataset='mine'`"):
+    with pytest.raises(InputError, match=r"`dataset='digits'`, the images are of 'mine': use .* `dataset='mine'`"):
         TrainingRun(RECIPE, tmp_path / "run", data, options=SILENT).run()
     assert not (tmp_path / "run").exists()
     undefended = {"defense": "undefended", "init_from_teacher": None, "hyperparameters": {}}
