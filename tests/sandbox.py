@@ -138,7 +138,7 @@ class Materials:
     def data(self):
         """Folder with mocked data sets."""
         folder = self.folder("data")
-        text = "".join(code.text for page in PAGES for code in commands(page))
+        text = "".join(code.text for code in all_commands())
         for name, sizes in IMAGES.items():
             if name == "cifar10" or re.search(rf"(flags/|--dataset=){name.partition('_')[0]}\b", text):
                 prepare_mocked(name, folder, sizes=sizes)
@@ -148,7 +148,7 @@ class Materials:
     def calls(self):
         """Command -> its calls, of all pages, as far as they can be had where no files are."""
         folder = self.folder("nothing")
-        return calls_of(Shell(folder, self.folder("tools")), [code for page in PAGES for code in commands(page)])
+        return calls_of(Shell(folder, self.folder("tools")), all_commands())
 
     @functools.cached_property
     def makers(self):
@@ -200,6 +200,15 @@ class Materials:
         assert done.failure is None, done.failure
 
 
+def all_commands():
+    """Returns the commands of all pages that are understood; a page's own test meets what is not."""
+    found = []
+    for page in PAGES:
+        with contextlib.suppress(NotUnderstoodError):
+            found += commands(page)
+    return found
+
+
 def calls_of(shell, codes):
     """Returns command -> its calls, of those that a shell takes."""
     found = {}
@@ -234,7 +243,7 @@ class Sandbox:
         for path in [*(ROOT / name for name in CHECKOUT), *ROOT.glob("*.*")]:
             if not path.name.startswith("."):
                 (self.folder / path.name).symlink_to(path)
-        self._shell = Shell(self.folder, materials.folder("tools"))
+        self._shell, self._copies = Shell(self.folder, materials.folder("tools")), set()
 
     def calls(self, code):
         """Returns the calls of a command, for which the files are there that it names by a pattern."""
@@ -246,6 +255,9 @@ class Sandbox:
     def run(self, call):
         """Runs a call with less work, and what it reads there; returns a `Finished`."""
         self.furnish(call)
+        for made in self._copies.intersection(written_by(call)):  # a run of other settings, which cannot go on
+            shutil.rmtree(self.folder / made)
+            self._copies.remove(made)
         process, where = self._materials.folder("process"), {"environment": call.environment}
         if not call.program.startswith("tools."):
             arguments = (*call.arguments, *SMALL.get(call.program, ()))
@@ -277,6 +289,7 @@ class Sandbox:
             raise NotUnderstoodError(f"{code}\n{path} is not there after {maker.code}")
         if maker.program == "tools.train":
             shutil.copytree(self._materials.run_of(maker), place)
+            self._copies.add(made)
             return
         failure = self.run(maker).failure
         if failure:
