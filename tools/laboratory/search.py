@@ -1,6 +1,7 @@
-"""Trains variants of a recipe and compares them on the validation split; the test split is never read.
+r"""Trains variants of a recipe and compares them on the validation split; the test split is never read.
 
-  python -m tools.laboratory.search flags/digits/at_paper.flags tools/laboratory/searches/digits_at.txt --output=runs/search
+  python -m tools.laboratory.search flags/digits/at_paper.flags \
+    tools/laboratory/searches/digits_at.txt --output=runs/search/at
 
 A line of the file is a trial: the flags in which it differs from the recipe, none for the recipe itself (`.`). A line
 that begins with `all:` has flags of all trials. Each trial is trained once per seed. Trials are listed by the share of
