@@ -50,19 +50,22 @@ def test_a_network_of_bytes_is_defended_evaluated_and_saved(run):
     np.testing.assert_allclose(after(images), softmax, rtol=1e-4, atol=1e-6)
 
 
-def test_a_network_is_evaluated_attacked_audited_and_defended(run, capsys):
-    names = run("agkd_tf.audit(")
+def test_a_network_is_evaluated_attacked_and_audited(run, capsys):
+    names = run("AutoAttack()], eps")
     printed = capsys.readouterr().out
     assert re.search(r"^  clean +12\.50%", printed, re.MULTILINE)
     assert re.search(r"^  worst case of 3 ", printed, re.MULTILINE)
     moved = np.sqrt(np.sum((names["adversarial"] - names["x"] / np.float32(255)) ** 2, axis=(1, 2, 3)))
     np.testing.assert_allclose(moved.max(), 8 / 255, rtol=0.01)
-    assert names["defense"].attack.step_size == 2 / 255
+
+
+def test_a_defense_takes_an_attack_of_its_own(run):
+    assert run("attack=PGD(")["defense"].attack.step_size == 2 / 255
 
 
 def test_the_table_names_every_recipe_in_the_row_of_its_defense_and_no_other():
     lines = everything().splitlines()
-    (start,) = [number for number, line in enumerate(lines) if line.startswith("| `--defense` |")]
+    (start,) = [number for number, line in enumerate(lines) if line.startswith("| `--defense` | `")]
     columns = re.findall(r"`(\w+)`", lines[start])
     named = set()
     for line in lines[start + 2 :]:
@@ -70,7 +73,7 @@ def test_the_table_names_every_recipe_in_the_row_of_its_defense_and_no_other():
             break
         cells = line.strip("|").split("|")
         defenses = set(re.findall(r"`(\w+)(?: --mart)?`", cells[0]))
-        for dataset, cell in zip(columns, cells[2:], strict=True):
+        for dataset, cell in zip(columns, cells[1:], strict=True):
             for recipe in re.findall(r"`(\w+)`", cell):
                 text = (ROOT / "flags" / dataset / f"{recipe}.flags").read_text(encoding="utf-8")
                 assert re.search(r"--defense=(\w+)", text).group(1) in defenses
