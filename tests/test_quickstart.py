@@ -44,7 +44,7 @@ def test_the_quickstart_ends_with_a_table_and_what_it_shows(checkout):
     assert max(len(line) for line in re.findall(r"^ +(?:epoch|1/1) .*", shown, re.MULTILINE)) <= 80
     assert len(re.findall(r"^  \S+\.png: class \d \(\d+ %\)$", shown, re.MULTILINE)) == 5
     rows = re.findall(
-        r"^\| (undefended|at|agkd_bml) +\|(?: +\d+\.\d\d \(\d+\.\d-\d+\.\d\) \|){4}$", shown, re.MULTILINE
+        r"^\| (undefended|at|agkd_bml) +\|(?: +\d+\.\d\d \(\d+\.\d-\d+\.\d\) +\|){4}$", shown, re.MULTILINE
     )
     assert rows == ["undefended", "at", "agkd_bml"]
     assert re.search(r"^Under the strongest of fgsm, pgd-20, cw-20, .* of the images, .*\.$", shown, re.MULTILINE)
