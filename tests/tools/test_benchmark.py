@@ -14,31 +14,36 @@ def test_costs_of_two_versions_of_a_recipe_reach_the_reports_table(tmp_path, too
     few = ("--rounds=2", "--steps=1", "--train_examples=64", "--validation_examples=20", "--batch_size=16")
     version = "--attack_steps=1 --jit_compile=on"
     measured = tool(
-        "benchmark", "training", "flags/digits/agkd_bml.flags", *few, f"--compare={version}", f"--output={tmp_path}"
+        "benchmark",
+        "training",
+        "flags/digits/agkd_bml_paper.flags",
+        *few,
+        f"--compare={version}",
+        f"--output={tmp_path}",
     )
     assert measured.returncode == 0, measured.stderr
     assert measured.stderr == ""
     costs = {path.name: json.loads((path / "cost.json").read_text()) for path in tmp_path.iterdir()}
-    assert set(costs) == {"agkd_bml", "agkd_bml,attack_steps=1,jit_compile=on"}
+    assert set(costs) == {"agkd_bml_paper", "agkd_bml_paper,attack_steps=1,jit_compile=on"}
     for cost in costs.values():
         assert (cost["steps_per_epoch"], cost["steps_timed"], cost["batch_size"]) == (4, 2, 16)
         assert cost["peak_memory_mib"] > 100
         assert cost["compile_seconds"] == max(0, cost["first_step_seconds"] - cost["median_step_seconds"])
     assert {name: cost["xla"] for name, cost in costs.items()} == {
-        "agkd_bml": False,
-        "agkd_bml,attack_steps=1,jit_compile=on": True,
+        "agkd_bml_paper": False,
+        "agkd_bml_paper,attack_steps=1,jit_compile=on": True,
     }
     for cost in costs.values():
         assert cost["seconds_per_epoch"] == pytest.approx(4 * cost["median_step_seconds"])
-    flags = (tmp_path / "agkd_bml,attack_steps=1,jit_compile=on" / "flags.txt").read_text().splitlines()
+    flags = (tmp_path / "agkd_bml_paper,attack_steps=1,jit_compile=on" / "flags.txt").read_text().splitlines()
     assert {"--attack_steps=1", "--batch_size=16", "--defense=agkd_bml"} <= set(flags)
     reported = tool("report", *tmp_path.iterdir(), "--tables=4")
     assert reported.returncode == 0, reported.stderr
-    shown = f"{costs['agkd_bml']['seconds_per_epoch']:.2f}"
+    shown = f"{costs['agkd_bml_paper']['seconds_per_epoch']:.2f}"
     (line,) = (line for line in reported.stdout.splitlines() if "AGKD-BML" in line and "measured " in line)
     assert shown in line
-    assert "| agkd_bml,attack_steps=1,jit_compile=on " in reported.stdout
-    again = tool("benchmark", "training", tmp_path / "agkd_bml", "--rounds=1", "--steps=1", "--progress=off")
+    assert "| agkd_bml_paper,attack_steps=1,jit_compile=on " in reported.stdout
+    again = tool("benchmark", "training", tmp_path / "agkd_bml_paper", "--rounds=1", "--steps=1", "--progress=off")
     assert (again.returncode, again.stdout) == (0, ""), again.stderr
 
 

@@ -84,8 +84,9 @@ def test_a_resumed_run_equals_an_unbroken_one_and_writes_tensorboard(data, tmp_p
     for file in reference.tensorboard.rglob("events*"):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
             tags |= {value.tag for value in event.summary.value}
-    wanted = {"loss", "attention", "triplet", "embedding_norm", "cross_entropy", "accuracy", "robust_accuracy"}
-    wanted |= {"learning_rate", "images_per_second"}
+    terms = ("total", "validation", "attention", "triplet", "embedding_norm", "cross_entropy")
+    wanted = {"accuracy/clean", "accuracy/robust", "accuracy/training", *(f"loss/{term}" for term in terms)}
+    wanted |= {"learning_rate", "step/images_per_second"}
     assert {f"epoch_{name}" for name in wanted} <= tags
     assert "attention" in tags
 
