@@ -23,6 +23,7 @@ import numpy as np
 from absl import flags
 
 import agkd_tf
+from agkd_tf.attacks import attack_named
 from agkd_tf.data import ImageDataset
 from agkd_tf.errors import InputError
 from agkd_tf.files import write_text
@@ -53,6 +54,8 @@ def main(argv: list[str]) -> None:
         raise InputError("a recipe, a file of trials and a folder are needed: RECIPE TRIALS --output=FOLDER")
     if not FLAGS.seeds or not all(seed.isdecimal() for seed in FLAGS.seeds):
         raise InputError(f"`seeds` must be whole numbers from 0 on. Received: {','.join(FLAGS.seeds)!r}")
+    for name in FLAGS.attacks:  # a mistake shows before the first training
+        attack_named(name)
     folder = pathlib.Path(FLAGS.output)
     trials = read_trials(pathlib.Path(argv[2]))
     seeds = [f"--seed={seed}" for seed in FLAGS.seeds]
