@@ -39,4 +39,5 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   printf '%s' "$wanted" > "$stamp"
   if [ -n "${groups:-}" ]; then cp "$stamp" "$environment/.installed"; fi
 fi
+unset PYTHONDONTWRITEBYTECODE  # some containers set it: each command would compile TensorFlow anew, for 6 seconds
 PYTHON=$environment/bin/python
