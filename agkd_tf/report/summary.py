@@ -29,18 +29,18 @@ def summary(groups: Sequence[Sequence[Run]]) -> str:
     clean = found.pop(CLEAN, None)
     if not found:
         return ""
-    names, places = titles(groups), range(len(groups))
+    names, places = [f'"{title}"' for title in titles(groups)], range(len(groups))
     worst = [min((each[place] for each in found.values()), key=lambda each: each.accuracy) for place in places]
     first, second, *others = sorted(places, key=lambda place: -worst[place].accuracy)
     rest = "".join(f", {names[place]} {_percent(worst[place])}" for place in others)
     text = (
-        f"Under the strongest of {', '.join(found)}, {names[first]} keeps {_percent(worst[first])} of the images, "
-        f"{names[second]} {_percent(worst[second])}{rest}. "
+        f"Under the strongest of {', '.join(found)}, {names[first]} classifies {_percent(worst[first])} of the images "
+        f"right, {names[second]} {_percent(worst[second])}{rest}. "
     )
     if worst[first].low > worst[second].high:
         text += f"{names[first]} resists best: its interval is above the others'"
     else:
-        text += f"The intervals of {names[first]} and {names[second]} overlap: these images do not tell which is better"
+        text += f"The intervals of {names[first]} and {names[second]} overlap, so these images cannot tell them apart"
     if clean is not None:
         best = max(places, key=lambda place: clean[place].accuracy)
         text += f"; on clean images {names[first]} reaches {_percent(clean[first])}"
@@ -49,4 +49,4 @@ def summary(groups: Sequence[Sequence[Run]]) -> str:
 
 
 def _percent(found: Measurement) -> str:
-    return f"{100 * found.accuracy:.1f} % ({100 * found.low:.1f}-{100 * found.high:.1f})"
+    return f"{100 * found.accuracy:.2f} % ({100 * found.low:.1f}-{100 * found.high:.1f})"

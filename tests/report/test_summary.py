@@ -28,9 +28,9 @@ AT = run("at", {"clean": 392, "pgd-20": 240, "cw-20": 260})
 
 def test_runs_whose_intervals_are_apart_are_told_apart():
     assert summary([UNDEFENDED, AT]) == (
-        "Under the strongest of pgd-20, cw-20, at keeps 60.0 % (55.1-64.7) of the images, undefended 0.0 % (0.0-1.0). "
-        "at resists best: its interval is above the others'; on clean images at reaches 98.0 % (96.1-99.0), undefended "
-        "99.0 % (97.5-99.6)."
+        'Under the strongest of pgd-20, cw-20, "at" classifies 60.00 % (55.1-64.7) of the images right, "undefended" '
+        '0.00 % (0.0-1.0). "at" resists best: its interval is above the others\'; on clean images "at" reaches 98.00 % '
+        '(96.1-99.0), "undefended" 99.00 % (97.5-99.6).'
     )
 
 
@@ -38,13 +38,16 @@ def test_runs_whose_intervals_overlap_are_not():
     # Judged by its own strongest attack, the third is below the second, although PGD-20 leaves it more.
     third = run("third", {"clean": 399, "pgd-20": 300, "cw-20": 230})
     text = summary([UNDEFENDED, third, AT])
-    assert "at keeps 60.0 % (55.1-64.7) of the images, third 57.5 % (52.6-62.3), undefended 0.0 %" in text
-    assert "The intervals of at and third overlap: these images do not tell which is better; on clean" in text
+    assert (
+        '"at" classifies 60.00 % (55.1-64.7) of the images right, "third" 57.50 % (52.6-62.3), "undefended" 0.00 %'
+        in text
+    )
+    assert 'The intervals of "at" and "third" overlap, so these images cannot tell them apart; on clean' in text
 
 
 def test_the_best_on_clean_images_is_not_named_twice():
     best = run("best", {"clean": 400, "pgd-20": 300})
-    assert summary([AT, best]).endswith("on clean images best reaches 100.0 % (99.0-100.0).")
+    assert summary([AT, best]).endswith('on clean images "best" reaches 100.00 % (99.0-100.0).')
 
 
 @pytest.mark.parametrize(
