@@ -25,22 +25,12 @@ from agkd_tf.processor import (
     processor_name,
     warn_of_slow_settings,
 )
-from agkd_tf.training import Recipe
 from agkd_tf.training.recipe_file import write_recipe
 from agkd_tf.workdir import Workdir
 from tests.processes import run_tool
-from tests.trainings import train
+from tests.trainings import tiny_recipe, train
 
-RECIPE = Recipe(
-    train_examples=64,
-    validation_examples=20,
-    model="tiny",
-    defense="at",
-    hyperparameters={"attack_steps": 2, "validation_attack_steps": 0},
-    batch_size=32,
-    epochs=1,
-    decay_epochs=(),
-)
+RECIPE = tiny_recipe("at", batch_size=32, hyperparameters={"attack_steps": 2})
 LAPTOP = {"model name": "A laptop", "flags": "fpu sse2 avx avx2 fma"}
 SERVER = {"model name": "A server", "flags": "fpu sse2 avx avx2 fma avx512f avx512_vnni avx512_bf16"}
 

@@ -11,21 +11,11 @@ import pytest
 import tensorboard.main
 
 from agkd_tf.monitoring import write_projector
-from agkd_tf.training import Recipe
 from agkd_tf.workdir import Workdir
 from tests.processes import free_ports
-from tests.trainings import train
+from tests.trainings import tiny_recipe, train
 
-RECIPE = Recipe(
-    train_examples=64,
-    validation_examples=20,
-    model="tiny",
-    defense="agkd_bml",
-    hyperparameters={"eps": 0.15, "validation_attack_steps": 1},
-    batch_size=32,
-    epochs=1,
-    decay_epochs=(),
-)
+RECIPE = tiny_recipe("agkd_bml", batch_size=32, validation_attack_steps=1, hyperparameters={"eps": 0.15})
 
 
 def serve(*flags):

@@ -17,25 +17,15 @@ from agkd_tf import InputError
 from agkd_tf.data import Examples
 from agkd_tf.errors import Note
 from agkd_tf.models.storage import load_classifier, weights_digest
-from agkd_tf.training import InterruptedTrainingError, Recipe, write_recipe
+from agkd_tf.training import InterruptedTrainingError, write_recipe
 from agkd_tf.training import checkpoints as module
 from agkd_tf.training import run as run_module
 from agkd_tf.training.checkpoints import Checkpoints, checkpoint_paths
 from agkd_tf.training.interruption import interruptible
 from agkd_tf.workdir import Workdir
-from tests.trainings import train
+from tests.trainings import tiny_recipe, train
 
-RECIPE = Recipe(
-    train_examples=64,
-    validation_examples=20,
-    model="tiny",
-    defense="undefended",
-    hyperparameters={"validation_attack_steps": 0},
-    batch_size=16,
-    epochs=3,
-    decay_epochs=(),
-    ema=0.9,
-)
+RECIPE = tiny_recipe("undefended", epochs=3, ema=0.9)
 STEPS = 4
 INDEX, DATA = "index", "data-00000-of-00001"  # the files of a checkpoint
 

@@ -6,21 +6,12 @@ import itertools
 import pytest
 
 from agkd_tf.progress import Progress
-from agkd_tf.training import Recipe, TrainingOptions, TrainingRun, epoch_lines
+from agkd_tf.training import TrainingOptions, TrainingRun, epoch_lines
 from agkd_tf.training.epoch_lines import EpochLines
+from tests.trainings import tiny_recipe
 
 LOGS = {"loss": 2.3114, "val_accuracy": 0.3165, "val_robust_accuracy": 0.1007, "images_per_second": 1402.4}
-RECIPE = Recipe(
-    dataset="digits",
-    train_examples=64,
-    validation_examples=20,
-    model="tiny",
-    defense="at",
-    hyperparameters={"attack_steps": 1, "validation_attack_steps": 2},
-    batch_size=16,
-    epochs=2,
-    decay_epochs=(),
-)
+RECIPE = tiny_recipe("at", epochs=2, validation_attack_steps=2, hyperparameters={"attack_steps": 1})
 
 
 def test_a_line_has_loss_validation_throughput_and_the_time_that_is_left(monkeypatch, capsys):

@@ -10,20 +10,16 @@ from agkd_tf.errors import InputError
 from agkd_tf.evaluation import read_evaluation
 from agkd_tf.report import TABLES, Run, filled_table
 from agkd_tf.report.tables import measured_on
-from agkd_tf.training import Recipe, TrainingOptions, TrainingRun
+from agkd_tf.training import TrainingOptions, TrainingRun
 from agkd_tf.visualization import draw_attention
 from agkd_tf.workdir import Workdir
+from tests.trainings import tiny_recipe
 
-RECIPE = Recipe(
-    dataset="digits",
-    train_examples=64,
-    validation_examples=20,
-    model="tiny",
-    defense="at",
+RECIPE = tiny_recipe(
+    "at",
     batch_size=32,
-    epochs=1,
-    decay_epochs=(),
-    hyperparameters={"norm": "l2", "eps": 1.5, "attack_steps": 2, "validation_attack_steps": 1},
+    validation_attack_steps=1,
+    hyperparameters={"norm": "l2", "eps": 1.5, "attack_steps": 2},
 )
 
 

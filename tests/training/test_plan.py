@@ -5,18 +5,10 @@ import dataclasses
 import pytest
 
 from agkd_tf import InputError
-from agkd_tf.training import Recipe, plan_training
+from agkd_tf.training import plan_training
+from tests.trainings import tiny_recipe
 
-RECIPE = Recipe(
-    train_examples=64,
-    validation_examples=20,
-    model="tiny",
-    defense="agkd_bml",
-    batch_size=16,
-    epochs=3,
-    teacher_epochs=2,
-    decay_epochs=(),
-)
+RECIPE = tiny_recipe("agkd_bml", epochs=3, validation_attack_steps=10, teacher_epochs=2)
 
 
 @pytest.fixture(scope="module")

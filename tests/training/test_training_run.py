@@ -7,19 +7,10 @@ import pytest
 
 from agkd_tf import InputError
 from agkd_tf.models.storage import load_classifier
-from agkd_tf.training import Recipe, TrainingListener, TrainingOptions, TrainingRun, read_recipe, write_recipe
+from agkd_tf.training import TrainingListener, TrainingOptions, TrainingRun, read_recipe, write_recipe
+from tests.trainings import tiny_recipe
 
-RECIPE = Recipe(
-    dataset="digits",
-    train_examples=64,
-    validation_examples=20,
-    model="tiny",
-    defense="agkd_bml",
-    hyperparameters={"attack_steps": 1, "validation_attack_steps": 0},
-    batch_size=16,
-    epochs=1,
-    decay_epochs=(),
-)
+RECIPE = tiny_recipe("agkd_bml", hyperparameters={"attack_steps": 1})
 SILENT = TrainingOptions(progress="off", panel_every=0)
 
 
