@@ -45,9 +45,10 @@ def test_trials_are_compared_on_the_validation_images(search, tmp_path):
         flags = (run / "flags.txt").read_text(encoding="utf-8")
         assert "--label_smoothing=0.1" in flags
         attacks = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))["attacks"]
-        assert {each["num_examples"] for each in attacks.values()} == {20}  # the validation images; 400 are for the test
+        # The validation images; 400 are for the test.
+        assert {each["num_examples"] for each in attacks.values()} == {20}
         name = "--learning_rate=0.0001" if "--learning_rate=0.0001\n" in flags else "."
-        cells.setdefault(name, []).append(next(100 * v["accuracy"] for k, v in attacks.items() if k.startswith("clean")))
+        cells.setdefault(name, []).append(100 * attacks["clean"]["accuracy"])
     for name, *shown in rows:
         mean, spread = np.mean(cells[name]), np.std(cells[name], ddof=1)
         assert shown[0] == f"{mean:.1f} ± {spread:.1f}"
