@@ -32,7 +32,8 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def new_folder(argument: str, path: PathLike) -> Iterator[pathlib.Path]:
-    """Yields a temporary folder to fill; if the block succeeds, moves it to `path` in one step.
+    """Yields a temporary folder to fill; if the block succeeds, moves it to `path`, in one step
+    unless that is the current folder.
 
     Args:
         argument: name of the path in messages.
@@ -49,7 +50,11 @@ def new_folder(argument: str, path: PathLike) -> Iterator[pathlib.Path]:
     temporary.mkdir()
     try:
         yield temporary
-        os.replace(temporary, path)  # replaces an empty folder, too
+        if path.exists() and path.samefile(pathlib.Path.cwd()):  # to replace it would leave the shell without a folder
+            for entry in temporary.iterdir():
+                os.replace(entry, path / entry.name)
+        else:
+            os.replace(temporary, path)  # replaces an empty folder, too
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

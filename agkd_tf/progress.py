@@ -36,16 +36,17 @@ class Progress:
         if not self.is_off:
             print(text, flush=True)
 
-    def counting(self, title: str, unit: str) -> Callable[[int, int], None] | None:
+    def counting(self, title: str, unit: str, begun: int = 0) -> Callable[[int, int], None] | None:
         """Returns `show(done, total)`, which also shows the remaining time; None if the mode is "off".
 
         Args:
             title: what is computed.
             unit: what is counted, in the singular, such as "image".
+            begun: how many were done before, which took no time here.
         """
-        return None if self.is_off else self._shown(title, unit)
+        return None if self.is_off else self._shown(title, unit, begun)
 
-    def _shown(self, title: str, unit: str) -> Callable[[int, int], None]:
+    def _shown(self, title: str, unit: str, before: int = 0) -> Callable[[int, int], None]:
         bars: list[tqdm] = []
         begun = told = time.monotonic()
 
@@ -54,12 +55,13 @@ class Progress:
             now = time.monotonic()
             if self.is_bar:
                 if not bars:
-                    bars.append(tqdm(total=total, desc=title, unit=f" {unit}s", leave=False, file=sys.stdout))
+                    style = {"desc": title, "unit": f" {unit}s", "leave": False, "file": sys.stdout}
+                    bars.append(tqdm(total=total, initial=before, **style))
                 bars[0].update(done - bars[0].n)
                 if done >= total:
                     bars[0].close()
-            elif done and now - told >= SECONDS_BETWEEN_LINES:
-                left = (now - begun) / done * (total - done)
+            elif done > before and now - told >= SECONDS_BETWEEN_LINES:
+                left = (now - begun) / (done - before) * (total - done)
                 print(f"{title}: {done} of {total} {unit}s, {left:.0f} s left", flush=True)
                 told = now
 

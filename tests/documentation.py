@@ -95,7 +95,9 @@ class Call:
         """Returns the values of a flag: what it is given as `--name=value` or `--name value`, once or more."""
         pairs = itertools.pairwise((*self.arguments, ""))
         return [
-            word.partition("=")[2] or following for word, following in pairs if word.partition("=")[0] == f"--{name}"
+            word.partition("=")[2] if "=" in word else following
+            for word, following in pairs
+            if word.partition("=")[0] == f"--{name}"
         ]
 
 
@@ -199,7 +201,7 @@ def is_whole(text):
         return False
     if text.endswith("\\"):
         return False
-    words = [line.split()[0] for line in text.splitlines() if line.split()]
+    words = re.findall(r"(?:^|;)\s*(for|done)\b", text, re.MULTILINE)
     return words.count("for") <= words.count("done")
 
 

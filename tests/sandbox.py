@@ -84,7 +84,7 @@ def small_arguments(call, known, data, *, whole):
         found.append(word)
     found += SMALL.get(kind(call), ())
     if any(value.endswith(".keras") for value in call.values("model")):
-        found.remove("--model=tiny")
+        found = [word for word in found if word != "--model=tiny"]
     if "data_dir" in known and not kind(call).endswith("portable run"):  # which has no flags of absl
         found += ["--nodownload", f"--data_dir={data}"]
     return found

@@ -18,8 +18,10 @@ def checkout(tmp_path):
     """A copy of the checkout whose quickstart trains for one epoch; it borrows the environment that runs the tests."""
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT, folder, ignore=NOT_NEEDED)
-    if not (pathlib.Path(sys.prefix) / ".installed").is_file():
-        pytest.skip("the environment was not made by tools/_setup.sh, which would install anew")
+    stamp = pathlib.Path(sys.prefix) / ".installed"
+    wanted = subprocess.check_output("cat requirements.txt pyproject.toml | cksum", shell=True, cwd=ROOT, text=True)
+    if not stamp.is_file() or stamp.read_text("utf-8") != wanted.strip():
+        pytest.skip("tools/_setup.sh has not made this environment, and would install anew")
     (folder / ".venv").symlink_to(sys.prefix)
     script = folder / "tools" / "quickstart.sh"
     text, count = re.subn(

@@ -1,4 +1,4 @@
-"""Command-line tools: the only place that reads flags and prints."""
+"""Command-line tools: the only place that reads flags."""
 
 import contextlib
 import os

@@ -14,6 +14,8 @@ from agkd_tf.errors import InputError, Note
 from tools._help import help_text
 from tools._remedies import with_flags
 
+INTERRUPTED = 75  # exit code of sysexits.h: a failure that is over when the same is tried again
+
 
 def run(main: Callable[[list[str]], None], commands: Sequence[str] = (), words: bool = False) -> None:
     """Runs `main(argv)` under absl; bad flags and `InputError` end in one line and exit code 2.

@@ -53,7 +53,7 @@ def data_settings() -> dict[str, Any]:
     """Returns the data set's settings: from flags that were given, else from the run.
 
     Raises:
-        InputError: without a run, if flags are missing that the run would replace.
+        InputError: without a run, if flags are missing that a run would supply.
     """
     if FLAGS.workdir:
         return data_of_run(FLAGS.workdir)

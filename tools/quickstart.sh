@@ -6,9 +6,9 @@ set -eu
 . "$(dirname "${BASH_SOURCE[0]}")/_setup.sh"
 
 runs=runs/quickstart
-short="--epochs=8 --decay_epochs=5,7"  # less than half of the recipes' training: it resists less, and the order is the same
+short="--epochs=8 --decay_epochs=5,7"  # less than half of the recipes' training, so these networks resist less
 say() { printf '\n== %s\n' "$*"; }
-run() {  # what stands behind each line of this page
+run() {  # prints a command, then runs it
   printf '\n$ python %s\n' "$*"
   "$PYTHON" "$@"
 }

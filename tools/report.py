@@ -8,8 +8,8 @@ that fills it. Without --output the tables are printed; with it, they are writte
 page that needs nothing beside itself: the runs' own table and figures, then the supplement's tables, where rows and
 tables that no run fills, and the commands that do, open at a click), and each table, whole, as CSV and LaTeX; the page,
 report.md and LaTeX's comments say what it was measured on. A difference to a published figure is given only where the
-run was trained and tested as the published one; if not, a line says what differs. Runs that differ in the seed alone
-are one row: mean, standard deviation, interval.
+data set, network, image size and eps are the published ones, on all images, with no fewer epochs; if not, a line says
+what differs. Runs that differ in the seed alone are one row: mean, standard deviation, interval.
 """
 
 import pathlib
@@ -62,7 +62,9 @@ def main(argv: list[str]) -> None:
     for name, table in tables.items():
         write_text(folder / f"{name}.csv", table.frame.to_csv())
         write_text(folder / f"{name}.tex", table.latex())
-    print(f"{len(tables)} tables of {len(paths)} runs, {len(figures)} figures: {folder / 'report.html'}")
+    counts = {"table": len(tables), "run": len(paths), "figure": len(figures)}
+    counted = ", ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items())
+    print(f"{counted}: {folder / 'report.html'}")
 
 
 def _numbers() -> list[str]:

@@ -31,8 +31,6 @@ from tools import _app, _flags
 from tools._progress import progress
 from tools._remedies import with_flags
 
-INTERRUPTED = 75  # of sysexits.h: a failure that is over when the same is tried again
-
 FLAGS = flags.FLAGS
 OPTIONS = ("panel_every", "keep_checkpoints", "checkpoint_every_minutes")
 
@@ -87,7 +85,7 @@ def main(argv: list[str]) -> None:
     except InterruptedTrainingError as error:
         command = shlex.join(sys.argv[1:])
         print(f"{error}; to continue: python -m tools.train {command}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        sys.exit(_app.INTERRUPTED)
     if FLAGS.hints and not progress().is_off:
         print(f"\nTrained: {workdir.path}. Next:")
         for tool in ("evaluate", "export"):

@@ -46,7 +46,7 @@ class AGKDBML(BML, AGKD):
 
     Source: Wang et al., AGKD-BML: Defense Against Adversarial Attack by Attention Guided Knowledge
     Distillation and Bi-directional Metric Learning, ICCV 2021, its supplement, and the constants of its
-    released code. Differences: see the project's README.
+    released code. docs/defenses.md lists what they leave open.
     """
 
     def __init__(self, student: keras.Model, teacher: keras.Model | None = None, **kwargs: Any) -> None:

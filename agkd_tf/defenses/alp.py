@@ -10,8 +10,8 @@ from agkd_tf.defenses.defense import Tensors
 from agkd_tf.losses import embedding_pairing, logit_pairing, smoothed_cross_entropy
 from agkd_tf.settings import Choice, Weight
 
-# What is paired, a field of `agkd_tf.models.Outputs` -> the term of the loss.
 PairingWeight = Annotated[Weight, "Weight of the pairing term."]
+# What is paired, a field of `agkd_tf.models.Outputs` -> the term of the loss.
 PAIRINGS = {"logits": logit_pairing, "embedding": embedding_pairing}
 
 

@@ -495,7 +495,7 @@ class EvaluationSession:
         """Returns the accuracies under attack of classification by nearest training images.
 
         The adversaries are crafted against the network's own outputs. They are kept in the folder of the option
-        `adversaries`, or beside the record.
+        `adversaries`, else beside the record, or in memory without a record.
 
         Args:
             training: training images and labels, without augmentation, to find neighbors among; as `x` of

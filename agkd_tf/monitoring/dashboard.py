@@ -13,8 +13,8 @@ from tensorboard.plugins.hparams import api as hparams
 
 from agkd_tf.types import PathLike
 
-#: Scalar of an epoch -> its name in TensorBoard, whose tabs show what stands before the slash together, in the order of
-#: the alphabet: accuracies come first, also in the table of runs.
+#: Scalar of an epoch -> the name given to Keras, which writes `epoch_NAME`, without `val_`. TensorBoard shows together
+#: what stands before the slash, in the order of the alphabet: accuracies come first, also in the table of runs.
 NAMES = {
     "val_accuracy": "val_accuracy/clean",
     "val_robust_accuracy": "val_accuracy/robust",

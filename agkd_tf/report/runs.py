@@ -27,7 +27,7 @@ class Run:
         path: its folder, as given.
         settings: what defined it (see `Recipe.settings`).
         attacks: results by name (see `agkd_tf.evaluation.read_evaluation`); empty before an evaluation.
-        environment: machine and versions of its first sitting, or None.
+        environment: machine and versions of its first session, or None.
         cost: of its training (see `agkd_tf.benchmark.Cost.record`), or None.
         trained: whether there is a student to evaluate.
     """
@@ -49,9 +49,9 @@ def read_run(path: PathLike) -> Run:
     workdir = Workdir(path)
     settings = read_recipe(workdir.flags).settings()
     attacks = read_evaluation(workdir.evaluation)["attacks"] if workdir.evaluation.is_file() else {}
-    sittings = read_json(workdir.environment, list) if workdir.environment.is_file() else []
+    sessions = read_json(workdir.environment, list) if workdir.environment.is_file() else []
     cost = read_json(workdir.cost, dict) if workdir.cost.is_file() else None
-    environment = sittings[0] if sittings else (cost or {}).get("environment")
+    environment = sessions[0] if sessions else (cost or {}).get("environment")
     return Run(str(path), settings, attacks, environment, cost, trained=workdir.student.is_file())
 
 

@@ -182,11 +182,11 @@ def filled_table(table: PublishedTable, groups: Sequence[Group]) -> FilledTable:
 
 
 def not_comparable(table: PublishedTable, row: PublishedRow, group: Group) -> str:
-    """Returns what makes a group's accuracies no like of a row's published ones; "" if nothing does.
+    """Returns why a group's accuracies cannot be compared with a row's published ones; "" if they can.
 
     That is what moves accuracies more than defenses do: another data set, fewer training images, another network, other
-    images, fewer epochs, another ball. A setting of the method itself, such as its margin, is none of it: what such a
-    change does is what a difference is to show. Nor are more epochs, since they include the published ones.
+    images, fewer epochs, another ball. A setting of the method itself, such as its margin, does not count: what
+    such a change does is what a difference is to show. Nor do more epochs, since they include the published ones.
 
     Args:
         table: `PublishedTable`.

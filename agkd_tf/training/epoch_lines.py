@@ -28,20 +28,26 @@ class EpochLines(keras.callbacks.Callback):
         super().__init__()
         self._progress, self._epochs, self._steps, self._first_line = progress, epochs, steps, first_line
         self._seconds: list[float] = []
+        self._heading_is_due = True
+
+    @property
+    def _done_before(self) -> int:
+        """Number of steps of the epoch that were done before the training was resumed within it."""
+        return self._steps - self.params["steps"]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._begun = time.monotonic()
-        self._show = self._progress.counting(f"epoch {epoch + 1} of {self._epochs}", "step")
+        self._show = self._progress.counting(f"epoch {epoch + 1} of {self._epochs}", "step", self._done_before)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._show is not None:
-            done = self._steps - self.params["steps"]  # before this sitting, in a resumed epoch
-            self._show(done + batch + 1, self._steps)
+            self._show(self._done_before + batch + 1, self._steps)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        if not self._seconds:
+        if self._heading_is_due:
             self._progress.say(f"{self._first_line}\n{_line([name for name, _ in COLUMNS])}".lstrip())
-        self._seconds.append(time.monotonic() - self._begun)
+            self._heading_is_due = False
+        self._seconds.append((time.monotonic() - self._begun) * self._steps / (self._steps - self._done_before))
         # The first epoch is slow, since it includes tracing. From the second on, the lower median ignores it.
         left = (self._epochs - epoch - 1) * statistics.median_low(self._seconds)
         cells = [

@@ -82,7 +82,7 @@ def check_checkpoints_left(workdir: Workdir) -> None:
         )
 
 
-def record_sitting(
+def record_session(
     workdir: Workdir, dataset: ImageDataset, *, first_epoch: int, machine: Mapping[str, Any] | None = None
 ) -> None:
     """Records the machine and the software versions that train from `first_epoch` on, and the classes.
@@ -90,12 +90,12 @@ def record_sitting(
     Args:
         workdir: the run's folder.
         dataset: its data set.
-        first_epoch: number of the sitting's first epoch, counted from 1.
+        first_epoch: number of the session's first epoch, counted from 1.
         machine: what `describe_environment` returned on another machine; None for this machine.
     """
-    sittings = read_json(workdir.environment, list) if workdir.environment.exists() else []
-    sittings.append({"first_epoch": first_epoch, **(describe_environment() if machine is None else machine)})
-    write_text(workdir.environment, json.dumps(sittings, indent=2) + "\n")
+    sessions = read_json(workdir.environment, list) if workdir.environment.exists() else []
+    sessions.append({"first_epoch": first_epoch, **(describe_environment() if machine is None else machine)})
+    write_text(workdir.environment, json.dumps(sessions, indent=2) + "\n")
     write_text(workdir.class_names, json.dumps(dataset.class_names) + "\n")
 
 

@@ -37,7 +37,7 @@ from agkd_tf.training.folder import (
     check_class_names,
     check_recipe,
     record_recipe,
-    record_sitting,
+    record_session,
 )
 from agkd_tf.training.interruption import InterruptedTrainingError, Interruption, interruptible
 from agkd_tf.training.listener import TrainingListener
@@ -318,7 +318,7 @@ class TrainingRun:
             check_room(self.workdir.checkpoints, self.defense, keep=self.options.keep_checkpoints)
             self._restored.remove_unfinished()
             self.listener.begins(self)
-            record_sitting(self.workdir, self.dataset, first_epoch=finished + 1)
+            record_session(self.workdir, self.dataset, first_epoch=finished + 1)
             remove_leftovers(self.workdir.student)
         examples = self.dataset.validation
         batch_size = num_replicas() * -(-min(VALIDATION_BATCH, len(examples)) // num_replicas())
@@ -426,7 +426,7 @@ class TrainingRun:
         _check_shapes("state", trained.state, step.variables)
         _check_shapes("student", trained.student, student.variables)
         check_room(self.workdir.checkpoints, defense, keep=self.options.keep_checkpoints)
-        record_sitting(self.workdir, self.dataset, first_epoch=1, machine=trained.machine)
+        record_session(self.workdir, self.dataset, first_epoch=1, machine=trained.machine)
         for variable, value in zip(student.variables, trained.student, strict=True):
             variable.assign(value)
         save_classifier(student, self.workdir.student, self.dataset.class_names)

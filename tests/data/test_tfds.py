@@ -21,7 +21,7 @@ def test_cifar10_has_its_published_sizes(cifar10_dir):
 
 
 # SVHN and CIFAR-100 cannot be had without a network: mocked images are read back as real ones would be.
-# So does that of a set that has no name of its own here.
+# A set that has no name of its own here is read in the same way.
 MOCKED = {
     "svhn_cropped": ((32, 32, 3), 10, "none"),
     "cifar100": ((32, 32, 3), 100, "crop_flip"),

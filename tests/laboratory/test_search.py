@@ -1,11 +1,11 @@
 """The search of a recipe's settings: its file of trials, its table, and that it reads the validation split alone."""
 
 import csv
-import json
 
 import numpy as np
 import pytest
 
+from agkd_tf.evaluation import read_evaluation
 from agkd_tf.training.recipe_file import write_recipe
 from tests.trainings import tiny_recipe
 
@@ -44,11 +44,13 @@ def test_trials_are_compared_on_the_validation_images(search, tmp_path):
     for run in runs:
         flags = (run / "flags.txt").read_text(encoding="utf-8")
         assert "--label_smoothing=0.1" in flags
-        attacks = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))["attacks"]
+        attacks = read_evaluation(run / "evaluation.json")["attacks"]
         # The validation images; 400 are for the test.
         assert {each["num_examples"] for each in attacks.values()} == {20}
         name = "--learning_rate=0.0001" if "--learning_rate=0.0001\n" in flags else "."
-        cells.setdefault(name, []).append(100 * attacks["clean"]["accuracy"])
+        cells.setdefault(name, []).append(
+            next(100 * each["accuracy"] for key, each in attacks.items() if key.startswith("clean"))
+        )
     for name, *shown in rows:
         mean, spread = np.mean(cells[name]), np.std(cells[name], ddof=1)
         assert shown[0] == f"{mean:.1f} ± {spread:.1f}"
@@ -67,7 +69,9 @@ def test_trials_are_compared_on_the_validation_images(search, tmp_path):
         ("# nothing\n", (), "must have trials, each once"),
         (".\n.\n", (), "must have trials, each once"),
         (".\n--learning_rat=1\n", (), "learning_rat"),
-        (".\n", ("--seeds=one",), "`seeds` must be whole numbers from 0 on. Received: 'one'"),
+        (".\n", ("--seeds=one",), "`seeds` must be whole numbers from 0 on, each once. Received: 'one'"),
+        (".\n", ("--seeds=0,0",), "`seeds` must be whole numbers from 0 on, each once. Received: '0,0'"),
+        (".\n", ("--attacks=",), "`attacks` must be names of attacks"),
         (".\n", ("--attacks=clean,pgd",), "pgd"),
     ],
 )

@@ -247,8 +247,8 @@ def test_markdown_leaves_rows_without_a_run_out_or_folds_them_away():
 def test_terms_are_told_where_they_occur():
     one, seeds = comparison([[run()]]), comparison([[run("a"), run("b", seed=1)]])
     first = comparison([[run(attacks={"clean [first 100]": result(0.9, 100)})]])
-    assert "first 1000" not in how_to_read([one])
-    assert "first 1000" in how_to_read([first])
+    assert "- first " not in how_to_read([one])
+    assert "- first 100: Tested on the first 100 test images alone" in how_to_read([first])
     assert "3 seeds" not in how_to_read([one])
     assert "3 seeds" in how_to_read([seeds])
     assert "- difference: " not in how_to_read([one])

@@ -18,6 +18,7 @@ def test_a_line_has_loss_validation_throughput_and_the_time_that_is_left(monkeyp
     now = 0.0
     monkeypatch.setattr(epoch_lines.time, "monotonic", lambda: now)
     callback = EpochLines(Progress("lines"), epochs=62, steps=5, first_line="A heading")
+    callback.set_params({"steps": 5})
     without = {name: value for name, value in LOGS.items() if name != "val_robust_accuracy"}
     for epoch, (seconds, logs) in enumerate([(60.0, LOGS), (2.0, LOGS), (2.0, without)]):
         callback.on_epoch_begin(epoch)
@@ -39,7 +40,19 @@ def test_a_long_epoch_says_how_far_it_is_also_where_it_is_resumed(monkeypatch, c
     callback.set_params({"steps": 4})  # six of the ten are done
     callback.on_epoch_begin(1)
     callback.on_train_batch_end(0)
-    assert capsys.readouterr().out.startswith("epoch 2 of 3: 7 of 10 steps, ")
+    # 40 seconds for the one step that was done here; the six before took none.
+    assert capsys.readouterr().out.startswith("epoch 2 of 3: 7 of 10 steps, 120 s left")
+
+
+def test_an_epoch_that_was_resumed_counts_as_a_whole_one(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(epoch_lines.time, "monotonic", lambda: now)
+    callback = EpochLines(Progress("lines"), epochs=4, steps=10)
+    callback.set_params({"steps": 2})
+    callback.on_epoch_begin(0)
+    now += 6.0
+    callback.on_epoch_end(0, LOGS)
+    assert capsys.readouterr().out.splitlines()[-1].split()[-1] == "01:30"  # three epochs of 30 seconds
 
 
 @pytest.mark.parametrize("mode", ["lines", "off"])

@@ -1,12 +1,13 @@
-r"""Trains variants of a recipe and compares them on the validation split; the test split is never read.
+r"""Trains variants of a recipe and compares them on the validation split; nothing is evaluated on the test split.
 
   python -m tools.laboratory.search flags/digits/at_paper.flags \
     tools/laboratory/searches/digits_at.txt --output=runs/search/at
 
 A line of the file is a trial: the flags in which it differs from the recipe, none for the recipe itself (`.`). A line
-that begins with `all:` has flags of all trials. Each trial is trained once per seed. Trials are listed by the share of
-images that no attack breaks, the mean over the seeds; so is each accuracy. Teachers of the same settings are trained
-once. The same command goes on where it was broken off, and with trials or seeds that were added.
+that begins with `all:` has flags of all trials. Each trial is trained once per seed. All figures are means over the
+seeds; trials are sorted by the share of images that no attack breaks. A trial whose loss becomes NaN or infinite has
+the accuracies 0. Teachers of the same settings are trained once. The same command resumes, also after trials or seeds
+were added.
 """
 
 import csv
@@ -15,6 +16,7 @@ import gc
 import hashlib
 import io
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,7 +30,13 @@ from agkd_tf.data import ImageDataset
 from agkd_tf.errors import InputError
 from agkd_tf.files import write_text
 from agkd_tf.text_table import aligned
-from agkd_tf.training import Recipe, TrainingOptions, TrainingRun
+from agkd_tf.training import (
+    InterruptedTrainingError,
+    NonFiniteLossError,
+    Recipe,
+    TrainingOptions,
+    TrainingRun,
+)
 from agkd_tf.training.recipe_file import read_recipe, recipe_lines
 from tools import _app, _flags
 
@@ -52,8 +60,10 @@ def main(argv: list[str]) -> None:
     """Runs the search and prints its table."""
     if len(argv) != 3 or not FLAGS.output:
         raise InputError("a recipe, a file of trials and a folder are needed: RECIPE TRIALS --output=FOLDER")
-    if not FLAGS.seeds or not all(seed.isdecimal() for seed in FLAGS.seeds):
-        raise InputError(f"`seeds` must be whole numbers from 0 on. Received: {','.join(FLAGS.seeds)!r}")
+    if not FLAGS.seeds or not all(seed.isdecimal() for seed in FLAGS.seeds) or len({*FLAGS.seeds}) < len(FLAGS.seeds):
+        raise InputError(f"`seeds` must be whole numbers from 0 on, each once. Received: {','.join(FLAGS.seeds)!r}")
+    if not FLAGS.attacks:
+        raise InputError("`attacks` must be names of attacks, such as clean,pgd-20. Received: none")
     for name in FLAGS.attacks:  # a mistake shows before the first training
         attack_named(name)
     folder = pathlib.Path(FLAGS.output)
@@ -62,7 +72,11 @@ def main(argv: list[str]) -> None:
     recipes = {name: [read_recipe(argv[1], [*own, seed]) for seed in seeds] for name, own in trials.items()}
     done: list[Trial] = []
     for name, variants in recipes.items():
-        done.append(Trial(name, np.array([_accuracies(recipe, folder) for recipe in variants])))
+        try:
+            done.append(Trial(name, np.array([_accuracies(recipe, folder) for recipe in variants])))
+        except InterruptedTrainingError as error:
+            print(f"{error}; the same command resumes", file=sys.stderr)
+            sys.exit(_app.INTERRUPTED)
         print(f"{len(done)} of {len(recipes)}: {name}: {' '.join(_cells(done[-1]))}", flush=True)
     table = trials_table(done, [*FLAGS.attacks, "worst case"])
     write_text(folder / "trials.csv", _csv(table))
@@ -80,7 +94,7 @@ def read_trials(path: pathlib.Path) -> dict[str, list[str]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the file of trials cannot be read: {error}") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
     shared = [flag for line in lines if line.startswith("all:") for flag in line.removeprefix("all:").split()]
     names = [line for line in lines if not line.startswith("all:")]
     if not names or len(set(names)) < len(names):
@@ -96,11 +110,16 @@ def _accuracies(recipe: Recipe, folder: pathlib.Path) -> list[float]:
         _train(teacher, dataset, folder / "teachers" / _digest(teacher))
         recipe = dataclasses.replace(recipe, teacher=str(folder / "teachers" / _digest(teacher)))
     run = folder / "runs" / _digest(recipe)
-    _train(recipe, dataset, run)
+    try:
+        _train(recipe, dataset, run)
+    except NonFiniteLossError as error:
+        print(f"note: {run}: {error}", file=sys.stderr)
+        return [0.0] * (len(FLAGS.attacks) + 1)
     eps, norm = recipe.hyperparameters["eps"], recipe.hyperparameters["norm"]
     options = {"eps": eps, "norm": norm, "folder": run, "progress": "off"}
     found = agkd_tf.evaluate(str(run), dataset.validation, attacks=FLAGS.attacks, **options)
-    return [*(found[name].accuracy for name in FLAGS.attacks), found.worst_case.accuracy]
+    correct = np.array([found[name].correct for name in FLAGS.attacks])  # the record may have other attacks, too
+    return [*correct.mean(1), correct.all(0).mean()]
 
 
 def _train(recipe: Recipe, dataset: ImageDataset, workdir: pathlib.Path) -> None:
