@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 from keras.src.models.functional import Functional
 from tensorflow.python.framework import kernels
 from tensorflow.python.util import _pywrap_util_port
@@ -94,6 +95,16 @@ def moving_averages(optimizer: keras.optimizers.Optimizer) -> list[keras.Variabl
     Missing: a way to recognise them among `optimizer.variables`.
     """
     return list(optimizer._model_variables_moving_average)
+
+
+def slot_of(
+    optimizer: keras.optimizers.Optimizer, slots: Sequence[keras.Variable], variable: keras.Variable | tf.Variable
+) -> keras.Variable:
+    """Returns what an optimizer keeps for a variable, of a list with an entry for each trainable weight.
+
+    Missing: a way from the variable that `update_step` is given to its place, also under several replicas.
+    """
+    return slots[optimizer._get_variable_index(variable)]
 
 
 def device_types_of_kernels(operation: str) -> set[str]:

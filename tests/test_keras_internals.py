@@ -144,6 +144,16 @@ def test_a_shared_kernel_is_one_variable(layer):
         assert twin(images)[0, 0, 0, 0] == 1.5, "it is not what the layer computes with"
 
 
+def test_what_an_optimizer_keeps_for_a_weight_is_found_also_by_its_tensorflow_variable():
+    with relied_on("slot_of"):
+        weights = [keras.Variable([0.0]), keras.Variable([0.0, 0.0])]
+        optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+        optimizer.build(weights)
+        for weight, slot in zip(weights, optimizer.momentums, strict=True):
+            assert keras_internals.slot_of(optimizer, optimizer.momentums, weight) is slot
+            assert keras_internals.slot_of(optimizer, optimizer.momentums, weight.value) is slot
+
+
 def test_what_xla_has_kernels_of_is_known():
     with relied_on("device_types_of_kernels"):
         tf.function(tf.negative, jit_compile=True)(tf.constant(0.0))

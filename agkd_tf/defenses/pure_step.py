@@ -8,6 +8,7 @@ import tensorflow as tf
 from agkd_tf.defenses.defense import Defense
 from agkd_tf.errors import InputError
 from agkd_tf.keras_internals import moving_averages
+from agkd_tf.optimization import SGD
 
 # Settings of a Keras optimizer that the update here does not support.
 REFUSED = (
@@ -33,7 +34,8 @@ class PureStep:
     (momentum, Nesterov, moving average, loss scale) is implemented here again.
 
     Args:
-        defense: compiled with `keras.optimizers.SGD`, alone or in a `LossScaleOptimizer`, and without XLA.
+        defense: compiled with `keras.optimizers.SGD` or `agkd_tf.optimization.SGD`, alone or in a
+            `LossScaleOptimizer`, and without XLA.
 
     Attributes:
         variables: the variables that the state's tensors stand for, in the same order: the student's, the optimizer's,
@@ -50,7 +52,7 @@ class PureStep:
         optimizer = defense.optimizer
         self._scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         self.sgd = optimizer.inner_optimizer if self._scaled else optimizer
-        if type(self.sgd) is not keras.optimizers.SGD:
+        if type(self.sgd) not in (SGD, keras.optimizers.SGD):
             raise InputError(f"a pure step needs keras.optimizers.SGD. Received: {type(self.sgd).__name__}")
         for name in REFUSED:
             if getattr(self.sgd, name, None) is not None:
@@ -143,21 +145,25 @@ class PureStep:
         optimizer.dynamic_scale.assign(tf.where(finite, tf.where(grows, 2.0 * scale, scale), 0.5 * scale))
 
     def _descend(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, *, applied: tf.Tensor) -> None:
-        """Assigns the weights after a step of SGD, if `applied`: v <- m v - rate g, w <- w + v."""
+        """Assigns the weights after a step of SGD, if `applied`.
+
+        In Keras' form it is v <- m v - rate g, w <- w + v; in PyTorch's, v <- m v + g, w <- w - rate v.
+        """
         sgd, weights = self.sgd, self._defense.student.trainable_variables
-        momentum = tf.constant(sgd.momentum, tf.float32)
+        rate_is_within = not isinstance(sgd, SGD)
+        momentum = tf.cast(sgd.momentum if rate_is_within else sgd.momentum_now(), tf.float32)
         reached = []  # before any constraint
         for place, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
-            change = -rate * gradient
-            if sgd.momentum:
+            change = -rate * gradient if rate_is_within else gradient
+            if sgd.momentums:
                 velocity = sgd.momentums[place]
                 moved = momentum * velocity.value + change
                 velocity.assign(tf.where(applied, moved, velocity.value))
                 change = momentum * moved + change if sgd.nesterov else moved
-            reached.append(weight.value + change)
+            reached.append(weight.value + (change if rate_is_within else -rate * change))
         if sgd.use_ema:
             # The first step starts the average. As in Keras, it is taken of the weights before any constraint.
-            kept = tf.where(sgd.iterations.value > 0, tf.constant(sgd.ema_momentum, tf.float32), 0.0)
+            kept = tf.where(sgd.iterations.value > 0, tf.cast(sgd.ema_momentum, tf.float32), 0.0)
             for point, average in zip(reached, moving_averages(sgd), strict=True):
                 mean = kept * average.value + (1.0 - kept) * point
                 average.assign(tf.where(applied, mean, average.value))

@@ -6,12 +6,15 @@ ICLR 2020, eq. 11; constants of its released code. Gradients flow through every 
 
 import tensorflow as tf
 
-from agkd_tf.logits import best_other_logit
+from agkd_tf.logits import most_confusing_class
 from agkd_tf.losses.divergence import kl_divergence
 
 
 def boosted_margin(adv_logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Returns mean -log(1.0001 - p_adv[j]), with j the most probable class other than the label.
+
+    It is computed as -log(1e-4 + the sum of p_adv over all classes but j), which is the same, and loses no digits where
+    p_adv[j] is close to 1.
 
     Args:
         adv_logits: float32 [B, n].
@@ -20,9 +23,9 @@ def boosted_margin(adv_logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 scalar.
     """
-    log_normalizer = tf.reduce_logsumexp(adv_logits, axis=1)
-    other = tf.exp(best_other_logit(adv_logits, labels) - log_normalizer)
-    return -tf.reduce_mean(tf.math.log(1.0001 - other))
+    best = tf.one_hot(most_confusing_class(adv_logits, labels), tf.shape(adv_logits)[1], dtype=adv_logits.dtype)
+    others = tf.reduce_sum((1.0 - best) * tf.nn.softmax(adv_logits), axis=1)
+    return -tf.reduce_mean(tf.math.log(1e-4 + others))
 
 
 def weighted_divergence(clean_logits: tf.Tensor, adv_logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

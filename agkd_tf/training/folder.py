@@ -37,9 +37,9 @@ def check_recipe(workdir: Workdir, recipe: Recipe) -> None:
             f"{workdir.path} holds a run of {recorded.epochs} epochs; their number may grow but not shrink. "
             f"Received: `epochs={recipe.epochs}`"
         )
-    if recipe.epochs > recorded.epochs and recipe.schedule != "step":
+    if recipe.epochs > recorded.epochs and recipe.planned_for:
         raise InputError(
-            f"{workdir.path} holds a run whose `schedule={recipe.schedule!r}` is planned for {recorded.epochs} epochs, "
+            f"{workdir.path} holds a run whose `{recipe.planned_for}` is planned for {recorded.epochs} epochs, "
             f"so that it cannot be extended: choose another `workdir`. Received: `epochs={recipe.epochs}`"
         )
 

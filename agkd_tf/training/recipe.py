@@ -20,6 +20,7 @@ from agkd_tf.models.adapt import CHANNELS
 from agkd_tf.models.fresh_weights import with_fresh_weights
 from agkd_tf.models.storage import is_file_of_keras, load_classifier, read_class_names
 from agkd_tf.models.synchronization import synchronize_batch_normalization
+from agkd_tf.optimization import SCHEDULES, SGD, cycled_momentum, learning_rate_schedule, step_decay
 from agkd_tf.settings import (
     LARGEST,
     Choice,
@@ -32,7 +33,6 @@ from agkd_tf.settings import (
     settings_of,
 )
 from agkd_tf.training.checkpoints import SELECT_BEST
-from agkd_tf.training.schedule import OneCycle, step_decay
 
 PRECISIONS = {"float32": None, "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -117,21 +117,43 @@ class Recipe:
         "Images per class kept on the device, to draw second images from; all if not given. A smaller pool is drawn "
         "anew each epoch.",
     ] = None
-    learning_rate: Annotated[Weight, "Initial learning rate; for one_cycle, the highest."] = 0.1
+    learning_rate: Annotated[Weight, "Initial learning rate; of a schedule in which it rises, the highest."] = 0.1
     schedule: Annotated[
         str,
-        Choice(("step", "one_cycle")),
-        "Learning rate schedule: step decays the rate at decay_epochs; one_cycle raises and lowers it once over all "
-        "epochs.",
+        Choice(SCHEDULES),
+        "Learning rate schedule: step decays the rate at decay_epochs; cosine lowers it along a cosine; one_cycle "
+        "raises and lowers it once, along cosines, over all epochs; cyclic does so in straight lines.",
     ] = "step"
+    warmup: Annotated[
+        Share | None,
+        "Share of the training in which the learning rate rises; if not given, none for step and cosine, 0.3 for "
+        "one_cycle, 0.5 for cyclic.",
+    ] = None
     decay_epochs: Annotated[tuple[int, ...], "0-based epochs at whose start the rate decays."] = (100, 150)
     decay_rate: Annotated[Share, "Factor that each decay multiplies the learning rate by."] = 0.1
+    sgd: Annotated[
+        str,
+        Choice(("keras", "pytorch")),
+        "Form of SGD: keras keeps the learning rate in the velocity, so that after a drop the old rate runs on for "
+        "some steps; pytorch keeps it out.",
+    ] = "keras"
     momentum: Annotated[Share, "Momentum of SGD."] = 0.9
+    cycle_momentum: Annotated[
+        bool,
+        "Let the momentum fall while the learning rate rises, and rise while it falls, as PyTorch's schedules do: 0.95 "
+        "to 0.85 for one_cycle, 0.9 to 0.8 for cyclic.",
+    ] = False
+    nesterov: Annotated[bool, "Let SGD look ahead along its velocity (Nesterov)."] = False
     weight_decay: Annotated[Weight, "wd: adds wd * w to the gradient of each weight w."] = 2e-4
     ema: Annotated[
         Share | None,
         "Momentum of a moving average of the weights, which the student is validated and saved with; no average if "
         "not given.",
+    ] = None
+    ema_warmup: Annotated[
+        Share | None,
+        "Share of the training in which the average is a copy of the weights; after n more steps it keeps at most (1 + "
+        "n) / (10 + n) of itself. If not given, its momentum is constant.",
     ] = None
     select_best: Annotated[
         str,
@@ -199,6 +221,15 @@ class Recipe:
             raise InputError(
                 f"`pool_capacity` has no effect with `defense={self.defense!r}`, which draws no second images"
             )
+        if self.ema_warmup is not None and self.ema is None:
+            raise InputError("`ema_warmup` has no effect without an average: give `ema`, such as 0.995")
+        if self.cycle_momentum:
+            cycled_momentum(self.schedule, steps=100)
+            if self.momentum != fields["momentum"]:
+                raise InputError("`momentum` has no effect with `cycle_momentum=True`: leave it out")
+        for name in ("ema_warmup", "cycle_momentum"):
+            if self.sgd != "pytorch" and getattr(self, name) != fields[name]:
+                raise InputError(f"`{name}` needs `sgd='pytorch'`")
         given, defaults = self.hyperparameters, default_hyperparameters(self.defense)
         for switch, name in (
             ("mart", "mart_beta"),
@@ -437,18 +468,38 @@ class Recipe:
         if resident:
             whole = defense.pool is not None and not defense.pool.bounded
             defense.resident = defense.pool if whole else DeviceImages(dataset.train.images)
-        average = {} if self.ema is None else {"use_ema": True, "ema_momentum": self.ema}
-        rate = self._rate(self.steps_per_epoch(dataset))
-        optimizer = keras.optimizers.SGD(rate, momentum=self.momentum, **average)
-        defense.compile(optimizer, jit_compile=jit_compile)
+        defense.compile(self._optimizer(self.steps_per_epoch(dataset)), jit_compile=jit_compile)
         return defense
 
-    def _rate(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
-        """Returns the learning rate, or its schedule, for a number of steps per epoch."""
-        if self.schedule == "one_cycle":
-            return OneCycle(self.learning_rate, steps * self.epochs)
-        return step_decay(
-            self.learning_rate, decay_epochs=self.decay_epochs, decay_rate=self.decay_rate, steps_per_epoch=steps
+    def _optimizer(self, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+        steps = steps_per_epoch * self.epochs
+        rate = learning_rate_schedule(
+            self.schedule,
+            self.learning_rate,
+            epochs=self.epochs,
+            steps_per_epoch=steps_per_epoch,
+            rising=self.warmup,
+            decay_epochs=self.decay_epochs,
+            decay_rate=self.decay_rate,
+        )
+        given: dict[str, Any] = {"momentum": self.momentum, "nesterov": self.nesterov}
+        if self.ema is not None:
+            given |= {"use_ema": True, "ema_momentum": self.ema}
+        if self.sgd == "keras":
+            return keras.optimizers.SGD(rate, **given)
+        if self.ema_warmup is not None:
+            given["ema_warmup"] = round(self.ema_warmup * steps)
+        if self.cycle_momentum:
+            given["momentum_schedule"] = cycled_momentum(self.schedule, steps=steps, rising=self.warmup)
+        return SGD(rate, **given)
+
+    @property
+    def planned_for(self) -> str | None:
+        """The setting that is planned for a number of epochs, which can then not grow; None if they can."""
+        if self.schedule != "step":
+            return f"schedule={self.schedule!r}"
+        return next(
+            (f"{name}={getattr(self, name)!r}" for name in ("warmup", "ema_warmup") if getattr(self, name)), None
         )
 
 

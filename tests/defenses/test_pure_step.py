@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from agkd_tf import optimization
 from agkd_tf.defenses.pure_step import PureStep
 from agkd_tf.defenses.training_step import Batch
 from agkd_tf.errors import InputError
@@ -55,9 +56,19 @@ def assert_alike(found):
         assert float(pure_scalars[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-6), name
 
 
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, optimization.SGD], ids=["keras", "pytorch"])
 @pytest.mark.parametrize("kind", SGD)
-def test_the_update_is_that_of_keras(bench, kind):
-    assert_alike(both(bench, "undefended", lambda: keras.optimizers.SGD(RATE, **SGD[kind])))
+def test_the_update_is_that_of_the_optimizer(bench, kind, optimizer):
+    assert_alike(both(bench, "undefended", lambda: optimizer(RATE, **SGD[kind])))
+
+
+def test_a_cycle_of_momentum_and_the_averages_warm_up_are_the_optimizers(bench):
+    def optimizer():
+        momentum = optimization.cycled_momentum("cyclic", steps=STEPS)
+        average = {"use_ema": True, "ema_momentum": 0.5, "ema_warmup": 1}
+        return optimization.SGD(RATE, momentum_schedule=momentum, nesterov=True, **average)
+
+    assert_alike(both(bench, "undefended", optimizer))
 
 
 def test_constraints_come_after_the_moving_average_as_in_keras(bench):

@@ -62,6 +62,14 @@ def test_the_constants_keep_certain_predictions_finite_and_felt():
     assert 0.9e-5 < weighted_divergence(certain, certain[:, ::-1], [0]) < 1.3e-5
 
 
+@pytest.mark.parametrize("lead", [12.0, 20.0, 60.0])
+def test_the_margin_keeps_its_digits_where_a_wrong_class_leads_by_far(lead):
+    logits = np.array([[lead, 0.0, -1.0]])
+    p = softmax(logits)
+    exact = -np.log(1e-4 + p[:, 1:].sum()).item()  # in float64, and without a difference of nearly equal numbers
+    assert float(boosted_margin(tf.constant(logits, tf.float32), [1])) == pytest.approx(exact, rel=1e-6)
+
+
 def test_equal_predictions_do_not_diverge():
     np.testing.assert_allclose(weighted_divergence(tf.constant(CLEAN), tf.constant(CLEAN), LABELS), 0, atol=1e-12)
 

@@ -18,7 +18,6 @@ from agkd_tf.models.storage import load_classifier
 from agkd_tf.training import NonFiniteLossError, Recipe, write_recipe
 from agkd_tf.training.callbacks import ValidateAverage
 from agkd_tf.training.checkpoints import SELECT_BEST, Checkpoints
-from agkd_tf.training.schedule import OneCycle, step_decay
 from agkd_tf.workdir import Workdir
 from tests.trainings import train
 
@@ -140,30 +139,6 @@ def test_a_gradient_that_no_scale_mends_stops_training_in_float16(data, tmp_path
     assert "loss_scale" in (tmp_path / "history.csv").read_text()
 
 
-def test_the_lower_rate_applies_from_the_milestones_first_step():
-    rate = step_decay(0.1, decay_epochs=(2, 3), decay_rate=0.1, steps_per_epoch=10)
-    assert [round(float(rate(step)), 6) for step in (0, 19, 20, 29, 30)] == [0.1, 0.1, 0.01, 0.01, 0.001]
-
-
-# What PyTorch 2.14's OneCycleLR(max_lr, total_steps) gives at some steps.
-@pytest.mark.parametrize(
-    ("peak", "steps", "rates"),
-    [
-        (
-            0.1,
-            100,
-            {0: 0.004, 1: 0.00428137806, 10: 0.0295163948, 29: 0.1, 30: 0.0999496535, 64: 0.0500002, 99: 4e-07},
-        ),
-        (0.4, 37, {0: 0.016, 5: 0.205014052, 10: 0.399907126, 11: 0.398809438, 20: 0.272315372, 36: 1.6e-06}),
-    ],
-)
-def test_one_cycle_is_that_of_pytorch(peak, steps, rates):
-    schedule = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(OneCycle(peak, steps)))
-    for step, rate in rates.items():
-        assert float(schedule(step)) == pytest.approx(rate, abs=1e-7)
-    assert float(schedule(steps + 5)) == float(schedule(steps - 1))
-
-
 def test_one_cycle_is_over_all_epochs_which_cannot_grow(data, tmp_path):
     recipe = undefended(schedule="one_cycle", decay_epochs=(), epochs=2, learning_rate=0.2)
     defense = train(recipe, Workdir(tmp_path), data)
@@ -174,8 +149,6 @@ def test_one_cycle_is_over_all_epochs_which_cannot_grow(data, tmp_path):
         train(dataclasses.replace(recipe, epochs=3), Workdir(tmp_path), data)
     with pytest.raises(InputError, match=r"`decay_epochs` has no effect with `schedule='one_cycle'`: give `decay_epo"):
         undefended(schedule="one_cycle", decay_epochs=(1,))
-    with pytest.raises(InputError, match="a one-cycle learning rate needs more steps"):
-        OneCycle(0.1, 3)
 
 
 @pytest.mark.parametrize(("on", "rank"), [("all", 0), ("kernels", 2)])

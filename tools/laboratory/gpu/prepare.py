@@ -26,8 +26,8 @@ from absl import flags
 from agkd_tf.data import ImageDataset
 from agkd_tf.errors import InputError
 from agkd_tf.files import new_folder, write_text
+from agkd_tf.optimization import OneCycle
 from agkd_tf.training import Recipe, read_recipe
-from agkd_tf.training.schedule import OneCycle
 from tools import _app, _flags
 from tools.laboratory.portable import run
 from tools.laboratory.portable.export import export_portable, learning_rates
