@@ -1,7 +1,7 @@
 """Every command and every block of Python of README, BUILD.md and docs/ runs, and what stands in backticks exists.
 
 Commands run as a shell reads them, at tiny size: `tests/sandbox.py` has the rule. A page's run in their order in one
-folder, where what other pages make is there already. The fast run has, of each tool and kind of its flags, the command
+folder, where what other pages make is there already. The fast run has, of each tool and kind of its flags, the call
 with the fewest flags (of benchmarks none), and reads the flags and words of the others as the tool does; with --all
 every command runs, but those of `NOT_RUN`.
 """
@@ -67,13 +67,13 @@ def materials(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def chosen(materials, pytestconfig):
-    """The commands that run: all, or of each shape the one with the fewest flags."""
+    """The calls that run, a code and a number within it: all, or of each shape the one with the fewest flags."""
     everything, found = pytestconfig.getoption("--all"), {}
-    for code, calls in sorted(materials.calls.items(), key=lambda item: sum(len(call.flags) for call in item[1])):
-        running = [call for call in calls if can_run(call) and (call.program not in COSTLY or everything)]
-        shape = frozenset((kind(call), *sorted(MODES.intersection(call.flags))) for call in running)
-        if running:
-            found.setdefault(code if everything else shape, code)
+    calls = [(call, code, number) for code, calls in materials.calls.items() for number, call in enumerate(calls)]
+    for call, code, number in sorted(calls, key=lambda each: len(each[0].flags)):
+        if can_run(call) and (call.program not in COSTLY or everything):
+            shape = (kind(call), *sorted(MODES.intersection(call.flags)))
+            found.setdefault((code, number) if everything else shape, (code, number))
     return set(found.values())
 
 
@@ -89,14 +89,14 @@ def test_the_commands_of_a_page_run(page, materials, chosen, pytestconfig):
     sandbox, failures, finished = Sandbox(materials, whole=pytestconfig.getoption("--all")), [], []
     for code in commands(page):
         try:
-            for call in sandbox.calls(code) if code in chosen or code not in materials.calls else materials.calls[code]:
+            known = materials.calls.get(code)
+            runs = known is None or any((code, number) in chosen for number in range(len(known)))
+            for number, call in enumerate(sandbox.calls(code) if runs else known):
                 if (call.words, call.environment) in finished:  # a loop's round that is as the one before
                     continue
                 finished.append((call.words, call.environment))
-                if code in chosen and can_run(call):
-                    failure = sandbox.run(call).failure
-                else:
-                    failure = misread(call, materials, sandbox)
+                is_run = (code, number) in chosen and can_run(call)
+                failure = sandbox.run(call).failure if is_run else misread(call, materials, sandbox)
                 if failure:
                     failures.append(f"{code}\n{failure}")
         except NotUnderstoodError as error:
