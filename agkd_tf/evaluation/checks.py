@@ -79,7 +79,7 @@ def check_answers(logits: Logits, examples: Examples, attack: AttackSequence, fi
             "the gradient with respect to the image is exactly zero for "
             f"{min(zero)} of the first {len(images)} images: a gradient attack has no direction to follow, and the "
             "accuracy under it says little. Judge by autoattack or square, remove the operation that rounds, casts to "
-            "integers or saturates, or run an audit (agkd_tf.audit)",
+            "integers or saturates, or run an audit (agkd_tf.audit, or --audit)",
             Note,
             stacklevel=3,
         )

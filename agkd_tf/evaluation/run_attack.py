@@ -77,7 +77,9 @@ def run_attack(
     for number, (part, variant) in enumerate(attack.stages):
         places = outcome.waiting(number)
         if part not in steps:
+            start = time.perf_counter()
             steps = {part: by_all_replicas(_compiled(part, attack.ball, logits, examples, seed_pair, jit_compile))}
+            outcome.seconds += time.perf_counter() - start
         if progress and len(places):
             progress(part, variant, 0, len(places))
         for begin in range(0, len(places), batch_size):
@@ -134,9 +136,12 @@ def _compiled(
     integers = tf.TensorSpec([None], tf.int32)
     signature = [tf.TensorSpec([None, *shape], examples.images.dtype), integers, integers, tf.TensorSpec([], tf.int32)]
     step = attack_step(part, ball, logits, seed)
-    return tf.function(
-        step, jit_compile=jit_compile, autograph=False, input_signature=None if jit_compile else signature
-    )
+    if jit_compile or num_replicas() > 1:
+        return tf.function(
+            step, jit_compile=jit_compile, autograph=False, input_signature=None if jit_compile else signature
+        )
+    # Traced here: TensorFlow would take the traces of several attacks for needless ones of a single function, and warn.
+    return tf.function(step, autograph=False).get_concrete_function(*signature)
 
 
 def _filled(places: np.ndarray, batch_size: int, jit_compile: bool) -> np.ndarray:

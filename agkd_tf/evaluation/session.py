@@ -419,7 +419,7 @@ class EvaluationSession:
         if len(attack.attacks) > 2 and by_square > SQUARE_SUSPICIOUS:
             self.progress.say(
                 f"note: Square broke another {by_square:.1%} of all images after the gradient attacks: gradients may "
-                "be masked; run an audit"
+                "be masked; run an audit (agkd_tf.audit, or --audit)"
             )
 
     def _adversaries(self, key: str) -> np.ndarray:
