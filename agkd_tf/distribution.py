@@ -207,10 +207,20 @@ def share_mean(variables: Sequence[Any]) -> None:
     if num_replicas() == 1 or not variables:
         return
     # A value read from a variable has no device in a graph, but the reduction over workers requires one.
-    copies = [tf.identity(tf.convert_to_tensor(variable)) for variable in variables]
-    means = tf.distribute.get_replica_context().all_reduce("MEAN", copies)
+    means = mean_over_replicas([tf.identity(tf.convert_to_tensor(variable)) for variable in variables])
     for variable, mean in zip(variables, means, strict=True):
         variable.assign(mean)
+
+
+def mean_over_replicas(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns the mean over the replicas of each tensor, of which each replica has its own.
+
+    Args:
+        tensors: float tensors, of the same shapes in each replica.
+    """
+    if num_replicas() == 1:
+        return list(tensors)
+    return list(tf.distribute.get_replica_context().all_reduce("MEAN", list(tensors)))
 
 
 def replica_share(draw: Callable[[Any], tf.Tensor], shape: Sequence[int] | tf.Tensor, batch_axis: int) -> tf.Tensor:

@@ -91,6 +91,14 @@ class Defense(StudentModel, abc.ABC):
         weight_decay_on: Annotated[
             Literal["all", "kernels"], "Weights that decay: all trainable ones, or kernels only."
         ] = "all",
+        awp_gamma: Annotated[
+            Weight,
+            "Adversarial weight perturbation (AWP): size of the step, relative to each kernel, to weights of higher "
+            "loss, at which the gradient is taken; 0 for none.",
+        ] = 0.0,
+        awp_start: Annotated[
+            int, Range(0, LARGEST), "Training step, counted from 0, from which the weights are perturbed."
+        ] = 0,
         validation_attack_steps: Annotated[
             int, Range(0, LARGEST), "Steps of the PGD attack that measures val_robust_accuracy; 0 for no attack."
         ] = 10,
@@ -100,6 +108,8 @@ class Defense(StudentModel, abc.ABC):
     ) -> None:
         super().__init__(student, layer_names=layer_names, validation_attack_steps=validation_attack_steps, name=name)
         check_ball(norm, eps)
+        if awp_start and not awp_gamma:
+            raise InputError("`awp_start` has no effect without `awp_gamma`, such as 0.005")
         self._pool: ClassPool | None = None
 
     @property

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from agkd_tf.data.augmentation import augment
 from agkd_tf.data.pixels import as_float
-from agkd_tf.distribution import all_rows, not_finite_for_all, num_replicas, share_mean
+from agkd_tf.distribution import all_rows, mean_over_replicas, not_finite_for_all, num_replicas, share_mean
 from agkd_tf.errors import InputError
+from agkd_tf.optimization import perturbed_weights
 from agkd_tf.randomness import named_seed, step_seed
 
 if TYPE_CHECKING:  # `Defense` imports this module
@@ -41,8 +42,9 @@ class TrainingStep:
         clean     = augment(images)
         crafted   = defense.craft(clean, labels)            # adversaries, the teacher's maps: no gradient
         terms     = defense.loss_terms(crafted, labels)     # training-mode passes of the student
-        loss      = sum of term_weights * terms + regularization
-        student  <- optimizer(d loss / d student)
+        w         = the student's weights; with AWP, perturbed ones at which the terms are larger
+        loss      = sum of term_weights * terms + regularization, at w
+        student  <- optimizer(d loss / d w)
         BN's moving statistics, and what is stored per example, are shared among replicas
 
     `fit` calls it for each batch. Its parts can be called separately, in order to time and export them. With XLA, the
@@ -157,13 +159,50 @@ class TrainingStep:
         Raises:
             InputError: if the student adds losses other than its weights' regularization.
         """
+        if not self._defense.awp_gamma:
+            return self._differentiate(crafted, labels)
+        student = self._defense.student
+        with keras.StatelessScope(
+            state_mapping=[*zip(student.variables, self._perturbed(crafted, labels), strict=True)]
+        ) as scope:
+            found = self._differentiate(crafted, labels)
+        for variable in student.non_trainable_variables:  # BN's statistics, and the state of random layers
+            variable.assign(scope.get_current_value(variable))
+        return found
+
+    def _perturbed(self, crafted: dict[str, tf.Tensor], labels: tf.Tensor) -> list[tf.Tensor]:
+        """Returns the values of the student's variables, with the weights moved to where the terms are larger.
+
+        The pass that finds them leaves no trace: BN's statistics and random layers are as before.
+        """
+        defense, student = self._defense, self._defense.student
+        values = {id(variable): tf.convert_to_tensor(variable.value) for variable in student.variables}
+        weights = [values[id(weight)] for weight in student.trainable_variables]
+        with keras.StatelessScope(state_mapping=[(each, values[id(each)]) for each in student.variables]):
+            with tf.GradientTape() as tape:
+                tape.watch(weights)
+                loss = defense.optimizer.scale_loss(self._weighted(defense.loss_terms(crafted, labels)[0]))
+            gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+        gamma = defense.awp_gamma * tf.cast(defense.step >= defense.awp_start, tf.float32)
+        moved = perturbed_weights(weights, mean_over_replicas(gradients), gamma)
+        values |= {id(weight): value for weight, value in zip(student.trainable_variables, moved, strict=True)}
+        return [values[id(variable)] for variable in student.variables]
+
+    def _weighted(self, terms: dict[str, tf.Tensor]) -> tf.Tensor:
+        return tf.add_n([weight * terms[name] for name, weight in self._defense.term_weights.items()])
+
+    def _differentiate(
+        self, crafted: dict[str, tf.Tensor], labels: tf.Tensor
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         defense = self._defense
         weights = defense.student.trainable_variables
-        tensors = [weight.value for weight in weights if not isinstance(weight.value, tf.Variable)]  # of a `PureStep`
+        tensors = [
+            weight.value for weight in weights if not isinstance(weight.value, tf.Variable)
+        ]  # in a stateless scope
         with tf.GradientTape() as tape:
             tape.watch(tensors)
             terms, logits = defense.loss_terms(crafted, labels)
-            loss = tf.add_n([weight * terms[name] for name, weight in defense.term_weights.items()])
+            loss = self._weighted(terms)
             scalars = {name: terms[name] for name in defense.term_weights}
             losses = defense.student.losses
             if len(losses) != len(self._regularized):

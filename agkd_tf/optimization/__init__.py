@@ -1,4 +1,4 @@
-"""Optimizers and learning rate schedules: what Keras has, and what the papers' PyTorch code needs beside it."""
+"""How weights move: SGD as in PyTorch, learning rate schedules, adversarial weight perturbation."""
 
 from agkd_tf.optimization.schedule import (
     SCHEDULES,
@@ -11,6 +11,7 @@ from agkd_tf.optimization.schedule import (
     step_decay,
 )
 from agkd_tf.optimization.sgd import SGD
+from agkd_tf.optimization.weight_perturbation import perturbed_weights
 
 __all__ = [
     "SCHEDULES",
@@ -21,5 +22,6 @@ __all__ = [
     "cosine_decay",
     "cycled_momentum",
     "learning_rate_schedule",
+    "perturbed_weights",
     "step_decay",
 ]

@@ -35,6 +35,8 @@ OTHER = {
     "attack_step_size": 0.01,
     "attention": "cam_avg",
     "attention_weight": 3.0,
+    "awp_gamma": 0.05,
+    "awp_start": 1,
     "backward_adversary": False,
     "candidates_per_image": 3,
     "clean_noise": 0.2,
@@ -69,6 +71,7 @@ OTHER = {
     "weight_decay_on": "kernels",
 }
 REFUSED = {("trades", "random_start"), ("bml", "backward_adversary"), ("agkd_bml", "backward_adversary")}
+REFUSED |= {(name, "awp_start") for name in DEFENSES}  # without `awp_gamma`
 # They shape validation only.
 VALIDATION = {"validation_attack_steps"}
 
@@ -78,8 +81,8 @@ def settings_of(name):
     return sorted(names - {"eps", "norm"} if name == "undefended" else names)
 
 
-# Settings of the one training attack that all defenses share: the fast run looks at them with one defense.
-SHARED = {"norm", "start_radius", "clip_to_ball"}
+# Settings of the one training attack and step that all defenses share: the fast run looks at them with one defense.
+SHARED = {"norm", "start_radius", "clip_to_ball", "awp_gamma", "awp_start"}
 
 
 def cases():

@@ -358,7 +358,12 @@ def test_a_teachers_schedule_may_differ(data):
 def test_a_teacher_has_the_runs_settings_and_its_own_label_smoothing():
     settings = SETTINGS | {"label_smoothing": 0.4, "weight_decay_on": "kernels"}
     teacher = dataclasses.replace(SMALL, hyperparameters=settings, teacher_label_smoothing=0.3).for_teacher()
-    assert teacher.hyperparameters == settings | {"label_smoothing": 0.3, "norm": "linf"}
+    assert teacher.hyperparameters == settings | {
+        "label_smoothing": 0.3,
+        "norm": "linf",
+        "awp_gamma": 0.0,
+        "awp_start": 0,
+    }
 
 
 @pytest.mark.parametrize("defense", ["undefended", "bml"])
