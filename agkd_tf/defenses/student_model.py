@@ -1,8 +1,9 @@
 """A Keras model that trains a student: Keras' methods, with checks of their inputs."""
 
 import contextlib
+import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NoReturn
 
 import keras
@@ -21,6 +22,7 @@ from agkd_tf.distribution import has_several_workers
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.keras_internals import CALLED_BY_FIT, all_layers
 from agkd_tf.models import Classifier
+from agkd_tf.models.batch_statistics import estimate_batch_statistics
 from agkd_tf.processor import warn_of_slow_settings
 from agkd_tf.randomness import step_seed
 
@@ -48,6 +50,8 @@ class StudentModel(keras.Model):
         step: variable, the number of training steps done.
         resident: provides the images with `take(indices)` if batches do not contain them: `DeviceImages`, or a pool
             that holds all images; None if batches contain them.
+        images_of_average: callable that returns batches of images, float32 [B, H, W, C] in [0, 1], on which the BN
+            statistics of the averaged weights are estimated; None if these take the statistics of the last step.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class StudentModel(keras.Model):
         self.classifier = Classifier(student, **(layer_names or {}))
         self._training_step: TrainingStep | None = None
         self.resident: DeviceImages | ClassPool | None = None
+        self.images_of_average: Callable[[], Iterable[tf.Tensor]] | None = None
+        self._statistics: tuple[int, list[tuple[keras.Variable, np.ndarray]]] | None = None  # and their step
         self.step = self.add_weight(
             shape=(),
             initializer="zeros",
@@ -324,15 +330,26 @@ class StudentModel(keras.Model):
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Context in which the student has the moving average of its weights, if the optimizer keeps one."""
+        """Context in which the student has the moving average of its weights, if the optimizer keeps one.
+
+        Its BN statistics are those of the last step, or estimated on `images_of_average` if that is given.
+        """
         optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if not optimizer.use_ema:
             yield
             return
-        variables = self.student.trainable_variables
+        variables = self.student.variables
         current = [variable.numpy() for variable in variables]
-        optimizer.finalize_variable_values(variables)
+        optimizer.finalize_variable_values(self.student.trainable_variables)
         try:
+            if self.images_of_average is not None:
+                step = int(self.step.numpy())
+                if self._statistics is None or self._statistics[0] != step:
+                    passes = functools.partial(self.classifier, training=True)
+                    found = estimate_batch_statistics(self.student, passes, self.images_of_average())
+                    self._statistics = step, found
+                for variable, value in self._statistics[1]:
+                    variable.assign(value)
             yield
         finally:
             for variable, value in zip(variables, current, strict=True):

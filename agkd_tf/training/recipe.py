@@ -1,18 +1,24 @@
 """Recipes: everything that defines a training run, and the objects that a recipe describes."""
 
 import dataclasses
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import keras
+import tensorflow as tf
 
 from agkd_tf.compilation import JitCompile
 from agkd_tf.data import DATASET_NAMES, ClassPool, DeviceImages, ImageDataset, load_dataset
-from agkd_tf.data.augmentation import AUGMENTATIONS
+from agkd_tf.data.augmentation import AUGMENTATIONS, augment
+from agkd_tf.data.batches import training_batches
 from agkd_tf.data.class_names import same_names
+from agkd_tf.data.image_dataset import Examples
+from agkd_tf.data.pixels import as_float
 from agkd_tf.defenses import DEFENSES, Defense
 from agkd_tf.defenses.defense import check_ball
+from agkd_tf.distribution import num_replicas
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.losses import check_label_smoothing
 from agkd_tf.models import MODEL_NAMES, Classifier, adapt, build_model
@@ -21,6 +27,7 @@ from agkd_tf.models.fresh_weights import with_fresh_weights
 from agkd_tf.models.storage import is_file_of_keras, load_classifier, read_class_names
 from agkd_tf.models.synchronization import synchronize_batch_normalization
 from agkd_tf.optimization import SCHEDULES, SGD, cycled_momentum, learning_rate_schedule, step_decay
+from agkd_tf.randomness import named_seed, step_seed
 from agkd_tf.settings import (
     LARGEST,
     Choice,
@@ -155,6 +162,12 @@ class Recipe:
         "Share of the training in which the average is a copy of the weights; after n more steps it keeps at most (1 + "
         "n) / (10 + n) of itself. If not given, its momentum is constant.",
     ] = None
+    ema_bn: Annotated[
+        str,
+        Choice(("copied", "estimated")),
+        "BN statistics of the averaged student: those of the last step, or estimated anew by a pass over the augmented "
+        "training images before each validation.",
+    ] = "copied"
     select_best: Annotated[
         str,
         Choice(SELECT_BEST),
@@ -221,8 +234,9 @@ class Recipe:
             raise InputError(
                 f"`pool_capacity` has no effect with `defense={self.defense!r}`, which draws no second images"
             )
-        if self.ema_warmup is not None and self.ema is None:
-            raise InputError("`ema_warmup` has no effect without an average: give `ema`, such as 0.995")
+        for name in ("ema_warmup", "ema_bn"):
+            if getattr(self, name) != fields[name] and self.ema is None:
+                raise InputError(f"`{name}` has no effect without an average: give `ema`, such as 0.995")
         if self.cycle_momentum:
             cycled_momentum(self.schedule, steps=100)
             if self.momentum != fields["momentum"]:
@@ -468,8 +482,19 @@ class Recipe:
         if resident:
             whole = defense.pool is not None and not defense.pool.bounded
             defense.resident = defense.pool if whole else DeviceImages(dataset.train.images)
+        if self.ema_bn == "estimated":
+            if num_replicas() > 1:
+                raise InputError("`ema_bn='estimated'` works on a single device: give `ema_bn='copied'`")
+            defense.images_of_average = functools.partial(self._augmented, dataset.train, defense.augmentation)
         defense.compile(self._optimizer(self.steps_per_epoch(dataset)), jit_compile=jit_compile)
         return defense
+
+    def _augmented(self, examples: Examples, augmentation: str) -> Iterator[tf.Tensor]:
+        """Yields one pass over the training images, augmented, float32 [batch_size, H, W, C] in [0, 1]."""
+        batches = training_batches(examples, batch_size=self.batch_size, seed=self.seed)
+        for number, batch in enumerate(batches.take(len(examples) // self.batch_size)):
+            seed = named_seed(step_seed(self.seed, number), "batch statistics")
+            yield augment(augmentation, as_float(batch["image"]), seed)
 
     def _optimizer(self, steps_per_epoch: int) -> keras.optimizers.Optimizer:
         steps = steps_per_epoch * self.epochs

@@ -228,6 +228,23 @@ def test_the_student_becomes_the_moving_average_of_its_weights(data):
         np.testing.assert_allclose(defense.student.trainable_weights[0].numpy(), average[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("bn", ["copied", "estimated"])
+def test_the_average_that_was_validated_is_the_one_in_the_file(tmp_path, data, bn):
+    recipe = undefended(ema=0.9, ema_warmup=0.25, ema_bn=bn, sgd="pytorch", learning_rate=0.1, decay_epochs=())
+    defense = train(recipe, Workdir(tmp_path), data)
+    history = Workdir(tmp_path).history.read_text(encoding="utf-8").splitlines()
+    validated = dict(zip(history[0].split(","), history[-1].split(","), strict=True))
+    logits = load_classifier("workdir", tmp_path).predict(data.validation.images / np.float32(255), verbose=0)
+    assert float(validated["val_accuracy"]) == pytest.approx(np.mean(logits.argmax(1) == data.validation.labels))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(data.validation.labels, logits)
+    assert float(validated["val_loss"]) == pytest.approx(float(loss), rel=1e-4)
+    statistics = [each.numpy() for each in defense.student.variables if "moving" in each.path]
+    if bn == "estimated":
+        plain = train(dataclasses.replace(recipe, ema_bn="copied"), Workdir(tmp_path / "copied"), data)
+        copied = [each.numpy() for each in plain.student.variables if "moving" in each.path]
+        assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(statistics, copied, strict=True))
+
+
 def test_validation_sees_the_average_and_training_does_not(data):
     recipe = undefended(ema=0.5, decay_epochs=())
     defense = recipe.build_defense(data)
