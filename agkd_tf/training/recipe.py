@@ -234,6 +234,11 @@ class Recipe:
             raise InputError(
                 f"`pool_capacity` has no effect with `defense={self.defense!r}`, which draws no second images"
             )
+        if self.warmup is not None:
+            rises = SCHEDULES[self.schedule] > 0.0  # always
+            check_range("warmup", self.warmup, 0.0, 1.0, low_open=rises)
+            if self.warmup == 1.0:
+                raise InputError("`warmup` must be below 1: the learning rate must also fall. Received: 1")
         for name in ("ema_warmup", "ema_bn"):
             if getattr(self, name) != fields[name] and self.ema is None:
                 raise InputError(f"`{name}` has no effect without an average: give `ema`, such as 0.995")

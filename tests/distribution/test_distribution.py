@@ -38,7 +38,7 @@ VISIBLE_ATTACK = {"eps": 38 / 255, "attack_steps": 2, "attack_step_size": 8 / 25
 DEFENSES = {
     "undefended": {"validation_attack_steps": 1},
     "agkd_bml": ATTACK,
-    "trades": ATTACK,
+    "trades": ATTACK | {"awp_gamma": 0.05},
     "cat_ce": ATTACK | {"attack_steps": 1},
 }
 

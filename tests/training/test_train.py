@@ -319,6 +319,39 @@ def test_selection_and_averaging_that_make_no_sense_are_refused():
         Recipe(defense="at", ema=1.5)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"ema_warmup": 0.1}, "`ema_warmup` has no effect without an average"),
+        ({"ema_bn": "estimated"}, "`ema_bn` has no effect without an average"),
+        ({"ema": 0.9, "ema_warmup": 0.1}, "`ema_warmup` needs `sgd='pytorch'`"),
+        ({"cycle_momentum": True, "sgd": "pytorch"}, "one_cycle or cyclic alone. Received: 'step'"),
+        ({"cycle_momentum": True, "schedule": "cyclic", "decay_epochs": ()}, "`cycle_momentum` needs `sgd='pytorch'`"),
+        (
+            {"cycle_momentum": True, "schedule": "cyclic", "decay_epochs": (), "sgd": "pytorch", "momentum": 0.8},
+            "`momentum` has no effect with `cycle_momentum=True`",
+        ),
+        ({"warmup": 1.0}, "`warmup` must be below 1"),
+        ({"warmup": 0.0, "schedule": "one_cycle", "decay_epochs": ()}, "warmup"),
+    ],
+)
+def test_settings_of_the_optimizer_that_have_no_effect_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        Recipe(defense="at", **given)
+
+
+def test_a_modern_optimizer_is_built_from_its_settings(data):
+    given = {"schedule": "cyclic", "decay_epochs": (), "warmup": 0.4, "sgd": "pytorch", "nesterov": True}
+    recipe = undefended(**given, cycle_momentum=True, ema=0.99, ema_warmup=0.5, epochs=4)
+    steps = 4 * recipe.steps_per_epoch(data)
+    optimizer = recipe.build_defense(data).optimizer
+    assert (optimizer.nesterov, optimizer.ema_warmup) == (True, steps // 2)
+    assert float(optimizer.momentum_schedule(round(0.4 * steps))) == pytest.approx(0.8, abs=0.02)
+    assert recipe.planned_for == "schedule='cyclic'"
+    assert undefended(warmup=0.2).planned_for == "warmup=0.2"
+    assert undefended().planned_for is None
+
+
 def test_bml_starts_from_a_teacher_that_is_trained_first(data, tmp_path):
     recipe = bml(epochs=1, decay_epochs=())
     assert recipe.init_from_teacher
