@@ -103,7 +103,8 @@ def define_network() -> None:
 def define_recipe() -> None:
     """Defines the flags of `Recipe` except those of the data set; together they define a run."""
     define_network()
-    define("network", _fields(("model", "reinitialize", "mixed_precision", "synchronized_bn", "init_from")))
+    own = ("activation", "input_mean", "input_std", "reinitialize", "mixed_precision", "synchronized_bn", "init_from")
+    define("network", _fields(("model", *own)))
     define("teacher that is trained first", _fields(TEACHER))
     rest = [name for name in settings_of(Recipe) if name not in FLAGS and name not in DATA]
     define("training", _fields(rest))

@@ -11,6 +11,7 @@ from agkd_tf.defenses.cat_ce import CATCE
 from agkd_tf.defenses.cat_mix import CATMix
 from agkd_tf.defenses.defense import Defense
 from agkd_tf.defenses.feature_scatter import FeatureScatter
+from agkd_tf.defenses.fgsm_pgi import FGSMPGI
 from agkd_tf.defenses.mart import MART
 from agkd_tf.defenses.sml import SML
 from agkd_tf.defenses.trades import TRADES
@@ -25,6 +26,7 @@ DEFENSES: dict[str, type[Defense]] = {
     "feature_scatter": FeatureScatter,
     "trades": TRADES,
     "mart": MART,
+    "fgsm_pgi": FGSMPGI,
     "cat_ce": CATCE,
     "cat_mix": CATMix,
     "bml": BML,
@@ -39,6 +41,7 @@ __all__ = [
     "BML",
     "CATCE",
     "DEFENSES",
+    "FGSMPGI",
     "MART",
     "SML",
     "TRADES",

@@ -112,12 +112,17 @@ def pixel_scale_and_offset(
     mean: float | Sequence[float] | None,
     std: float | Sequence[float] | None,
     channels: int,
+    *,
+    prefix: str = "",
+    units: str = "pixel_range",
 ) -> tuple[float, float] | tuple[list[float], list[float]]:
     """Returns the (scale, offset) that map [0, 1] to what a model takes: numbers, or lists with one per channel.
 
     Args:
         pixel_range, mean, std: as in `adapt`.
         channels: number of channels.
+        prefix: what messages put before "mean" and "std".
+        units: how messages call the range that mean and std have the units of.
 
     Raises:
         InputError: if the values are not valid for images.
@@ -131,12 +136,13 @@ def pixel_scale_and_offset(
         each = np.asarray(neutral if value is None else value, np.float64).reshape(-1)
         if len(each) not in (1, channels) or not np.isfinite(each).all() or (name == "std" and (each <= 0).any()):
             raise InputError(
-                f"`{name}` must be one number, or one for each of the {channels} channels, in units of pixel_range"
+                f"`{prefix}{name}` must be one number, or one for each of the {channels} channels, in units of {units}"
                 f"{', above 0' if name == 'std' else ''}. Received: {value}"
             )
         if value is not None and name == "mean" and not ((each >= low) & (each <= high)).all():
             raise InputError(
-                f"`mean` must lie in pixel_range ({low:g} to {high:g}), since it has the same units. Received: {value}"
+                f"`{prefix}mean` must lie in {units} ({low:g} to {high:g}), since it has the same units. "
+                f"Received: {value}"
             )
         given.append(each)
     means, deviations = given

@@ -1,14 +1,29 @@
-"""Building blocks of the networks: convolutions, BN-ReLU, the head."""
+"""Building blocks of the networks: convolutions, BN and activation, the head."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypedDict
 
 import keras
 from keras import layers
 
+from agkd_tf.errors import InputError, check_choice
+from agkd_tf.models.adapt import pixel_scale_and_offset
 from agkd_tf.types import ImageShape
+
+ACTIVATIONS = ("relu", "silu")
 
 # PyTorch's momentum of 0.1 is Keras' 0.9; Keras' own defaults (0.99 and 1e-3) would make a different network.
 BN_MOMENTUM, BN_EPSILON = 0.9, 1e-5
+
+
+class Body(TypedDict, total=False):
+    """What can be chosen for every network: the arguments of `Blocks`."""
+
+    dtype: str | None
+    seed: int
+    activation: str
+    input_mean: float | Sequence[float] | None
+    input_std: float | Sequence[float] | None
 
 
 def staged(counts: Sequence[int], strides: Sequence[int]) -> Iterator[tuple[int, int, bool]]:
@@ -29,40 +44,95 @@ class Blocks:
     Args:
         dtype: Keras dtype policy of the body, such as "mixed_bfloat16".
         seed: integer; fixes the initial weights.
+        activation: "relu", or "silu" (x * sigmoid(x)) in its place, everywhere in the network.
+        input_mean, input_std: the network receives (images - input_mean) / input_std, with one number or one per
+            channel, in units of images in [0, 1]; None for both to scale images to [-1, 1].
+
+    Raises:
+        InputError: for another activation, or one of `input_mean` and `input_std` without the other.
     """
 
-    def __init__(self, *, dtype: str | None = None, seed: int = 0) -> None:
-        self.dtype = dtype
+    def __init__(
+        self,
+        *,
+        dtype: str | None = None,
+        seed: int = 0,
+        activation: str = "relu",
+        input_mean: float | Sequence[float] | None = None,
+        input_std: float | Sequence[float] | None = None,
+    ) -> None:
+        check_choice("activation", activation, ACTIVATIONS)
+        if (input_mean is None) != (input_std is None):
+            given, other = ("input_mean", "input_std") if input_std is None else ("input_std", "input_mean")
+            raise InputError(f"`{given}` needs `{other}`: give both, or neither to scale images to [-1, 1]")
+        self.dtype, self.activation = dtype, activation
+        self.input_mean, self.input_std = input_mean, input_std
         self._seeds = iter(range(seed * 1000, (seed + 1) * 1000))
 
     def images(self, image_shape: ImageShape) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Returns (the input, the input scaled from [0, 1] to [-1, 1])."""
+        """Returns (the input, the input normalised by mean and standard deviation, or scaled to [-1, 1]).
+
+        Raises:
+            InputError: for a mean or a standard deviation that does not fit images in [0, 1] with these channels.
+        """
         images = keras.Input(image_shape, name="images")
-        return images, layers.Rescaling(2.0, -1.0, name="scaling", dtype=self.dtype)(images)
+        scale: float | list[float] = 2.0
+        offset: float | list[float] = -1.0
+        if self.input_mean is not None:
+            scale, offset = pixel_scale_and_offset(
+                (0, 1),
+                self.input_mean,
+                self.input_std,
+                image_shape[-1] or 1,
+                prefix="input_",
+                units="the images' range",
+            )
+        return images, layers.Rescaling(scale, offset, name="scaling", dtype=self.dtype)(images)
 
     def convolution(
         self, x: keras.KerasTensor, filters: int, kernel: int, stride: int = 1, *, use_bias: bool = False
     ) -> keras.KerasTensor:
         """Applies a convolution with He's fan-out initialisation to x, padded equally on all sides."""
-        # Keras' `same` pads a strided convolution at the bottom right only; PyTorch pads both sides.
-        padding = "same"
-        if kernel > 1 and stride > 1:
-            x, padding = layers.ZeroPadding2D(kernel // 2, dtype=self.dtype)(x), "valid"
-        he_fan_out = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=next(self._seeds))
+        x, padding = self._padded(x, kernel, stride)
         return layers.Conv2D(
             filters,
             kernel,
             stride,
             padding,
             use_bias=use_bias,
-            kernel_initializer=he_fan_out,
+            kernel_initializer=self._he_fan_out(),
             dtype=self.dtype,
         )(x)
 
-    def bn_relu(self, x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
-        """Returns ReLU(BN(x))."""
-        x = layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, dtype=self.dtype)(x)
-        return layers.ReLU(dtype=self.dtype, name=name)(x)
+    def depthwise(self, x: keras.KerasTensor, kernel: int, stride: int = 1) -> keras.KerasTensor:
+        """Applies a convolution to each channel of x by itself, without bias; otherwise as `convolution`."""
+        x, padding = self._padded(x, kernel, stride)
+        return layers.DepthwiseConv2D(
+            kernel, stride, padding, use_bias=False, depthwise_initializer=self._he_fan_out(), dtype=self.dtype
+        )(x)
+
+    def _padded(self, x: keras.KerasTensor, kernel: int, stride: int) -> tuple[keras.KerasTensor, str]:
+        # Keras' `same` pads a strided convolution at the bottom right only; PyTorch pads both sides.
+        if kernel > 1 and stride > 1:
+            return layers.ZeroPadding2D(kernel // 2, dtype=self.dtype)(x), "valid"
+        return x, "same"
+
+    def _he_fan_out(self) -> keras.initializers.Initializer:
+        return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=next(self._seeds))
+
+    def bn(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """Returns BN(x)."""
+        return layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, dtype=self.dtype)(x)
+
+    def activated(self, x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
+        """Returns the activation of x."""
+        if self.activation == "relu":
+            return layers.ReLU(dtype=self.dtype, name=name)(x)
+        return layers.Activation(self.activation, dtype=self.dtype, name=name)(x)
+
+    def bn_activated(self, x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
+        """Returns the activation of BN(x)."""
+        return self.activated(self.bn(x), name)
 
     def max_pool(self, x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
         """Returns x at half its height and width."""
@@ -75,12 +145,12 @@ class Blocks:
     def preactivation(self, x: keras.KerasTensor, filters: int, stride: int = 1) -> keras.KerasTensor:
         """Applies a pre-activation block of two 3x3 convolutions to x.
 
-        If the shape changes, BN-ReLU of x feeds both the branch and a 1x1 shortcut.
+        If the shape changes, the activation of BN(x) feeds both the branch and a 1x1 shortcut.
         """
-        activated = self.bn_relu(x)
+        activated = self.bn_activated(x)
         changes_shape = stride != 1 or x.shape[-1] != filters
         shortcut = self.convolution(activated, filters, 1, stride) if changes_shape else x
-        branch = self.bn_relu(self.convolution(activated, filters, 3, stride))
+        branch = self.bn_activated(self.convolution(activated, filters, 3, stride))
         return self.add(self.convolution(branch, filters, 3), shortcut)
 
     def head(self, features: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:

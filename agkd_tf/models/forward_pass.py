@@ -11,13 +11,13 @@ from agkd_tf.models.graph import Graph
 def forward_flops(model: keras.Model) -> list[tuple[str, int]]:
     """Returns the floating-point operations of a forward pass per image, as a list of (layer's path, operations).
 
-    Counts Keras' Conv2D and Dense layers in the order in which they run, including those of nested models. A
-    multiplication and an addition count as two operations.
+    Counts Keras' Conv2D, DepthwiseConv2D and Dense layers in the order in which they run, including those of nested
+    models. A multiplication and an addition count as two operations.
     """
     found = []
     for step in Graph(model).steps:
         layer, shape = step.operation, step.outputs[0].shape
-        if isinstance(layer, keras.layers.Conv2D):
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
             places = shape[2:4] if layer.data_format == "channels_first" else shape[1:3]
             found.append((step.path, 2 * math.prod(layer.kernel.shape) * math.prod(size or 1 for size in places)))
         elif isinstance(layer, keras.layers.Dense):

@@ -3,18 +3,18 @@
 Source: He et al., Identity Mappings in Deep Residual Networks, ECCV 2016, in the form for 32x32 images.
 """
 
+from typing import Unpack
+
 import keras
 
 from agkd_tf.errors import check_choice
-from agkd_tf.models.blocks import Blocks, staged
+from agkd_tf.models.blocks import Blocks, Body, staged
 from agkd_tf.types import ImageShape
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
-def preact_resnet(
-    *, depth: int, image_shape: ImageShape, num_classes: int, dtype: str | None = None, seed: int = 0
-) -> keras.Model:
+def preact_resnet(*, depth: int, image_shape: ImageShape, num_classes: int, **body: Unpack[Body]) -> keras.Model:
     """Returns a functional PreAct-ResNet-depth from images in [0, 1] to logits.
 
     A 3x3 stem of 64 filters; four stages of pre-activation blocks of two 3x3 convolutions with 64, 128,
@@ -23,7 +23,7 @@ def preact_resnet(
 
     Args:
         depth: a key of `STAGES`.
-        image_shape, num_classes, dtype, seed: as in `agkd_tf.models.wide_resnet`.
+        image_shape, num_classes, **body: as in `agkd_tf.models.wide_resnet`.
 
     Returns:
         A `keras.Model`: float32 [B, H, W, C] in [0, 1] -> float32 [B, num_classes].
@@ -32,11 +32,11 @@ def preact_resnet(
         InputError: for another depth.
     """
     check_choice("depth", depth, sorted(STAGES))
-    blocks = Blocks(dtype=dtype, seed=seed)
+    blocks = Blocks(**body)
 
     images, x = blocks.images(image_shape)
     x = blocks.convolution(x, 64, 3)
     for stage, stride, _ in staged(STAGES[depth], (1, 2, 2, 2)):
         x = blocks.preactivation(x, 64 * 2**stage, stride)
-    features = blocks.bn_relu(x, name="features")
+    features = blocks.bn_activated(x, name="features")
     return keras.Model(images, blocks.head(features, num_classes), name=f"preact_resnet_{depth}")

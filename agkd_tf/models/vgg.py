@@ -4,19 +4,19 @@ Source: Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale
 2015, in the form for 32x32 images: one dense layer.
 """
 
+from typing import Unpack
+
 import keras
 
 from agkd_tf.errors import InputError, check_choice
-from agkd_tf.models.blocks import Blocks
+from agkd_tf.models.blocks import Blocks, Body
 from agkd_tf.types import ImageShape
 
 # Depth -> convolutions before each of the five poolings.
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
 
-def vgg(
-    *, depth: int, image_shape: ImageShape, num_classes: int, dtype: str | None = None, seed: int = 0
-) -> keras.Model:
+def vgg(*, depth: int, image_shape: ImageShape, num_classes: int, **body: Unpack[Body]) -> keras.Model:
     """Returns a functional VGG-depth from images in [0, 1] to logits.
 
     Five stages of 3x3 convolutions (with bias), BN and ReLU, with 64, 128, 256, 512 and 512 filters, each
@@ -26,7 +26,7 @@ def vgg(
     Args:
         depth: a key of `STAGES`.
         image_shape: (H, W, C), with H and W at least 32.
-        num_classes, dtype, seed: as in `agkd_tf.models.wide_resnet`.
+        num_classes, **body: as in `agkd_tf.models.wide_resnet`.
 
     Returns:
         A `keras.Model`: float32 [B, H, W, C] in [0, 1] -> float32 [B, num_classes].
@@ -37,10 +37,10 @@ def vgg(
     check_choice("depth", depth, sorted(STAGES))
     if min(size or 32 for size in image_shape[:2]) < 32:
         raise InputError(f"`model` vgg-{depth} needs images of at least 32x32. Received: {tuple(image_shape)}")
-    blocks = Blocks(dtype=dtype, seed=seed)
+    blocks = Blocks(**body)
     images, x = blocks.images(image_shape)
     for stage, (count, filters) in enumerate(zip(STAGES[depth], (64, 128, 256, 512, 512), strict=True)):
         for _ in range(count):
-            x = blocks.bn_relu(blocks.convolution(x, filters, 3, use_bias=True))
+            x = blocks.bn_activated(blocks.convolution(x, filters, 3, use_bias=True))
         x = blocks.max_pool(x, name="features" if stage == 4 else None)
     return keras.Model(images, blocks.head(x, num_classes), name=f"vgg_{depth}")

@@ -4,15 +4,17 @@ Source: Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016; in the pre-a
 initialisation that adversarial training papers use (TRADES, MART, FS, AGKD-BML).
 """
 
+from typing import Unpack
+
 import keras
 
 from agkd_tf.errors import InputError, check_range
-from agkd_tf.models.blocks import Blocks, staged
+from agkd_tf.models.blocks import Blocks, Body, staged
 from agkd_tf.types import ImageShape
 
 
 def wide_resnet(
-    *, depth: int, width: int, image_shape: ImageShape, num_classes: int, dtype: str | None = None, seed: int = 0
+    *, depth: int, width: int, image_shape: ImageShape, num_classes: int, **body: Unpack[Body]
 ) -> keras.Model:
     """Returns a functional WRN-depth-width from images in [0, 1] to logits.
 
@@ -25,8 +27,8 @@ def wide_resnet(
         width: widening factor, at least 1.
         image_shape: (H, W, C), with H and W at least 4.
         num_classes: number of logits.
-        dtype: Keras dtype policy, such as "mixed_bfloat16"; the logits are always float32.
-        seed: integer; fixes the initial weights.
+        **body: as `agkd_tf.models.blocks.Blocks`: dtype policy (the logits are always float32), seed, activation (in
+            place of ReLU, here and in other networks) and normalisation of the images.
 
     Returns:
         A `keras.Model`: float32 [B, H, W, C] in [0, 1] -> float32 [B, num_classes].
@@ -37,11 +39,11 @@ def wide_resnet(
     if depth < 10 or (depth - 4) % 6:
         raise InputError(f"`depth` of a WRN must be 10, 16, 22, 28, 34, ... (6n + 4). Received: {depth}")
     check_range("width", width, 1)
-    blocks = Blocks(dtype=dtype, seed=seed)
+    blocks = Blocks(**body)
 
     images, x = blocks.images(image_shape)
     x = blocks.convolution(x, 16, 3)
     for stage, stride, _ in staged(3 * [(depth - 4) // 6], (1, 2, 2)):
         x = blocks.preactivation(x, 16 * width * 2**stage, stride)
-    features = blocks.bn_relu(x, name="features")
+    features = blocks.bn_activated(x, name="features")
     return keras.Model(images, blocks.head(features, num_classes), name=f"wrn_{depth}_{width}")

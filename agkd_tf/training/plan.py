@@ -32,7 +32,7 @@ class Plan:
         forward_flops: floating-point operations of a forward pass per image.
         use_xla: whether XLA compiles the step.
         use_onednn: whether TensorFlow computes with oneDNN.
-        state_bytes: bytes of weights, teacher and optimizer.
+        state_bytes: bytes of weights, teacher, optimizer and what the defense stores per image.
         activation_bytes: estimated bytes that a step keeps for its gradient.
         image_bytes: bytes of the images that stay on the device.
     """
@@ -127,7 +127,9 @@ def plan_training(
         forward_flops=sum(flops for _, flops in forward_flops(student)),
         use_xla=defense.use_xla,
         use_onednn=onednn_is_on(),
-        state_bytes=4 * (total + 2 * trainable) + (4 * total if recipe.has_teacher else 0),
+        state_bytes=4 * (total + 2 * trainable)
+        + (4 * total if recipe.has_teacher else 0)
+        + sum(4 * math.prod(rows.shape) for rows in defense.memory.values()),
         activation_bytes=round(KEPT * defense.training_images * recipe.batch_size * activation_bytes(student)),
         image_bytes=sum(kept.nbytes for kept in {defense.pool, defense.resident} if kept is not None),
     )

@@ -21,7 +21,7 @@ from agkd_tf.defenses.defense import check_ball
 from agkd_tf.distribution import num_replicas
 from agkd_tf.errors import InputError, check_range
 from agkd_tf.losses import check_label_smoothing
-from agkd_tf.models import MODEL_NAMES, Classifier, adapt, build_model
+from agkd_tf.models import ACTIVATIONS, MODEL_NAMES, Classifier, adapt, build_model
 from agkd_tf.models.adapt import CHANNELS
 from agkd_tf.models.fresh_weights import with_fresh_weights
 from agkd_tf.models.storage import is_file_of_keras, load_classifier, read_class_names
@@ -74,6 +74,18 @@ class Recipe:
         str, f"Network: {', '.join(MODEL_NAMES)}; or FILE.keras, your own network, trained on from its weights."
     ] = "wrn-28-10"
     reinitialize: Annotated[bool | None, "Start the network of a FILE.keras with fresh weights."] = None
+    activation: Annotated[str, Choice(ACTIVATIONS), "Activation of a network that is built by its name."] = "relu"
+    input_mean: Annotated[
+        tuple[float, ...] | None,
+        Range(0.0, 1.0),
+        "Mean that a network built by its name subtracts from images in [0, 1]: a number, or one per channel; if not "
+        "given, the network scales images to [-1, 1].",
+    ] = None
+    input_std: Annotated[
+        tuple[float, ...] | None,
+        Range(0.0, 1.0, low_open=True),
+        "Standard deviation that a network built by its name then divides by: a number, or one per channel.",
+    ] = None
     pixel_range: Annotated[
         tuple[float, ...] | None,
         "Smallest and largest pixel value that a network from a file expects, such as 0,255; 0,1 if not given.",
@@ -263,6 +275,15 @@ class Recipe:
     def _check_network(self) -> None:
         """Refuses settings of a network from a file if there is none, and settings that the file itself determines."""
         if is_file_of_keras(self.model):
+            for name in ("activation", "input_mean", "input_std"):
+                if getattr(self, name) != getattr(Recipe, name):
+                    remedy = (
+                        "" if name == "activation" else f"; `{name.replace('input', 'pixel')}` normalises its images"
+                    )
+                    raise InputError(
+                        f"`{name}` is for a network that is built by its name: the file determines it with "
+                        f"`model={self.model!r}`{remedy}"
+                    )
             if self.mixed_precision != Recipe.mixed_precision:
                 raise InputError(
                     f"`mixed_precision` is determined by the file with `model={self.model!r}`: set it before you save "
@@ -376,6 +397,9 @@ class Recipe:
                 num_classes=dataset.num_classes,
                 dtype=PRECISIONS[self.mixed_precision],
                 seed=self.seed,
+                activation=self.activation,
+                input_mean=self.input_mean,
+                input_std=self.input_std,
             )
         if self.synchronized_bn:
             synchronize_batch_normalization(student)

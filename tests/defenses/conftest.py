@@ -39,7 +39,9 @@ class Bench:
         if "pool" in needs:
             given["pool"] = ClassPool(self.data.train.images, self.data.train.labels, num_classes=10)
         if "num_examples" in needs:
-            given |= {"num_examples": len(self.data.train), "smoothing_scale": 2.0}
+            given["num_examples"] = len(self.data.train)
+        if name.startswith("cat"):
+            given["smoothing_scale"] = 2.0
         defense = DEFENSES[name](small_network(dtype=dtype), **{**given, **settings})
         optimizer = optimizer or keras.optimizers.SGD(0.05, momentum=0.9)
         if dtype == "mixed_float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -53,8 +55,11 @@ class Bench:
         return tf.constant(images), tf.constant(self.data.train.labels[:size])
 
     def remembered(self, defense, size=BATCH):
-        """Returns the batch's rows of what the defense remembers, set near their upper end."""
-        return {name: tf.fill([size], np.float32(0.9 * EPS)) for name in defense.memory}
+        """Returns the batch's rows of what the defense remembers: sizes near their upper end, images never seen."""
+        return {
+            name: tf.fill([size, *rows.shape[1:]], np.float32(0.0 if name == "times_seen" else 0.9 * EPS))
+            for name, rows in defense.memory.items()
+        }
 
     def craft(self, defense, size=BATCH):
         """Returns (what the defense crafts of the batch, labels)."""

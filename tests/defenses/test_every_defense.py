@@ -24,6 +24,7 @@ FULL = {
     "feature_scatter": {"weight_decay": 0.01, "transport_threshold": 0.0, "transport_iterations": 5},
     "trades": {"weight_decay": 0.01},
     "mart": {"weight_decay": 0.01},
+    "fgsm_pgi": {"weight_decay": 0.01},
     "cat_ce": {"weight_decay": 0.01, "random_start": True},
     "cat_mix": {"weight_decay": 0.01, "random_start": True},
     "bml": {"weight_decay": 0.01, "mart": True, "margin": 0.5},
@@ -56,6 +57,7 @@ OTHER = {
     "norm_weight": 0.5,
     "pairing": "embedding",
     "pairing_weight": 2.0,
+    "prior_weight": 2.0,
     "random_start": False,
     "same_image_margin": 0.9,
     "smoothing_scale": 4.0,
@@ -70,14 +72,20 @@ OTHER = {
     "triplet_weight": 5.0,
     "weight_decay_on": "kernels",
 }
-REFUSED = {("trades", "random_start"), ("bml", "backward_adversary"), ("agkd_bml", "backward_adversary")}
+REFUSED = {
+    ("fgsm_pgi", "norm"),
+    ("trades", "random_start"),
+    ("bml", "backward_adversary"),
+    ("agkd_bml", "backward_adversary"),
+}
 REFUSED |= {(name, "awp_start") for name in DEFENSES}  # without `awp_gamma`
-# They shape validation only.
+# They shape validation only, or what a defense remembers for a later epoch.
 VALIDATION = {"validation_attack_steps"}
+LATER = {"prior_decay", "prior_epochs"}
 
 
 def settings_of(name):
-    names = set(default_hyperparameters(name)) - VALIDATION
+    names = set(default_hyperparameters(name)) - VALIDATION - LATER
     return sorted(names - {"eps", "norm"} if name == "undefended" else names)
 
 
@@ -162,7 +170,7 @@ def test_every_term_reaches_the_student_and_nothing_else(bench, name, attention)
 
 @pytest.mark.parametrize("name", DEFENSES)
 def test_moving_statistics_are_updated_once_a_training_pass_however_many_steps_attack(bench, name):
-    updates = {"sml": 4, "trades": 2, "mart": 2}.get(name, 1)
+    updates = {"sml": 4, "trades": 2, "mart": 2, "fgsm_pgi": 2}.get(name, 1)
     steps = {"attack_steps": 2} if "attack_steps" in default_hyperparameters(name) else {}
     defense = bench.defense(name, **FULL[name], **steps)
     layers = [layer for layer in defense.student.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -256,7 +264,9 @@ def test_two_classes_work_or_are_refused_with_the_reason(bench, name):
     if "pool" in needs:
         settings["pool"] = ClassPool(images, labels, num_classes=2)
     if "num_examples" in needs:
-        settings |= {"num_examples": 16, "smoothing_scale": 2.0}
+        settings["num_examples"] = 16
+    if name.startswith("cat"):
+        settings["smoothing_scale"] = 2.0
     defense = DEFENSES[name](bench.network(classes=2), eps=0.15, **settings)
     defense.compile(keras.optimizers.SGD(0.01))
     clean, labels = tf.constant(images / np.float32(255)), tf.constant(labels)

@@ -2,14 +2,18 @@ import json
 import math
 import pathlib
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from agkd_tf.attention import grad_cam
 from agkd_tf.errors import InputError
+from agkd_tf.export import export_saved_model
 from agkd_tf.models import Classifier, build_model
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "networks.json"
-NETWORKS = ["resnet-38", "preact-resnet-18", "vgg-11", "wrn-10-1"]
+NETWORKS = ["resnet-18", "resnet-38", "preact-resnet-18", "vgg-11", "wrn-10-1", "mobilenet-v2"]
 
 
 def test_the_name_sets_depth_width_and_sizes():
@@ -40,8 +44,10 @@ PUBLISHED = {
     # Name: (height, classes, trainable parameters, height of the feature map)
     "resnet-50": (64, 200, 23_910_280, 8),
     "resnet-38": (64, 200, 17_980_040, 8),
+    "resnet-18": (32, 10, 11_173_962, 4),
     "preact-resnet-18": (32, 10, 11_172_170, 4),
     "vgg-16": (32, 10, 14_728_266, 1),
+    "mobilenet-v2": (32, 10, 2_296_922, 4),
 }
 
 
@@ -88,7 +94,7 @@ def test_the_first_logits_are_the_recorded_ones(name, request):
     np.testing.assert_allclose(logits, recorded[name], rtol=1e-3, atol=1e-3 * np.std(logits))
 
 
-@pytest.mark.parametrize("name", ["resnet-18", "preact-resnet-50", "vgg-12"])
+@pytest.mark.parametrize("name", ["resnet-20", "preact-resnet-50", "vgg-12"])
 def test_a_depth_that_a_network_has_not_is_refused(name):
     with pytest.raises(InputError, match="`depth` must be one of"):
         build_model(name, image_shape=(64, 64, 3), num_classes=2)
@@ -97,3 +103,108 @@ def test_a_depth_that_a_network_has_not_is_refused(name):
 def test_images_too_small_for_vgg_are_refused():
     with pytest.raises(InputError, match="32x32"):
         build_model("vgg-16", image_shape=(16, 16, 1), num_classes=2)
+
+
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
+IMAGES = np.random.default_rng(1).uniform(size=(2, 32, 32, 3)).astype(np.float32)
+
+
+def kinds(model):
+    """How many layers of each kind a network has; activations by their function."""
+    names = [
+        layer.activation.__name__ if isinstance(layer, keras.layers.Activation) else type(layer).__name__.lower()
+        for layer in model.layers
+    ]
+    return {name: names.count(name) for name in names}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resnet-18", "wrn-10-1", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vgg-11", "mobilenet-v2"))],
+)
+def test_silu_takes_the_place_of_every_relu_and_of_nothing_else(name):
+    networks = {
+        activation: build_model(name, image_shape=(32, 32, 3), num_classes=5, seed=3, activation=activation)
+        for activation in ("relu", "silu")
+    }
+    relu, silu = map(kinds, networks.values())
+    assert silu.pop("silu") == relu.pop("relu") > 0
+    assert silu == relu
+    for one, other in zip(*(model.get_weights() for model in networks.values()), strict=True):
+        np.testing.assert_array_equal(one, other)
+    shapes = {Classifier(model).map_shape for model in networks.values()}
+    assert len(shapes) == 1
+    outputs = Classifier(networks["silu"])(IMAGES)
+    assert outputs.features.shape[1:3] == shapes.pop()
+    assert -0.2785 < np.min(outputs.features) < 0  # the least value of x * sigmoid(x)
+
+
+def test_without_an_activation_the_network_is_the_one_with_relu():
+    given, plain = (
+        build_model("wrn-10-1", image_shape=(8, 8, 3), num_classes=5, **body) for body in ({"activation": "relu"}, {})
+    )
+    assert [layer.get_config()["name"] for layer in plain.layers if isinstance(layer, keras.layers.ReLU)]
+    assert [type(layer) for layer in plain.layers] == [type(layer) for layer in given.layers]
+    np.testing.assert_array_equal(plain(IMAGES[:, :8, :8]), given(IMAGES[:, :8, :8]))
+
+
+@pytest.mark.parametrize("dtype", [None, "mixed_bfloat16"])
+@pytest.mark.parametrize(("mean", "std"), [(MEAN, STD), ((0.5,), (0.25,)), (0.5, 0.25), (MEAN, 0.25)])
+def test_a_network_normalises_its_images_if_asked(mean, std, dtype, tmp_path):
+    settings = {"image_shape": (8, 8, 3), "num_classes": 5, "dtype": dtype}
+    model = build_model("tiny", **settings, input_mean=mean, input_std=std)
+    images = IMAGES[:, :8, :8]
+    normalised = (images - np.float32(mean)) / np.float32(std)
+    tolerance = 1e-5 if dtype is None else 0.03
+    np.testing.assert_allclose(
+        np.float32(model.get_layer("scaling")(images)), normalised, rtol=tolerance, atol=tolerance
+    )
+    if dtype is None:
+        plain = build_model("tiny", **settings)  # it maps images to 2 * images - 1
+        np.testing.assert_allclose(model(images), plain((normalised + 1) / 2), rtol=1e-4, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    classifiers = [Classifier(each) for each in (model, loaded)]  # which refuses networks for other pixels
+    for expected, given in zip(*(classifier(images) for classifier in classifiers), strict=True):
+        np.testing.assert_array_equal(given, expected)
+
+
+@pytest.mark.slow
+def test_a_normalised_network_with_silu_is_attended_compiled_and_exported(tmp_path):
+    model = build_model("tiny", image_shape=(8, 8, 3), num_classes=5, activation="silu", input_mean=MEAN, input_std=STD)
+    classifier, images = Classifier(model), tf.constant(IMAGES[:, :8, :8])
+    compiled = tf.function(classifier.logits, jit_compile=True)
+    np.testing.assert_allclose(compiled(images), model(images), rtol=1e-4, atol=1e-5)
+    features, labels = classifier(images).features, tf.constant([2, 4])
+    kernel = model.get_layer("logits").kernel.numpy().T[labels]
+    expected = np.maximum(np.einsum("bhwk,bk->bhw", features, kernel / 4), 0)  # of 2x2 places
+    assert expected.max() > 1e-3
+    np.testing.assert_allclose(grad_cam(features, classifier.head, labels), expected, atol=1e-6)
+    export_saved_model(model, tmp_path / "saved")
+    served = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"](images=images)
+    np.testing.assert_allclose(served["logits"], model(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"activation": "gelu"}, "`activation` must be one of relu, silu"),
+        ({"input_mean": 0.5}, "`input_mean` needs `input_std`: give both"),
+        ({"input_std": 0.5}, "`input_std` needs `input_mean`: give both"),
+        ({"input_mean": (0.5, 0.5), "input_std": 0.25}, "`input_mean` must be one number, or one for each of the 3"),
+        ({"input_mean": 0.5, "input_std": 0.0}, "`input_std` must be one number.*above 0"),
+        (
+            {"input_mean": (125.3, 123.0, 113.9), "input_std": 0.25},
+            r"`input_mean` must lie in the images' range \(0 to",
+        ),
+    ],
+)
+def test_a_normalisation_that_fits_no_image_is_refused(body, message):
+    with pytest.raises(InputError, match=message):
+        build_model("tiny", image_shape=(8, 8, 3), num_classes=5, **body)
+
+
+def test_a_standard_deviation_of_bytes_is_seen_as_one():
+    model = build_model("tiny", image_shape=(8, 8, 3), num_classes=5, input_mean=0.5, input_std=63.0)
+    with pytest.raises(InputError, match=r"takes pixels in 0\.\.255"):
+        Classifier(model)

@@ -133,6 +133,8 @@ REFUSED = {
         "the feature map was not found",
     ),
     "precision": (network, ["--mixed_precision=bfloat16"], "`mixed_precision` is determined by the file"),
+    "activation": (network, ["--activation=silu"], "`activation` is for a network that is built by its name"),
+    "normalisation": (network, ["--input_mean=0.5", "--input_std=0.25"], "`pixel_mean` normalises its images"),
     "unknown layer": (network, ["--features_layer=top"], "no layer 'top'"),
     "no file": (network, ["--model=/missing/own.keras"], "`model` must be"),
     "pixels of a built network": (

@@ -399,6 +399,19 @@ def test_a_recipes_settings_reach_the_optimizer_and_the_defense(data):
         assert float(inner.learning_rate) == pytest.approx(rate)
 
 
+def test_a_recipes_network_has_its_activation_and_normalisation_and_so_has_its_teacher(data):
+    recipe = Recipe(model="tiny", activation="silu", input_mean=(0.25,), input_std=(0.5,), defense="undefended")
+    for each in (recipe, recipe.for_teacher()):
+        student = each.build_student(data)
+        assert [
+            layer.activation.__name__ for layer in student.layers if isinstance(layer, keras.layers.Activation)
+        ] == [
+            "silu",
+            "silu",
+        ]
+        np.testing.assert_allclose(student.get_layer("scaling")(np.float32([[0, 1]])), [[-0.5, 1.5]])
+
+
 def test_a_teachers_schedule_may_differ(data):
     teacher = dataclasses.replace(SMALL, teacher_epochs=9, teacher_decay_epochs=(4, 6)).for_teacher()
     assert (teacher.epochs, teacher.decay_epochs, teacher.defense) == (9, (4, 6), "undefended")
