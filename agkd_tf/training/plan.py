@@ -113,6 +113,7 @@ def plan_training(
     student, steps = defense.student, recipe.steps_per_epoch(dataset)
     trainable = sum(math.prod(weight.shape) for weight in student.trainable_weights)
     total = student.count_params()
+    images = defense.training_images * recipe.batch_size * recipe.hyperparameters.get("cutmix_copies", 1)
     return Plan(
         num_train=len(dataset.train),
         num_validation=len(dataset.validation),
@@ -128,6 +129,6 @@ def plan_training(
         use_xla=defense.use_xla,
         use_onednn=onednn_is_on(),
         state_bytes=4 * (total + 2 * trainable) + (4 * total if recipe.has_teacher else 0),
-        activation_bytes=round(KEPT * defense.training_images * recipe.batch_size * activation_bytes(student)),
+        activation_bytes=round(KEPT * images * activation_bytes(student)),
         image_bytes=sum(kept.nbytes for kept in {defense.pool, defense.resident} if kept is not None),
     )

@@ -237,6 +237,8 @@ class Recipe:
             ("random_start", "start_radius"),
             ("label_adversary", "label_ratio"),
             ("label_adversary", "label_gap"),
+            ("cutmix", "cutmix_window"),
+            ("cutmix", "cutmix_copies"),
         ):
             if given.get(switch) is False and given.get(name) != defaults.get(name):
                 raise InputError(f"`{name}` has no effect without `{switch}=True`")

@@ -40,6 +40,9 @@ OTHER = {
     "clean_noise": 0.2,
     "clip_to_ball": False,
     "confidence": 3.0,
+    "cutmix": True,
+    "cutmix_copies": 3,
+    "cutmix_window": 10,
     "eps": 0.136,
     "eps_increment": 0.01,
     "hinge_weight": 2.0,
@@ -69,6 +72,9 @@ OTHER = {
     "weight_decay_on": "kernels",
 }
 REFUSED = {("trades", "random_start"), ("bml", "backward_adversary"), ("agkd_bml", "backward_adversary")}
+REFUSED |= {(name, setting) for name in ("alp", "sml") for setting in OTHER if setting.startswith("cutmix")}
+# Settings that have no effect without others.
+WITH = {"cutmix_copies": {"cutmix": True}, "cutmix_window": {"cutmix": True}}
 # They shape validation only.
 VALIDATION = {"validation_attack_steps"}
 
@@ -120,7 +126,9 @@ def test_each_setting_changes_the_loss_or_is_refused(bench, plain_loss, name, se
         with pytest.raises(InputError, match=setting):
             bench.defense(name, **{setting: OTHER[setting]})
         return
-    assert first_loss(bench, name, **{setting: OTHER[setting]}) != plain_loss(name)
+    others = WITH.get(setting, {})
+    before = first_loss(bench, name, **others) if others else plain_loss(name)
+    assert first_loss(bench, name, **others, **{setting: OTHER[setting]}) != before
 
 
 @pytest.mark.parametrize("name", sorted(set(DEFENSES) - {"undefended"}))
