@@ -100,6 +100,7 @@ def plan_training(
         InputError: for a recipe that does not fit the data, its teacher or itself.
     """
     dataset = recipe.load_dataset() if dataset is None else dataset
+    recipe.load_extra(dataset)  # finds its mistakes
     trains_teacher = recipe.needs_teacher and not recipe.teacher
     teacher = None
     if recipe.needs_teacher:
@@ -108,7 +109,7 @@ def plan_training(
         dataset,
         teacher=teacher,
         jit_compile=jit_compile,
-        resident=resolve_resident(resident, dataset.train.images),
+        resident=resolve_resident(resident, dataset.train.images, extra=bool(recipe.extra_data)),
     )
     student, steps = defense.student, recipe.steps_per_epoch(dataset)
     trainable = sum(math.prod(weight.shape) for weight in student.trainable_weights)
