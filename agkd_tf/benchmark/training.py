@@ -50,7 +50,8 @@ class TrainingBenchmark:
         resident: Resident = "auto",
     ) -> None:
         self._recipe, self._dataset = recipe, dataset
-        self._resident = resolve_resident(resident, dataset.train.images)
+        self._resident = resolve_resident(resident, dataset.train.images, extra=bool(recipe.extra_data))
+        self._extra = recipe.load_extra(dataset)
         self.defense = untrained_defense(recipe, dataset, jit_compile=jit_compile, resident=self._resident)
         self._steps_per_epoch = recipe.steps_per_epoch(dataset)
         self.batches = self.read_batches(with_images=not self._resident)
@@ -77,7 +78,9 @@ class TrainingBenchmark:
     def read_batches(self, *, with_images: bool) -> tf.data.Dataset:
         """Returns the recipe's batches, starting with the first; without images if the defense keeps them itself."""
         batch_size, seed = self._recipe.batch_size, self._recipe.seed
-        return training_batches(self._dataset.train, batch_size=batch_size, seed=seed, with_images=with_images)
+        return training_batches(
+            self._dataset.train, batch_size=batch_size, seed=seed, with_images=with_images, extra=self._extra
+        )
 
     def _fit(self, steps: int, batches: tf.data.Dataset | None = None) -> list[float]:
         stopwatch = _Stopwatch()

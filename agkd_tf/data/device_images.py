@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from agkd_tf.data.image_dataset import ImagesOnDisk
 from agkd_tf.data.pixels import as_float, check_pixels
-from agkd_tf.errors import check_choice
+from agkd_tf.errors import InputError, check_choice
 from agkd_tf.types import Array
 
 Resident = Literal["auto", True, False]
@@ -19,15 +19,23 @@ RESIDENT_BYTES = 2**31
 PIXELS = 8  # per int64
 
 
-def resolve_resident(resident: Resident, images: np.ndarray | ImagesOnDisk) -> bool:
+def resolve_resident(resident: Resident, images: np.ndarray | ImagesOnDisk, *, extra: bool = False) -> bool:
     """Returns whether to keep the training images on the device, as a bool.
 
     Args:
         resident: True, False, or "auto": True with a GPU or TPU if the images take at most 2 GiB.
         images: [N, H, W, C], all training images.
+        extra: whether batches have auxiliary images, too, which stay on the host; then "auto" is False.
+
+    Raises:
+        InputError: for another value, or True with auxiliary images.
     """
     check_choice("resident", resident, ("auto", True, False))
+    if extra and resident is True:
+        raise InputError("`resident` images are the data set's own; with `extra_data`, leave `resident` out")
     if resident == "auto":
+        if extra:
+            return False
         accelerated = tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU")
         return bool(accelerated) and math.prod(images.shape) <= RESIDENT_BYTES
     return resident

@@ -6,13 +6,13 @@ import keras
 import tensorflow as tf
 
 from agkd_tf.attacks.objectives import cross_entropy
-from agkd_tf.defenses.adversarial_defense import AdversarialDefense
 from agkd_tf.defenses.defense import LabelSmoothing, Tensors
-from agkd_tf.losses import check_label_smoothing, smoothed_cross_entropy
+from agkd_tf.defenses.mixing import MixingDefense
+from agkd_tf.losses import check_label_smoothing, smoothed_cross_entropy, soft_objective
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
-class AdversarialTraining(AdversarialDefense):
+class AdversarialTraining(MixingDefense):
     """Trains on untargeted PGD adversarial images: L = CE_s(f(x_adv), y).
 
     The released code attacks the network in training mode and lets the attack change its BN statistics;
@@ -22,7 +22,7 @@ class AdversarialTraining(AdversarialDefense):
 
     Args:
         student: as `Defense`.
-        **kwargs: as `AdversarialDefense`.
+        **kwargs: as `MixingDefense`.
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018.
     """
@@ -34,8 +34,13 @@ class AdversarialTraining(AdversarialDefense):
         check_label_smoothing(label_smoothing, self.classifier.num_classes)
 
     def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
+        if self.cutmix:
+            mixed, soft_labels = self.mixed(clean, labels, seed)
+            adv = self.perturb(mixed, soft_objective(soft_labels), seed, batches=self.cutmix_copies)
+            return {"adv": adv, "labels": soft_labels}
         return {"adv": self.perturb(clean, lambda logits: cross_entropy(logits, labels), seed)}
 
     def loss_terms(self, crafted: Tensors, labels: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         logits = self.classifier(crafted["adv"], training=True).logits
-        return {"cross_entropy": smoothed_cross_entropy(logits, labels, self.label_smoothing)}, logits
+        targets = crafted.get("labels", labels)
+        return {"cross_entropy": smoothed_cross_entropy(logits, targets, self.label_smoothing)}, self.own(logits)

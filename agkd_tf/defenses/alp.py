@@ -34,6 +34,7 @@ class ALP(AdversarialTraining):
     """
 
     training_images = 2
+    takes_soft_labels = False
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ class SML(AdversarialTraining):
 
     training_images = 4
     needs = frozenset({"pool"})
+    takes_soft_labels = False
 
     def __init__(
         self,

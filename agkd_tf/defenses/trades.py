@@ -5,15 +5,15 @@ from typing import Annotated, Any
 import keras
 import tensorflow as tf
 
-from agkd_tf.defenses.adversarial_defense import AdversarialDefense
 from agkd_tf.defenses.defense import LabelSmoothing, Tensors
+from agkd_tf.defenses.mixing import MixingDefense
 from agkd_tf.errors import InputError
-from agkd_tf.losses import check_label_smoothing, kl_divergence, smoothed_cross_entropy
+from agkd_tf.losses import check_label_smoothing, kl_divergence, smoothed_cross_entropy, soft_objective
 from agkd_tf.settings import Weight
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
-class TRADES(AdversarialDefense):
+class TRADES(MixingDefense):
     """Keeps the predictions for an image x and its adversarial image x' close to each other.
 
         L = CE_s(f(x), y) + trades_beta * mean KL(p(x) || p(x'))
@@ -21,11 +21,11 @@ class TRADES(AdversarialDefense):
     The attack ascends the same divergence, from a Gaussian start (at x itself its gradient is zero). x
     and x' take separate training-mode passes; the gradient flows through both. beta is 1 / lambda of the paper, 6 in
     its main result. The 10 steps and the standard deviation of the Gaussian start, 0.001, are the released code's; s is
-    0.
+    0. With CutMix, the attack ascends KL(y_mix || p(x')) instead, as Rebuffi et al. do.
 
     Args:
         student: as `Defense`.
-        **kwargs: as `AdversarialDefense`.
+        **kwargs: as `MixingDefense`.
 
     Source: Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019,
     eq. 5, and its released code, which runs the clean pass twice.
@@ -55,6 +55,10 @@ class TRADES(AdversarialDefense):
         return super().term_weights | {"divergence": self.trades_beta}
 
     def craft(self, clean: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Tensors:
+        if self.cutmix:
+            mixed, soft_labels = self.mixed(clean, labels, seed)
+            adv = self.perturb(mixed, soft_objective(soft_labels), seed, batches=self.cutmix_copies)
+            return {"clean": mixed, "adv": adv, "labels": soft_labels}
         clean_logits = self.classifier.logits(clean)
         return {"clean": clean, "adv": self.perturb(clean, lambda logits: kl_divergence(clean_logits, logits), seed)}
 
@@ -62,6 +66,6 @@ class TRADES(AdversarialDefense):
         clean_logits = self.classifier(crafted["clean"], training=True).logits
         adv_logits = self.classifier(crafted["adv"], training=True).logits
         return {
-            "cross_entropy": smoothed_cross_entropy(clean_logits, labels, self.label_smoothing),
+            "cross_entropy": smoothed_cross_entropy(clean_logits, crafted.get("labels", labels), self.label_smoothing),
             "divergence": tf.reduce_mean(kl_divergence(clean_logits, adv_logits)),
-        }, adv_logits
+        }, self.own(adv_logits)

@@ -5,7 +5,12 @@ from agkd_tf.losses.angular_triplet import angular_distance, angular_triplet, em
 from agkd_tf.losses.attention_distillation import attention_distillation
 from agkd_tf.losses.divergence import kl_divergence
 from agkd_tf.losses.hinge import margin_hinge
-from agkd_tf.losses.label_smoothing import check_label_smoothing, smoothed_cross_entropy, soft_cross_entropy
+from agkd_tf.losses.label_smoothing import (
+    check_label_smoothing,
+    smoothed_cross_entropy,
+    soft_cross_entropy,
+    soft_objective,
+)
 from agkd_tf.losses.logit_pairing import embedding_pairing, logit_pairing
 from agkd_tf.losses.mart import boosted_margin, weighted_divergence
 from agkd_tf.losses.optimal_transport import optimal_transport, transport_plan
@@ -25,6 +30,7 @@ __all__ = [
     "optimal_transport",
     "smoothed_cross_entropy",
     "soft_cross_entropy",
+    "soft_objective",
     "transport_plan",
     "weighted_divergence",
 ]

@@ -25,7 +25,11 @@ SELECT_BEST: dict[str, Callable[[Mapping[str, float]], float]] = {
 }
 
 # What must not change during a run -> how messages call a change.
-ORIGINS = {"images": "other images or labels", "teacher": "another teacher"}
+ORIGINS = {
+    "images": "other images or labels",
+    "teacher": "another teacher",
+    "extra_data": "other auxiliary images or labels (`extra_data`)",
+}
 
 # Errors that do not mean that the file itself is damaged.
 UNREADABLE = (
@@ -50,7 +54,7 @@ class Checkpoints(keras.callbacks.Callback):
         steps: training steps per epoch.
         epochs: number of epochs of the whole training.
         select_best: a name of `SELECT_BEST`: which epoch's student is chosen.
-        origins: digests, bytes [32], by the names of `ORIGINS`.
+        origins: digests, bytes [32], by names of `ORIGINS`; always the same names for a run.
         choose: callable without arguments, called when the current student becomes the chosen one, before
             the checkpoint that records this: a crash in between repeats the choice instead of losing it.
         keep: number of checkpoints to keep.

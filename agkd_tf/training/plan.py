@@ -100,6 +100,7 @@ def plan_training(
         InputError: for a recipe that does not fit the data, its teacher or itself.
     """
     dataset = recipe.load_dataset() if dataset is None else dataset
+    recipe.load_extra(dataset)  # finds its mistakes
     trains_teacher = recipe.needs_teacher and not recipe.teacher
     teacher = None
     if recipe.needs_teacher:
@@ -108,11 +109,12 @@ def plan_training(
         dataset,
         teacher=teacher,
         jit_compile=jit_compile,
-        resident=resolve_resident(resident, dataset.train.images),
+        resident=resolve_resident(resident, dataset.train.images, extra=bool(recipe.extra_data)),
     )
     student, steps = defense.student, recipe.steps_per_epoch(dataset)
     trainable = sum(math.prod(weight.shape) for weight in student.trainable_weights)
     total = student.count_params()
+    images = defense.training_images * recipe.batch_size * recipe.hyperparameters.get("cutmix_copies", 1)
     return Plan(
         num_train=len(dataset.train),
         num_validation=len(dataset.validation),
@@ -130,6 +132,6 @@ def plan_training(
         state_bytes=4 * (total + 2 * trainable)
         + (4 * total if recipe.has_teacher else 0)
         + sum(4 * math.prod(rows.shape) for rows in defense.memory.values()),
-        activation_bytes=round(KEPT * defense.training_images * recipe.batch_size * activation_bytes(student)),
+        activation_bytes=round(KEPT * images * activation_bytes(student)),
         image_bytes=sum(kept.nbytes for kept in {defense.pool, defense.resident} if kept is not None),
     )

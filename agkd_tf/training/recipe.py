@@ -14,6 +14,8 @@ from agkd_tf.data import DATASET_NAMES, ClassPool, DeviceImages, ImageDataset, l
 from agkd_tf.data.augmentation import AUGMENTATIONS, augment
 from agkd_tf.data.batches import training_batches
 from agkd_tf.data.class_names import same_names
+from agkd_tf.data.device_images import resolve_resident
+from agkd_tf.data.extra import Extra, load_extra, own_per_batch
 from agkd_tf.data.image_dataset import Examples
 from agkd_tf.data.pixels import as_float
 from agkd_tf.defenses import DEFENSES, Defense
@@ -41,6 +43,7 @@ from agkd_tf.settings import (
 )
 from agkd_tf.training.checkpoints import SELECT_BEST
 
+EXTRA_FRACTION = 0.7  # as Wang et al., Better Diffusion Models Further Improve Adversarial Training, ICML 2023
 PRECISIONS = {"float32": None, "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
@@ -69,6 +72,14 @@ class Recipe:
     ] = None
     augmentation: Annotated[
         str | None, Choice(sorted(AUGMENTATIONS)), "Augmentation of training images; the data set's own if not given."
+    ] = None
+    extra_data: Annotated[
+        str | None,
+        "File .npz of auxiliary training images, such as generated ones: image, uint8 [N, H, W, C], and label, "
+        "integers [N].",
+    ] = None
+    extra_fraction: Annotated[
+        Share | None, "Share of each batch that is auxiliary images; 0.7 with extra_data if not given."
     ] = None
     model: Annotated[
         str, f"Network: {', '.join(MODEL_NAMES)}; or FILE.keras, your own network, trained on from its weights."
@@ -205,7 +216,10 @@ class Recipe:
         if self.init_from_teacher is None:
             starts_from_teacher = DEFENSES[self.defense].starts_from_teacher and not self.init_from
             object.__setattr__(self, "init_from_teacher", starts_from_teacher)
+        if self.extra_data and self.extra_fraction is None:
+            object.__setattr__(self, "extra_fraction", EXTRA_FRACTION)
         self._check_idle()
+        self._check_extra()
         self._check_network()
         if self.teacher and not self.needs_teacher:
             raise InputError(
@@ -268,9 +282,44 @@ class Recipe:
             ("random_start", "start_radius"),
             ("label_adversary", "label_ratio"),
             ("label_adversary", "label_gap"),
+            ("cutmix", "cutmix_window"),
+            ("cutmix", "cutmix_copies"),
         ):
             if given.get(switch) is False and given.get(name) != defaults.get(name):
                 raise InputError(f"`{name}` has no effect without `{switch}=True`")
+
+    def _check_extra(self) -> None:
+        """Refuses auxiliary images that a batch or a defense has no use for."""
+        if not self.extra_data:
+            if self.extra_fraction is not None:
+                raise InputError("`extra_fraction` has no effect without `extra_data`: give it, or leave both out")
+            return
+        if not 0 < self.extra_per_batch < self.batch_size:
+            raise InputError(
+                f"`extra_fraction` must leave at least one image of each kind in a batch. Received: "
+                f"{self.extra_per_batch} auxiliary images of `batch_size={self.batch_size}`"
+            )
+        if "num_examples" in DEFENSES[self.defense].needs:
+            raise InputError(
+                f"`extra_data` cannot be used with `defense={self.defense!r}`, which stores something for each "
+                "training image"
+            )
+
+    @property
+    def extra_per_batch(self) -> int:
+        """How many images of each batch are auxiliary."""
+        return int((self.extra_fraction or 0.0) * self.batch_size)
+
+    def load_extra(self, dataset: ImageDataset) -> Extra | None:
+        """Returns the auxiliary images of training batches, or None for a recipe without.
+
+        Args:
+            dataset: the `ImageDataset` that they are added to.
+
+        Raises:
+            InputError: if they cannot be read, or do not fit the data set.
+        """
+        return Extra(load_extra(self.extra_data, dataset), self.extra_per_batch) if self.extra_data else None
 
     def _check_network(self) -> None:
         """Refuses settings of a network from a file if there is none, and settings that the file itself determines."""
@@ -375,9 +424,8 @@ class Recipe:
         return next(iter(known), None)
 
     def steps_per_epoch(self, dataset: ImageDataset) -> int:
-        """Returns the number of optimizer steps per epoch."""
-        check_range("batch_size", self.batch_size, 1, len(dataset.train))
-        return len(dataset.train) // self.batch_size
+        """Returns the number of optimizer steps per epoch, a pass over the data set's own images."""
+        return len(dataset.train) // own_per_batch(self.batch_size, self.extra_per_batch, len(dataset.train))
 
     def build_student(self, dataset: ImageDataset, teacher: keras.Model | None = None) -> keras.Model:
         """Returns the network to train, with the weights that it starts from.
@@ -486,6 +534,8 @@ class Recipe:
             if jit_compile is True:
                 raise InputError("`synchronized_bn` cannot be used with XLA: give `jit_compile=False`")
             jit_compile = False
+        if resident and self.extra_data:
+            resolve_resident(True, dataset.train.images, extra=True)
         needs, given = DEFENSES[self.defense].needs, {}
         if "teacher" in needs:
             given["teacher"] = teacher

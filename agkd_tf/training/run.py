@@ -14,6 +14,7 @@ import tensorflow as tf
 from agkd_tf.data import ImageDataset
 from agkd_tf.data.batches import evaluation_batches, training_batches
 from agkd_tf.data.device_images import resolve_resident
+from agkd_tf.data.extra import Extra
 from agkd_tf.defenses.defense import Defense
 from agkd_tf.defenses.pure_step import PureStep
 from agkd_tf.distribution import (
@@ -119,6 +120,7 @@ class TrainingRun:
         self.listener = listener or TrainingListener()
         self._is_prepared = False
         self._defense: Defense | None = None
+        self._extra: Extra | None = None
         self._checkpoints: Checkpoints | None = None
         self._interruption: Interruption | None = None
 
@@ -245,11 +247,12 @@ class TrainingRun:
         if not self._is_prepared:
             raise InputError("the run's teacher is not prepared yet: call `prepare_teacher()` or `run()` first")
         self._checkpoints = None
+        self._extra = self.recipe.load_extra(self.dataset)
         self._defense = self.recipe.build_defense(
             self.dataset,
             teacher=self.teacher,
             jit_compile=self.options.jit_compile,
-            resident=resolve_resident(self.options.resident, self.dataset.train.images),
+            resident=resolve_resident(self.options.resident, self.dataset.train.images, extra=self._extra is not None),
         )
         self._record()
         return self._defense
@@ -262,16 +265,19 @@ class TrainingRun:
                 or before `build`.
         """
         recipe, workdir = self.recipe, self.workdir
+        origins = {
+            "images": self.dataset.train.digest(),
+            "teacher": weights_digest(self.teacher if recipe.has_teacher else None),
+        }
+        if self._extra is not None:
+            origins["extra_data"] = self._extra.examples.digest()
         checkpoints = Checkpoints(
             workdir.checkpoints,
             self.defense,
             steps=recipe.steps_per_epoch(self.dataset),
             epochs=recipe.epochs,
             select_best=recipe.select_best,
-            origins={
-                "images": self.dataset.train.digest(),
-                "teacher": weights_digest(self.teacher if recipe.has_teacher else None),
-            },
+            origins=origins,
             choose=self._save_student,
             keep=self.options.keep_checkpoints,
             every_minutes=0 if has_several_workers() else self.options.checkpoint_every_minutes,
@@ -344,6 +350,7 @@ class TrainingRun:
             seed=recipe.seed,
             first_step=first * steps + done,
             with_images=self.defense.resident is None,
+            extra=self._extra,
         )
         callbacks = [StopOnNonFinite(self._restored), Throughput(recipe.batch_size), ValidateAverage(), *more]
         if is_chief():

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from agkd_tf.data.augmentation import augment, crop_flip
+from agkd_tf.data.augmentation import AUGMENTATIONS, augment
+from agkd_tf.data.augmentation.crop_flip import crop_flip
 from agkd_tf.errors import InputError
 
 SEED = (5, 2)
@@ -53,5 +54,29 @@ def test_names_choose_the_augmentation(images):
     few = tf.constant(images[:4])
     np.testing.assert_array_equal(augment("none", few, SEED), few)
     np.testing.assert_array_equal(augment("crop_flip", few, SEED), crop_flip(few, SEED))
-    with pytest.raises(InputError, match="`augmentation` must be one of crop_flip, none"):
+    with pytest.raises(
+        InputError, match="`augmentation` must be one of crop_flip, cutout, idbh-strong, idbh-svhn, idbh-weak, none"
+    ):
         augment("mixup", few, SEED)
+
+
+# Those that share all but constants with idbh-strong, which takes seconds to compile.
+COSTLY = ("idbh-weak", "idbh-svhn")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=[pytest.mark.slow] * (each in COSTLY)) for each in sorted(AUGMENTATIONS)]
+)
+def test_each_is_a_function_of_the_seed_also_under_xla(name):
+    few = tf.constant(np.random.default_rng(1).integers(0, 256, (24, 20, 20, 3)) / 255, tf.float32)
+    plain, compiled = (
+        tf.function(lambda images, seed: augment(name, images, seed), jit_compile=xla) for xla in (False, True)
+    )
+    first, again, other = (plain(few, tf.constant(seed)).numpy() for seed in (SEED, SEED, (5, 3)))
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == few.shape
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert np.array_equal(first, other) == (name == "none")
+    # XLA's sines and products differ in the last bit, which moves a few pixels to their neighbour or by a level.
+    assert np.isclose(compiled(few, tf.constant(SEED)).numpy(), first, rtol=0, atol=1.01 / 255).mean() > 0.999

@@ -43,6 +43,9 @@ OTHER = {
     "clean_noise": 0.2,
     "clip_to_ball": False,
     "confidence": 3.0,
+    "cutmix": True,
+    "cutmix_copies": 3,
+    "cutmix_window": 10,
     "eps": 0.136,
     "eps_increment": 0.01,
     "hinge_weight": 2.0,
@@ -79,6 +82,9 @@ REFUSED = {
     ("agkd_bml", "backward_adversary"),
 }
 REFUSED |= {(name, "awp_start") for name in DEFENSES}  # without `awp_gamma`
+REFUSED |= {(name, setting) for name in ("alp", "sml") for setting in OTHER if setting.startswith("cutmix")}
+# Settings that have no effect without others.
+WITH = {"cutmix_copies": {"cutmix": True}, "cutmix_window": {"cutmix": True}}
 # They shape validation only, or what a defense remembers for a later epoch.
 VALIDATION = {"validation_attack_steps"}
 LATER = {"prior_decay", "prior_epochs"}
@@ -131,7 +137,9 @@ def test_each_setting_changes_the_loss_or_is_refused(bench, plain_loss, name, se
         with pytest.raises(InputError, match=setting):
             bench.defense(name, **{setting: OTHER[setting]})
         return
-    assert first_loss(bench, name, **{setting: OTHER[setting]}) != plain_loss(name)
+    others = WITH.get(setting, {})
+    before = first_loss(bench, name, **others) if others else plain_loss(name)
+    assert first_loss(bench, name, **others, **{setting: OTHER[setting]}) != before
 
 
 @pytest.mark.parametrize("name", sorted(set(DEFENSES) - {"undefended"}))

@@ -57,7 +57,9 @@ class StepProfile:
         if tf.config.list_physical_devices("GPU"):
             raise InputError("`profile` covers only operations on the CPU: hide the GPU with CUDA_VISIBLE_DEVICES=-1")
         self._defense = defense = untrained_defense(recipe, dataset, jit_compile=False)
-        batch = next(iter(training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed)))
+        extra = recipe.load_extra(dataset)
+        batches = training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed, extra=extra)
+        batch = next(iter(batches))
         step = defense.training_step
         arguments = batch["image"], batch["label"], step_seed(defense.seed, 0), step.remembered(batch["index"])
         compiled = tf.function(step.gradients, autograph=False)

@@ -31,7 +31,9 @@ class StepProgram:
         if recipe.synchronized_bn:
             raise InputError("`synchronized_bn` has no XLA program, so its operations cannot be counted")
         self._defense = untrained_defense(recipe, dataset, jit_compile=True)
-        self._batch = next(iter(training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed)))
+        extra = recipe.load_extra(dataset)
+        batches = training_batches(dataset.train, batch_size=recipe.batch_size, seed=recipe.seed, extra=extra)
+        self._batch = next(iter(batches))
 
     def text(self, stage: Literal["hlo", "optimized_hlo", "stablehlo"] = "hlo") -> str:
         """Returns the program.

@@ -1,10 +1,7 @@
-"""Stateless training augmentation that runs inside the graph."""
-
-from collections.abc import Callable
+"""Random crops of padded images, and horizontal flips."""
 
 import tensorflow as tf
 
-from agkd_tf.errors import check_choice
 from agkd_tf.randomness import named_seed, uniform, uniform_integers
 
 PADDING = 4
@@ -37,12 +34,7 @@ def crop_flip(images: tf.Tensor, seed: tf.Tensor, *, padding: int = PADDING) -> 
     return cropped
 
 
-AUGMENTATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
-    "none": lambda images, seed: images,
-    "crop_flip": crop_flip,
-}
-
-
-def augment(name: str, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Applies the augmentation called `name` to images, and returns them as float32 [B, H, W, C]."""
-    return AUGMENTATIONS[check_choice("augmentation", name, sorted(AUGMENTATIONS))](images, seed)
+def flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Flips images, float32 [B, H, W, C], horizontally with probability 1/2, drawn per image with `seed`, int32 [2]."""
+    flipped = uniform([tf.shape(images)[0]], named_seed(seed, "flip")) < 0.5
+    return tf.where(flipped[:, None, None, None], tf.reverse(images, [2]), images)
