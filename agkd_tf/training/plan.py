@@ -99,6 +99,7 @@ def plan_training(
     Raises:
         InputError: for a recipe that does not fit the data, its teacher or itself.
     """
+    recipe.check_teacher()
     dataset = recipe.load_dataset() if dataset is None else dataset
     trains_teacher = recipe.needs_teacher and not recipe.teacher
     teacher = None
@@ -113,6 +114,7 @@ def plan_training(
     student, steps = defense.student, recipe.steps_per_epoch(dataset)
     trainable = sum(math.prod(weight.shape) for weight in student.trainable_weights)
     total = student.count_params()
+    of_teacher = teacher.count_params() if recipe.has_teacher and teacher is not None else 0
     return Plan(
         num_train=len(dataset.train),
         num_validation=len(dataset.validation),
@@ -127,7 +129,7 @@ def plan_training(
         forward_flops=sum(flops for _, flops in forward_flops(student)),
         use_xla=defense.use_xla,
         use_onednn=onednn_is_on(),
-        state_bytes=4 * (total + 2 * trainable) + (4 * total if recipe.has_teacher else 0),
+        state_bytes=4 * (total + 2 * trainable + of_teacher),
         activation_bytes=round(KEPT * defense.training_images * recipe.batch_size * activation_bytes(student)),
         image_bytes=sum(kept.nbytes for kept in {defense.pool, defense.resident} if kept is not None),
     )

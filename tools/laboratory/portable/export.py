@@ -73,6 +73,7 @@ def export_portable(
     Raises:
         InputError: if the recipe or an attack is invalid or has no portable program, or if the folder is not empty.
     """
+    recipe.check_teacher()
     ball = Ball(recipe.hyperparameters["norm"], recipe.hyperparameters["eps"])
     sequences = [parse_attack(name, eps=ball.eps, norm=ball.norm, num_classes=dataset.num_classes) for name in attacks]
     with new_folder("output", output) as folder:
