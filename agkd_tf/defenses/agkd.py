@@ -28,7 +28,7 @@ class AGKD(Bidirectional, Guided):
         student: as `Defense`.
         teacher: classifier trained on clean images, whose feature map has the height and width of the
             student's; it is frozen. None for a frozen copy of the student as given. `layer_names` applies to the
-            teacher, too, where it has layers of these names.
+            teacher, too, where it has layers of these names. A robust teacher is accepted; the paper did not try one.
         **kwargs: as `Bidirectional`.
 
     Raises:
