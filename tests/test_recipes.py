@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from agkd_tf.data import Examples, ImageDataset
-from agkd_tf.models import MODELS
+from agkd_tf.defenses import DEFENSES
+from agkd_tf.models import MODELS, build_model
 from agkd_tf.training import plan_training
 from agkd_tf.training.recipe_file import differences, read_recipe, recipe_lines, write_recipe
 from agkd_tf.workdir import Workdir
@@ -58,14 +59,19 @@ def test_each_network_of_the_recipes_passes_a_dry_run(model, monkeypatch):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=recipe_id)
-def test_a_recipe_passes_its_dry_run(path, monkeypatch):
-    recipe = parse(path)
+def test_a_recipe_passes_its_dry_run(path, monkeypatch, tmp_path):
+    recipe, teacher = parse(path), ""
     assert any(re.fullmatch(pattern, recipe.model) for pattern in MODELS)
+    if DEFENSES[recipe.defense].teacher_is_robust:
+        teacher = f" --teacher=runs/{path.parent.name}/trades"
+        shape, classes, _ = SHAPES[recipe.dataset]
+        build_model("tiny", image_shape=shape, num_classes=classes).save(tmp_path / "teacher.keras")
+        recipe = dataclasses.replace(recipe, teacher=str(tmp_path / "teacher.keras"))
     plan = dry_run(dataclasses.replace(recipe, model="tiny"), monkeypatch)
     assert plan.trainable_parameters > 0
     assert plan.steps == 390 * recipe.epochs
     header = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    run = f"--flagfile={path.relative_to(ROOT)} --workdir=runs/{path.parent.name}/{path.stem}"
+    run = f"--flagfile={path.relative_to(ROOT)}{teacher} --workdir=runs/{path.parent.name}/{path.stem}"
     assert header[1] == f"# run: python -m tools.train {run}"
     assert "# paper: " in header[2] or "# paper: " in header[3]
     assert any("measured here: " in line for line in header)
@@ -78,7 +84,8 @@ def unsettled(path, recipe):
     settings, defense = recipe.hyperparameters, recipe.defense
     steps, attention = settings.get("attack_steps"), settings.get("attention", "agkd")
     found = {
-        "--teacher_label_smoothing": recipe.needs_teacher,
+        "--teacher_label_smoothing": recipe.needs_teacher and not DEFENSES[defense].teacher_is_robust,
+        "--igdm_weight": defense == "igdm",
         "--attack_step_size=": (defense in ("agkd", "bml", "agkd_bml", "feature_scatter") and steps == 2)
         or defense in ("cat_ce", "cat_mix"),
         "--attack_step_size)": defense == "bilateral" and steps == 4,

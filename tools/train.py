@@ -54,6 +54,7 @@ def main(argv: list[str]) -> None:
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     recipe = _flags.recipe_from_flags()
+    recipe.check_teacher()  # before any data is read
     if not FLAGS.dry_run and not FLAGS.workdir:
         raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
     options = TrainingOptions(

@@ -2,7 +2,7 @@
 
 from agkd_tf.attention.class_average import class_average_map, mean_class_map
 from agkd_tf.attention.class_irrelevant import class_irrelevant_map
-from agkd_tf.attention.distilled_maps import ATTENTION_MAPS, AttentionMap, compared_maps
+from agkd_tf.attention.distilled_maps import ATTENTION_MAPS, AttentionMap, comparable, compared_maps
 from agkd_tf.attention.grad_cam import grad_cam
 from agkd_tf.attention.normalization import normalize_map
 
@@ -11,6 +11,7 @@ __all__ = [
     "AttentionMap",
     "class_average_map",
     "class_irrelevant_map",
+    "comparable",
     "compared_maps",
     "grad_cam",
     "mean_class_map",

@@ -89,3 +89,17 @@ def compared_maps(
     maps["student, clean"] = kind.draw(student(clean).features, student, classes)
     maps["student, adversary"] = kind.draw(outputs.features, student, classes)
     return maps, outputs.logits
+
+
+def comparable(teacher: Classifier | None, student: Classifier) -> Classifier | None:
+    """Returns the teacher if it has attention maps of the student's size, else None.
+
+    A teacher whose predictions are distilled may have others, or none.
+
+    Args:
+        teacher: `agkd_tf.models.Classifier`, or None.
+        student: `Classifier` with a feature map.
+    """
+    if teacher is None or not teacher.shows_features or teacher.map_shape != student.map_shape:
+        return None
+    return teacher

@@ -127,9 +127,26 @@ class AdversarialDefense(Defense):
         Returns:
             float32 [B, H, W, C]. No gradient flows from it.
         """
+        return self.ascend(images, lambda adv: objective(self.classifier.logits(adv)), seed, eps=eps, batches=batches)
+
+    def ascend(
+        self,
+        images: tf.Tensor,
+        objective: Callable[[tf.Tensor], tf.Tensor],
+        seed: tf.Tensor,
+        *,
+        eps: tf.Tensor | None = None,
+        batches: int = 1,
+    ) -> tf.Tensor:
+        """Returns the adversarial images that the training attack makes of `images`, as `perturb` does.
+
+        Args:
+            images, seed, eps, batches: as `perturb`.
+            objective: callable, images [B, H, W, C] -> float32 [B] or a scalar, to ascend.
+        """
         ball = self.ball if eps is None else Ball(self.norm, eps)
         return self.attack.craft(
-            lambda adv: objective(self.classifier.logits(adv)),
+            objective,
             images,
             ball=ball,
             seed=seed,

@@ -8,14 +8,14 @@ import tensorflow as tf
 from agkd_tf.attention import ATTENTION_MAPS
 from agkd_tf.defenses.bidirectional import Bidirectional, Joint
 from agkd_tf.defenses.defense import Tensors
+from agkd_tf.defenses.guided import Guided, frozen_copy
 from agkd_tf.errors import InputError
 from agkd_tf.losses import attention_distillation
-from agkd_tf.models import Classifier
 from agkd_tf.settings import Choice, Weight
 
 
 @keras.saving.register_keras_serializable(package="agkd_tf")
-class AGKD(Bidirectional):
+class AGKD(Bidirectional, Guided):
     """Adds the guidance of a frozen clean teacher to `Bidirectional`: AGKD-BML without the metric loss.
 
     With A_f and A_t the normalised attention maps of the student f and the teacher t, the loss gains the term
@@ -28,7 +28,7 @@ class AGKD(Bidirectional):
         student: as `Defense`.
         teacher: classifier trained on clean images, whose feature map has the height and width of the
             student's; it is frozen. None for a frozen copy of the student as given. `layer_names` applies to the
-            teacher, too, where it has layers of these names.
+            teacher, too, where it has layers of these names. A robust teacher is accepted; the paper did not try one.
         **kwargs: as `Bidirectional`.
 
     Raises:
@@ -39,8 +39,7 @@ class AGKD(Bidirectional):
     whether the backward adversary stays in the batch without the metric loss: `backward_adversary` decides.
     """
 
-    guide: Classifier
-    needs = Bidirectional.needs | {"teacher"}
+    needs = Bidirectional.needs | Guided.needs
     starts_from_teacher = True
 
     def __init__(
@@ -54,9 +53,10 @@ class AGKD(Bidirectional):
     ) -> None:
         super().__init__(student, **kwargs)
         self.classifier.check_features()
-        self.teacher = _frozen(student if teacher is None else teacher, copy=teacher is None)
-        self.guide = _guide(self.teacher, self.classifier.layer_names)
-        _check_pair(self.classifier, self.guide)
+        self.take_teacher(frozen_copy(student) if teacher is None else teacher, with_features=True)
+        maps = [classifier.map_shape for classifier in (self.guide, self.classifier)]
+        if maps[0] != maps[1]:
+            raise InputError(f"`teacher` has attention maps of {maps[0]}, the student of {maps[1]}")
         for network in (self.classifier, self.guide):
             ATTENTION_MAPS[attention].check(network)
 
@@ -90,40 +90,3 @@ class AGKD(Bidirectional):
         halves = 2.0 if self.backward_adversary else 1.0
         attention = halves * attention_distillation(student_maps, teacher_maps)
         return super().joint_terms(joint, crafted, labels) | {"attention": attention}
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "teacher": keras.saving.serialize_keras_object(self.teacher)}
-
-
-def _guide(teacher: keras.Model, layer_names: dict[str, str | None]) -> Classifier:
-    """Returns the `Classifier` of a teacher, with the student's layer names where the teacher has such layers."""
-    try:
-        guide = Classifier(teacher)
-        names = {part: name for part, name in layer_names.items() if name and guide.has_layer(name)}
-        guide = Classifier(teacher, **names) if names else guide
-        guide.check_features()
-    except InputError as error:
-        raise InputError(f"`teacher`: {error}") from error
-    return guide
-
-
-def _frozen(model: keras.Model, *, copy: bool) -> keras.Model:
-    if copy:
-        weights = model.get_weights()
-        model = keras.models.clone_model(model)
-        model.set_weights(weights)
-    model.trainable = False
-    return model
-
-
-def _check_pair(student: Classifier, teacher: Classifier) -> None:
-    shared = {id(weight) for weight in student.model.weights} & {id(weight) for weight in teacher.model.weights}
-    if shared:
-        raise InputError("`teacher` shares weights with the student, so it could not stay frozen: give a copy")
-    if teacher.num_classes != student.num_classes:
-        raise InputError(f"`teacher` has {teacher.num_classes} classes, the student {student.num_classes}")
-    if teacher.image_shape != student.image_shape:
-        raise InputError(f"`teacher` takes images {teacher.image_shape}, the student {student.image_shape}")
-    maps = [classifier.map_shape for classifier in (teacher, student)]  # both have one, as checked before
-    if maps[0] != maps[1]:
-        raise InputError(f"`teacher` has attention maps of {maps[0]}, the student of {maps[1]}")

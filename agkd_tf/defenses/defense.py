@@ -61,9 +61,11 @@ class Defense(StudentModel, abc.ABC):
 
     # How many images the training-mode passes see per image of a batch; used to estimate memory.
     training_images: ClassVar[int] = 1
-    # What a run has to give it: "teacher", a frozen clean classifier; "pool", a `ClassPool` of the training images;
-    # "num_examples", the number of training images.
+    # What a run has to give it: "teacher", a frozen classifier; "pool", a `ClassPool` of the training images;
+    # "num_examples", the number of training images; "num_steps", the number of steps of the whole training.
     needs: ClassVar[frozenset[str]] = frozenset()
+    # Whether the teacher has to be robust, so that a run must be given one instead of training a clean one first.
+    teacher_is_robust: ClassVar[bool] = False
     # Whether a run starts the student from a clean teacher's weights by default.
     starts_from_teacher: ClassVar[bool] = False
     # The `Classifier` of the frozen teacher, if there is one.

@@ -3,6 +3,7 @@
 from agkd_tf.losses.adversarial_label import adversarial_label
 from agkd_tf.losses.angular_triplet import angular_distance, angular_triplet, embedding_norm
 from agkd_tf.losses.attention_distillation import attention_distillation
+from agkd_tf.losses.distillation import gradient_matching, softened_divergence
 from agkd_tf.losses.divergence import kl_divergence
 from agkd_tf.losses.hinge import margin_hinge
 from agkd_tf.losses.label_smoothing import (
@@ -24,6 +25,7 @@ __all__ = [
     "check_label_smoothing",
     "embedding_norm",
     "embedding_pairing",
+    "gradient_matching",
     "kl_divergence",
     "logit_pairing",
     "margin_hinge",
@@ -31,6 +33,7 @@ __all__ = [
     "smoothed_cross_entropy",
     "soft_cross_entropy",
     "soft_objective",
+    "softened_divergence",
     "transport_plan",
     "weighted_divergence",
 ]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from agkd_tf.attacks import PGD
-from agkd_tf.attention import compared_maps
+from agkd_tf.attention import comparable, compared_maps
 from agkd_tf.data.image_dataset import Examples
 from agkd_tf.data.pixels import as_float
 from agkd_tf.models import Classifier
@@ -62,7 +62,7 @@ class AttentionPanels(keras.callbacks.Callback):
                 defense.classifier,
                 self._examples,
                 adversaries,
-                teacher=getattr(defense, "guide", None),
+                teacher=comparable(defense.guide, defense.classifier),
                 attention=getattr(defense, "attention", "agkd"),
                 eps=ball.eps if ball.norm == "linf" else None,
                 class_names=self._class_names,

@@ -45,8 +45,19 @@ def check_recipe(workdir: Workdir, recipe: Recipe) -> None:
 
 
 def record_recipe(workdir: Workdir, recipe: Recipe) -> None:
-    """Writes the recipe of a run into its folder."""
-    write_recipe(workdir.flags, recipe, workdir=workdir)
+    """Writes the recipe of a run into its folder, and in a comment what trained the teacher that it is given."""
+    write_recipe(workdir.flags, recipe, workdir=workdir, comment=_kind_of_teacher(recipe))
+
+
+def _kind_of_teacher(recipe: Recipe) -> str | None:
+    """Returns which defense trained the run that is a recipe's teacher; None for another file, or no given teacher."""
+    if not recipe.teacher or not Workdir(recipe.teacher).flags.is_file():
+        return None
+    try:
+        trained = read_recipe(recipe.teacher)
+    except InputError:  # the network is what is needed, and it may be of another version
+        return None
+    return f"The teacher was trained by --defense={trained.defense} --model={trained.model}"
 
 
 def check_class_names(workdir: Workdir, dataset: ImageDataset) -> None:

@@ -99,6 +99,7 @@ def plan_training(
     Raises:
         InputError: for a recipe that does not fit the data, its teacher or itself.
     """
+    recipe.check_teacher()
     dataset = recipe.load_dataset() if dataset is None else dataset
     recipe.load_extra(dataset)  # finds its mistakes
     trains_teacher = recipe.needs_teacher and not recipe.teacher
@@ -115,6 +116,7 @@ def plan_training(
     trainable = sum(math.prod(weight.shape) for weight in student.trainable_weights)
     total = student.count_params()
     images = defense.training_images * recipe.batch_size * recipe.hyperparameters.get("cutmix_copies", 1)
+    of_teacher = teacher.count_params() if recipe.has_teacher and teacher is not None else 0
     return Plan(
         num_train=len(dataset.train),
         num_validation=len(dataset.validation),
@@ -129,8 +131,7 @@ def plan_training(
         forward_flops=sum(flops for _, flops in forward_flops(student)),
         use_xla=defense.use_xla,
         use_onednn=onednn_is_on(),
-        state_bytes=4 * (total + 2 * trainable)
-        + (4 * total if recipe.has_teacher else 0)
+        state_bytes=4 * (total + 2 * trainable + of_teacher)
         + sum(4 * math.prod(rows.shape) for rows in defense.memory.values()),
         activation_bytes=round(KEPT * images * activation_bytes(student)),
         image_bytes=sum(kept.nbytes for kept in {defense.pool, defense.resident} if kept is not None),

@@ -129,7 +129,9 @@ class Recipe:
     hyperparameters: dict = dataclasses.field(default_factory=dict)
     init_from: Annotated[str | None, "Run's folder or .keras file whose weights the student starts from."] = None
     teacher: Annotated[
-        str | None, "Run's folder or .keras file of the clean teacher; if not given, a needed teacher is trained first."
+        str | None,
+        "Run's folder or .keras file of the teacher; if not given, a needed clean teacher is trained first. For ard, "
+        "rslad, adaad and igdm it must be given, and robust.",
     ] = None
     teacher_label_smoothing: Annotated[Share, "Label smoothing of a teacher that is trained first."] = 0.5
     teacher_epochs: Annotated[
@@ -252,6 +254,10 @@ class Recipe:
             # A recorded recipe contains the defaults, too, so only another value is a contradiction.
             if getattr(self, name) != fields[name] and not self.needs_teacher:
                 raise InputError(f"`{name}` has no effect with `defense={self.defense!r}`, which has no teacher")
+            if getattr(self, name) != fields[name] and DEFENSES[self.defense].teacher_is_robust:
+                raise InputError(
+                    f"`{name}` has no effect with `defense={self.defense!r}`, whose teacher is not trained first"
+                )
         for name in ("decay_epochs", "teacher_decay_epochs", "decay_rate"):
             if self.schedule != "step" and getattr(self, name) not in (fields[name], ()):
                 remedy = "leave it out" if name == "decay_rate" else f"give `{name}=()`"
@@ -364,13 +370,25 @@ class Recipe:
 
     @property
     def has_teacher(self) -> bool:
-        """Whether the defense is guided by a clean teacher."""
+        """Whether the defense is guided by a teacher."""
         return "teacher" in DEFENSES[self.defense].needs
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a clean teacher is needed before the student can be trained."""
+        """Whether a teacher is needed before the student can be trained."""
         return self.has_teacher or bool(self.init_from_teacher)
+
+    def check_teacher(self) -> None:
+        """Checks that a robust teacher is given where one is needed. A recipe without one can still be timed.
+
+        Raises:
+            InputError: if it is not.
+        """
+        if DEFENSES[self.defense].teacher_is_robust and not self.teacher:
+            raise InputError(
+                f"`defense={self.defense!r}` distills a robust teacher, which has to be trained before: give "
+                "`teacher=PATH`, its run's folder or .keras file"
+            )
 
     def settings(self) -> dict[str, Any]:
         """Returns name -> value of everything that defines the run, including the hyperparameters."""
@@ -498,7 +516,7 @@ class Recipe:
         return {part: name for part, name in names.items() if name}
 
     def build_teacher(self, dataset: ImageDataset) -> keras.Model:
-        """Returns the untrained network of the clean teacher that would be trained first.
+        """Returns the untrained network of the clean teacher that would be trained first, or in place of a given one.
 
         Raises:
             InputError: for settings that do not fit the data.
@@ -541,6 +559,8 @@ class Recipe:
             given["teacher"] = teacher
         if "num_examples" in needs:
             given["num_examples"] = len(dataset.train)
+        if "num_steps" in needs:
+            given["num_steps"] = self.steps_per_epoch(dataset) * self.epochs
         if "pool" in needs:
             given["pool"] = ClassPool(
                 dataset.train.images,
@@ -602,6 +622,8 @@ class Recipe:
         """The setting that is planned for a number of epochs, which can then not grow; None if they can."""
         if self.schedule != "step":
             return f"schedule={self.schedule!r}"
+        if "num_steps" in DEFENSES[self.defense].needs:
+            return f"defense={self.defense!r}"
         return next(
             (f"{name}={getattr(self, name)!r}" for name in ("warmup", "ema_warmup") if getattr(self, name)), None
         )

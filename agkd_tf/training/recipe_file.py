@@ -26,15 +26,19 @@ def setting_line(setting: Setting, value: Any) -> str:
     return f"--{setting.name}={setting.format(value)}"
 
 
-def write_recipe(path: pathlib.Path, recipe: Recipe, *, workdir: Workdir | None = None) -> None:
+def write_recipe(
+    path: pathlib.Path, recipe: Recipe, *, workdir: Workdir | None = None, comment: str | None = None
+) -> None:
     """Writes a recipe as a flagfile that trains it again.
 
     Args:
         path: file to write.
         recipe: the recipe.
         workdir: folder of its run, for the first line; None for a recipe without a run.
+        comment: a line that is not part of the recipe, to put before it; None for none.
     """
     first = [] if workdir is None else [f"--workdir={workdir.path}"]
+    first += [] if comment is None else [f"# {comment}"]
     write_text(path, "\n".join([*first, *recipe_lines(recipe).values()]) + "\n")
 
 

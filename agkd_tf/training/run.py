@@ -95,7 +95,7 @@ class TrainingRun:
 
     Attributes:
         recipe, workdir, dataset, options, listener: as above.
-        teacher: the clean teacher, a `keras.Model`, after `prepare_teacher`; None for a recipe that needs none.
+        teacher: the teacher, a `keras.Model`, after `prepare_teacher`; None for a recipe that needs none.
 
     Raises:
         InputError: if the folder's path is a file, or the data set cannot be loaded.
@@ -195,10 +195,12 @@ class TrainingRun:
             The teacher, a network that returns logits; None for a recipe that needs none.
 
         Raises:
-            InputError: if the folder holds another run, or for a recipe that does not fit the data.
+            InputError: if the folder holds another run, for a recipe that does not fit the data, or without the robust
+                teacher that a recipe needs.
             Exception: what the teacher's `run` raises.
         """
         recipe, workdir = self.recipe, self.workdir
+        recipe.check_teacher()
         check_recipe(workdir, recipe)
         check_class_names(workdir, self.dataset)
         if recipe.needs_teacher:

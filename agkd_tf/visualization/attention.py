@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from agkd_tf.analysis import attention_shift
 from agkd_tf.attacks import Attack, AttackSequence
-from agkd_tf.attention import ATTENTION_MAPS
+from agkd_tf.attention import ATTENTION_MAPS, comparable
 from agkd_tf.compilation import JitCompile
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import Subject, examples_of, subject_of
@@ -123,7 +123,8 @@ def draw_attention(
     given = check_settings(draw_attention, {"eps": eps, "images": images, "rows": rows, "attention": attention})
     given |= check_settings(draw_attention, {"batch_size": batch_size, "seed": seed})
     subject = subject_of(model)
-    student, guide = classifier_of("model", subject, "features"), _teacher(model, subject, teacher)
+    student = classifier_of("model", subject, "features")
+    guide = _teacher(model, subject, teacher, student)
     examples = examples_of(x, y, image_shape=subject.image_shape, num_classes=subject.num_classes)
     subject.check_numbering(examples, student.num_classes)
     if guide is not None and guide.num_classes != student.num_classes:
@@ -170,16 +171,16 @@ def draw_attention(
     return AttentionDrawing(figure, tuple(places), distances, described, title)
 
 
-def _teacher(model: Any, subject: Subject, teacher: Any) -> Classifier | None:
-    """Returns the given teacher, else that of the defense or the run; None if there is none."""
+def _teacher(model: Any, subject: Subject, teacher: Any, student: Classifier) -> Classifier | None:
+    """Returns the given teacher, else that of the defense or the run; None if there is none with maps to compare."""
     if teacher is not None:
         return classifier_of("teacher", subject_of(teacher), "features")
     guide = getattr(model, "guide", None)
     if isinstance(guide, Classifier):
-        return guide
+        return comparable(guide, student)
     if subject.workdir is None or not subject.workdir.flags.is_file():
         return None
     recipe = read_recipe(subject.workdir.path)
     if not recipe.needs_teacher:
         return None
-    return Classifier(recipe.load_teacher(recipe.teacher or subject.workdir.teacher.path))
+    return comparable(Classifier(recipe.load_teacher(recipe.teacher or subject.workdir.teacher.path)), student)

@@ -38,6 +38,8 @@ class Bench:
             given["teacher"] = small_network(seed=1)
         if "pool" in needs:
             given["pool"] = ClassPool(self.data.train.images, self.data.train.labels, num_classes=10)
+        if "num_steps" in needs:
+            given["num_steps"] = 10
         if "num_examples" in needs:
             given["num_examples"] = len(self.data.train)
         if name.startswith("cat"):

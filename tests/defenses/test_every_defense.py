@@ -30,8 +30,13 @@ FULL = {
     "bml": {"weight_decay": 0.01, "mart": True, "margin": 0.5},
     "agkd": {"weight_decay": 0.01, "mart": True},
     "agkd_bml": {"weight_decay": 0.01, "mart": True, "margin": 0.5},
+    "ard": {"weight_decay": 0.01, "adversarial_weight": 0.8},
+    "rslad": {"weight_decay": 0.01},
+    "adaad": {"weight_decay": 0.01, "adversarial_weight": 0.8},
+    "igdm": {"weight_decay": 0.01, "adversarial_weight": 0.8},
 }
 OTHER = {
+    "adversarial_weight": 0.3,
     "attack_steps": 4,
     "attack_step_size": 0.01,
     "attention": "cam_avg",
@@ -49,6 +54,8 @@ OTHER = {
     "eps": 0.136,
     "eps_increment": 0.01,
     "hinge_weight": 2.0,
+    "igdm_base": "rslad",
+    "igdm_weight": 2.0,
     "label_adversary": False,
     "label_gap": 0.5,
     "label_ratio": 3.0,
@@ -69,6 +76,7 @@ OTHER = {
     "target": "random",
     "targeted": False,
     "trades_beta": 2.0,
+    "temperature": 5.0,
     "transport_iterations": 1,
     "transport_regularization": 0.1,
     "transport_threshold": 0.5,
@@ -178,7 +186,9 @@ def test_every_term_reaches_the_student_and_nothing_else(bench, name, attention)
 
 @pytest.mark.parametrize("name", DEFENSES)
 def test_moving_statistics_are_updated_once_a_training_pass_however_many_steps_attack(bench, name):
-    updates = {"sml": 4, "trades": 2, "mart": 2, "fgsm_pgi": 2}.get(name, 1)
+    updates = {"sml": 4, "trades": 2, "mart": 2, "fgsm_pgi": 2, "ard": 2, "rslad": 2, "adaad": 2, "igdm": 3}.get(
+        name, 1
+    )
     steps = {"attack_steps": 2} if "attack_steps" in default_hyperparameters(name) else {}
     defense = bench.defense(name, **FULL[name], **steps)
     layers = [layer for layer in defense.student.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -248,7 +258,7 @@ def test_validation_measures_accuracy_on_the_images_and_under_pgd(fragile):
         "bilateral",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("alp", "sml", "feature_scatter", "cat_mix", "trades", "mart")
+            for name in ("alp", "sml", "feature_scatter", "cat_mix", "trades", "mart", "ard", "rslad", "adaad", "igdm")
         ),
     ],
 )
@@ -275,6 +285,10 @@ def test_two_classes_work_or_are_refused_with_the_reason(bench, name):
         settings["num_examples"] = 16
     if name.startswith("cat"):
         settings["smoothing_scale"] = 2.0
+    if "num_steps" in needs:
+        settings["num_steps"] = 10
+    if DEFENSES[name].teacher_is_robust:  # elsewhere it is a copy of the student
+        settings["teacher"] = bench.network(seed=1, classes=2)
     defense = DEFENSES[name](bench.network(classes=2), eps=0.15, **settings)
     defense.compile(keras.optimizers.SGD(0.01))
     clean, labels = tf.constant(images / np.float32(255)), tf.constant(labels)

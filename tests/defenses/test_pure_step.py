@@ -83,7 +83,7 @@ def test_constraints_come_after_the_moving_average_as_in_keras(bench):
     assert_alike(found)
 
 
-@pytest.mark.parametrize("name", ["agkd_bml", "cat_ce"])
+@pytest.mark.parametrize("name", ["agkd_bml", "cat_ce", "igdm"])
 def test_a_whole_step_of_a_defense_is_that_of_fit(bench, name):
     found = both(bench, name, lambda: keras.optimizers.SGD(RATE, momentum=0.9), weight_decay=0.01)
     assert_alike(found)

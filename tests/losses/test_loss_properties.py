@@ -19,6 +19,8 @@ LOSSES = {
     "embedding_pairing": (lambda a, b, y: losses.embedding_pairing(a, b), True),
     "logit_pairing": (lambda a, b, y: losses.logit_pairing(a, b), True),
     "kl_divergence": (lambda a, b, y: tf.reduce_mean(losses.kl_divergence(a, b)), True),
+    "softened_divergence": (lambda a, b, y: losses.softened_divergence(a, b, 30.0), True),
+    "gradient_matching": (lambda a, b, y: losses.gradient_matching(a, b, b, a), True),
     "margin_hinge": (lambda a, b, y: losses.margin_hinge(a, y, confidence=5.0), True),
     # 1.0001 - p within the logarithm, so that it may lie a little below zero.
     "boosted_margin": (lambda a, b, y: losses.boosted_margin(a, y), False),

@@ -136,6 +136,8 @@ def test_weights_and_files_of_every_defense_come_back(tmp_path, name):
     needs, settings = DEFENSES[name].needs, {}
     if "num_examples" in needs:
         settings = {"num_examples": COUNT, "smoothing_scale": 1.0}
+    if DEFENSES[name].teacher_is_robust:
+        settings["teacher"] = network()
     defense = compiled(DEFENSES[name], **settings)
     defense.step.assign(5)
     defense.save(tmp_path / "defense.keras")

@@ -170,6 +170,10 @@ def test_labels_out_of_range_never_reach_a_step(network, name, call):
         given["pool"] = ClassPool(IMAGES, LABELS, num_classes=CLASSES)
     if "num_examples" in needs:
         given |= {"num_examples": COUNT, "smoothing_scale": 1.0}
+    if "num_steps" in needs:
+        given["num_steps"] = 10
+    if DEFENSES[name].teacher_is_robust:
+        given["teacher"] = network()
     defense = DEFENSES[name](network(), **given)
     defense.compile(keras.optimizers.SGD(0.1), jit_compile=False)
     with pytest.raises(InputError, match=r"labels must be in \[0, 2\]. Received: 1 to 3 \(labels - 1\?\)"):

@@ -76,6 +76,7 @@ def export_portable(
     """
     if recipe.ema_bn != "copied":
         raise InputError("a portable program cannot estimate BN statistics: give `ema_bn='copied'`")
+    recipe.check_teacher()
     ball = Ball(recipe.hyperparameters["norm"], recipe.hyperparameters["eps"])
     sequences = [parse_attack(name, eps=ball.eps, norm=ball.norm, num_classes=dataset.num_classes) for name in attacks]
     with new_folder("output", output) as folder:
