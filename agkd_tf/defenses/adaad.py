@@ -23,7 +23,7 @@ class AdaAD(Distillation):
         **kwargs: as `Distillation` and `AdversarialDefense`.
 
     Source: Huang et al., Boosting Accuracy and Robustness of Student Models via Adaptive Adversarial Distillation, CVPR
-    2023. The authors' code is not public; the start and the 10 steps are those of others' code for it.
+    2023. The start and the 10 steps are those of others' code for it.
     """
 
     way = Way(follows=True)

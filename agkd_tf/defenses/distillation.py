@@ -48,9 +48,9 @@ class Distillation(Guided):
     KL(target || s(x')) without temperature, through both networks if the target depends on x', or CE(s(x'), y). x' and
     x take separate training-mode passes; at w = 1 there is none of x.
 
-    The teacher has to be robust, for a clean one has no robustness to teach. It may be another network than the
-    student. `eps` is the radius of the ball and `attack_step_size` the length of a step, by default a quarter of it;
-    public files for RSLAD, AdaAD and IGDM pass the one in the place of the other.
+    The teacher has to be robust: its robustness is what is passed on. It may be another network than the student.
+    `eps` is the radius of the ball and `attack_step_size` the length of a step, by default a quarter of it; public
+    files for RSLAD, AdaAD and IGDM pass the one in the place of the other.
 
     Args:
         student: as `Defense`.

@@ -19,7 +19,7 @@ def softened_divergence(teacher_logits: tf.Tensor, student_logits: tf.Tensor, te
         float32 scalar.
 
     Source: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, section 2; between images and
-    adversaries: Goldblum et al., Adversarially Robust Distillation, AAAI 2020, eq. 3.
+    adversaries: Goldblum et al., Adversarially Robust Distillation, AAAI 2020.
     """
     divergence = kl_divergence(teacher_logits / temperature, student_logits / temperature)
     return temperature**2 * tf.reduce_mean(divergence)
