@@ -49,7 +49,7 @@ class Distillation(Guided):
     x take separate training-mode passes; at w = 1 there is none of x.
 
     The teacher has to be robust: its robustness is what is passed on. It may be another network than the student.
-    `eps` is the radius of the ball and `attack_step_size` the length of a step, by default a quarter of it; some public
+    `eps` is the radius of the ball and `attack_step_size` the length of a step, by default a quarter of it; public
     files for RSLAD, AdaAD and IGDM pass the one in the place of the other.
 
     Args:
