@@ -17,6 +17,7 @@ from agkd_tf.attacks import AttackSequence, Ball, parse_attack
 from agkd_tf.data import Examples, ImageDataset
 from agkd_tf.defenses import Defense
 from agkd_tf.defenses.pure_step import PureStep
+from agkd_tf.errors import InputError
 from agkd_tf.files import new_folder, write_text
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import is_file_of_keras
@@ -73,6 +74,10 @@ def export_portable(
     Raises:
         InputError: if the recipe or an attack is invalid or has no portable program, or if the folder is not empty.
     """
+    if recipe.on_overfitting != "warn":
+        raise InputError(
+            f"`on_overfitting={recipe.on_overfitting!r}`: a portable training does not watch for it: leave it out"
+        )
     ball = Ball(recipe.hyperparameters["norm"], recipe.hyperparameters["eps"])
     sequences = [parse_attack(name, eps=ball.eps, norm=ball.norm, num_classes=dataset.num_classes) for name in attacks]
     with new_folder("output", output) as folder:
