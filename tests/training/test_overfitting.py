@@ -59,6 +59,11 @@ def test_a_fall_without_a_rise_of_training_accuracy_is_said_to_be_one():
     assert "did not rise, which speaks against it (50.00 % to 10.00 %)" in told[0]
 
 
+def test_epochs_that_do_not_follow_each_other_are_not_compared():
+    watch, told, _ = watched("stop", epochs=[], history={0: logs_of(0.5, 0.5), 2: logs_of(0.1, 0.9)})
+    assert (told, watch.epoch) == ([], None)
+
+
 def test_without_a_validation_attack_nothing_is_seen():
     watch, told, _ = watched("stop", epochs=[])
     for epoch in range(2):
