@@ -58,6 +58,7 @@ class Checkpoints(keras.callbacks.Callback):
         choose: callable without arguments, called when the current student becomes the chosen one, before
             the checkpoint that records this: a crash in between repeats the choice instead of losing it.
         keep: number of checkpoints to keep.
+        may_choose: called without arguments at the end of an epoch: whether its student may become the chosen one.
         every_minutes: minutes between checkpoints within an epoch; 0 for none.
         interruption: `Interruption`; when its signal comes, a checkpoint is saved and the training ends. None to
             handle no signals.
@@ -74,6 +75,7 @@ class Checkpoints(keras.callbacks.Callback):
         origins: Mapping[str, bytes],
         choose: Callable[[], None],
         keep: int = 2,
+        may_choose: Callable[[], bool] = lambda: True,
         every_minutes: float = 0.0,
         interruption: Interruption | None = None,
     ) -> None:
@@ -104,7 +106,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._manager: tf.train.CheckpointManager | None = None
         self._score, self._choose, self._keep = SELECT_BEST[select_best], choose, keep
         self._every, self._interruption = 60 * every_minutes, interruption
-        self._saved_at = time.monotonic()
+        self._saved_at, self._may_choose = time.monotonic(), may_choose
 
     @property
     def chosen_epoch(self) -> int:
@@ -247,7 +249,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         score = self._score({**(logs or {}), "epoch": epoch})
-        if score > float(self._best.numpy()):
+        if score > float(self._best.numpy()) and self._may_choose():
             self._choose()
             self._best.assign(score)
             self._chosen_epoch.assign(epoch + 1)

@@ -1,7 +1,10 @@
 """Records of a training in its run's folder, which are checked before it continues there, and written when it does."""
 
+import contextlib
+import csv
 import itertools
 import json
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -108,6 +111,30 @@ def record_session(
     sessions.append({"first_epoch": first_epoch, **(describe_environment() if machine is None else machine)})
     write_text(workdir.environment, json.dumps(sessions, indent=2) + "\n")
     write_text(workdir.class_names, json.dumps(dataset.class_names) + "\n")
+
+
+def logged_epochs(workdir: Workdir) -> dict[int, dict[str, float]]:
+    """Returns number of each epoch, from 0 -> name -> value, as the folder's history has them; {} without a history.
+
+    Of an epoch that was repeated after a crash, the last line counts. What is not a number is left out.
+    """
+    if not workdir.history.exists():
+        return {}
+    with workdir.history.open(encoding="utf-8", errors="replace", newline="") as file:
+        return {
+            int(epoch): logs
+            for logs in map(_numbers, csv.DictReader(file))
+            if (epoch := logs.pop("epoch", None)) is not None and math.isfinite(epoch)
+        }
+
+
+def _numbers(row: Mapping[str | None, Any]) -> dict[str, float]:
+    found = {}
+    for name, text in row.items():
+        if name is not None:  # under None, a damaged line has its surplus
+            with contextlib.suppress(TypeError, ValueError):
+                found[name] = float(text)
+    return found
 
 
 def _epochs_of(history: pathlib.Path) -> int:

@@ -20,9 +20,9 @@ class TrainingListener:
         """
 
     def warns(self, line: str) -> None:
-        """Called with a line for each thing that is lost, such as a damaged checkpoint; by default, it is a `Note`.
+        """Called with a line for each thing that is lost or goes wrong; by default, it is a `Note`.
 
         Args:
-            line: what is lost.
+            line: what it is, such as a damaged checkpoint or catastrophic overfitting.
         """
         warnings.warn(line, Note, stacklevel=2)

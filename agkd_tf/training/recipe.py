@@ -42,6 +42,7 @@ from agkd_tf.settings import (
     settings_of,
 )
 from agkd_tf.training.checkpoints import SELECT_BEST
+from agkd_tf.training.overfitting import ON_OVERFITTING
 
 EXTRA_FRACTION = 0.7  # as Wang et al., Better Diffusion Models Further Improve Adversarial Training, ICML 2023
 PRECISIONS = {"float32": None, "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -198,6 +199,15 @@ class Recipe:
         Choice(SELECT_BEST),
         "Epoch whose student is kept: the last, or the most robust on the validation split (early stopping).",
     ] = "last"
+    on_overfitting: Annotated[
+        str,
+        Choice(ON_OVERFITTING),
+        "What to do when validation accuracy under PGD falls by more than overfitting_drop within an epoch: warn; stop "
+        "the training; or restore, which stops and keeps the student that select_best had chosen before.",
+    ] = "warn"
+    overfitting_drop: Annotated[
+        Share, "Fall of validation accuracy under PGD within an epoch that counts as catastrophic overfitting."
+    ] = 0.2
     batch_size: Annotated[Count, "Images per step."] = 128
     epochs: Annotated[Count, "Number of epochs; a larger number continues a finished run."] = 200
     seed: Annotated[int, Range(0, LARGEST), "Seed of all randomness."] = 0
@@ -232,6 +242,12 @@ class Recipe:
             raise InputError("`init_from` and `init_from_teacher` contradict each other: add `init_from_teacher=False`")
         if self.select_best == "robust" and not self.hyperparameters["validation_attack_steps"]:
             raise InputError("`select_best='robust'` needs `validation_attack_steps` of at least 1")
+        for name in ("on_overfitting", "overfitting_drop"):
+            value = getattr(self, name)
+            if value != getattr(Recipe, name) and not self.watches_overfitting:
+                raise InputError(
+                    f"`{name}={value!r}` needs a defense that attacks, and `validation_attack_steps` of at least 1"
+                )
         for epochs in (self.decay_epochs, self.teacher_decay_epochs or ()):
             step_decay(self.learning_rate, decay_epochs=epochs, decay_rate=self.decay_rate, steps_per_epoch=1)
 
@@ -390,6 +406,11 @@ class Recipe:
                 "`teacher=PATH`, its run's folder or .keras file"
             )
 
+    @property
+    def watches_overfitting(self) -> bool:
+        """Whether the training is watched for catastrophic overfitting: if it attacks, and validation does."""
+        return self.defense != "undefended" and bool(self.hyperparameters["validation_attack_steps"])
+
     def settings(self) -> dict[str, Any]:
         """Returns name -> value of everything that defines the run, including the hyperparameters."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -411,6 +432,8 @@ class Recipe:
             init_from=None,
             init_from_teacher=False,
             select_best="last",
+            on_overfitting=Recipe.on_overfitting,
+            overfitting_drop=Recipe.overfitting_drop,
             pool_capacity=None,
         )
 

@@ -37,12 +37,14 @@ from agkd_tf.training.folder import (
     check_checkpoints_left,
     check_class_names,
     check_recipe,
+    logged_epochs,
     record_recipe,
     record_session,
 )
 from agkd_tf.training.interruption import InterruptedTrainingError, Interruption, interruptible
 from agkd_tf.training.listener import TrainingListener
 from agkd_tf.training.options import TrainingOptions
+from agkd_tf.training.overfitting import WatchOverfitting
 from agkd_tf.training.recipe import Recipe
 from agkd_tf.workdir import Workdir
 
@@ -123,6 +125,7 @@ class TrainingRun:
         self._extra: Extra | None = None
         self._checkpoints: Checkpoints | None = None
         self._interruption: Interruption | None = None
+        self._watch: WatchOverfitting | None = None
 
     @property
     def defense(self) -> Defense:
@@ -282,6 +285,7 @@ class TrainingRun:
             origins=origins,
             choose=self._save_student,
             keep=self.options.keep_checkpoints,
+            may_choose=lambda: self._watch is None or self._watch.may_choose,
             every_minutes=0 if has_several_workers() else self.options.checkpoint_every_minutes,
             interruption=self._interruption,
         )
@@ -301,12 +305,34 @@ class TrainingRun:
                 if is_chief():
                     self._save_student()
                 wait_for_workers()
-            elif recipe.select_best != "last":  # the next epoch's student would replace it anyway
+            # Otherwise the next epoch's student would replace it anyway.
+            elif recipe.select_best != "last" or recipe.on_overfitting == "restore":
+                which = "chosen" if recipe.select_best == "last" else "most robust"
                 raise InputError(
-                    f"{workdir.student} of epoch {chosen}, the most robust one, is missing, and no checkpoint contains "
+                    f"{workdir.student} of epoch {chosen}, the {which} one, is missing, and no checkpoint contains "
                     "it: put it back, or choose another `workdir`"
                 )
         self._checkpoints = checkpoints
+        self._watch = self._watch_for_overfitting(finished) if recipe.watches_overfitting else None
+
+    def _watch_for_overfitting(self, finished: int) -> WatchOverfitting:
+        history = logged_epochs(self.workdir)
+        return WatchOverfitting(
+            drop=self.recipe.overfitting_drop,
+            action=self.recipe.on_overfitting,
+            attack=f"PGD-{self.recipe.hyperparameters['validation_attack_steps']}",
+            tell=self._tell,
+            history={epoch: logs for epoch, logs in history.items() if epoch < finished},
+        )
+
+    def _tell(self, line: str) -> None:
+        if is_chief():  # each worker sees the same
+            self.listener.warns(line)
+
+    @property
+    def _is_ended(self) -> bool:
+        """Whether the training has ended before its last epoch, since it overfitted."""
+        return self._watch is not None and self._watch.ends
 
     def _save_student(self) -> None:
         with self.defense.averaged():
@@ -320,7 +346,7 @@ class TrainingRun:
             NonFiniteLossError, InterruptedTrainingError: see `run`.
         """
         epochs, finished, begun = self.recipe.epochs, self.finished_epochs, self.begun_steps
-        if finished >= epochs:
+        if finished >= epochs or self._is_ended:
             return
         if is_chief():
             check_room(self.workdir.checkpoints, self.defense, keep=self.options.keep_checkpoints)
@@ -338,7 +364,7 @@ class TrainingRun:
         if begun:  # an interrupted epoch is finished first
             self._fit(finished, begun, finished + 1, validation, *show, KeepWeights())
             finished += 1
-        if finished < epochs:
+        if finished < epochs and not self._is_ended:
             self._fit(finished, 0, epochs, validation, *show)
         wait_for_workers()  # the first worker has written the student
 
@@ -355,6 +381,8 @@ class TrainingRun:
             extra=self._extra,
         )
         callbacks = [StopOnNonFinite(self._restored), Throughput(recipe.batch_size), ValidateAverage(), *more]
+        if self._watch is not None:
+            callbacks.append(self._watch)
         if is_chief():
             callbacks += [*self._writers(), self._restored]
         self.defense.fit(

@@ -297,6 +297,12 @@ def test_a_bounded_pool_is_refused(data, tmp_path):
         export_portable(recipe(pool_capacity=2, init_from_teacher=False), data, pathlib.Path(tmp_path / "folder"))
 
 
+def test_a_training_that_would_end_where_it_overfits_is_refused(data, tmp_path):
+    settings = {"init_from_teacher": False, "on_overfitting": "stop"}
+    with pytest.raises(InputError, match="`on_overfitting='stop'`: a portable training does not watch"):
+        export_portable(recipe(**settings), data, pathlib.Path(tmp_path / "folder"))
+
+
 def test_the_command_lines_export_run_and_collect(tool, tmp_path):
     recipe, folder, workdir = tmp_path / "recipe.flags", tmp_path / "portable", tmp_path / "run"
     recipe.write_text("--model=tiny\n--defense=undefended\n--batch_size=8\n--epochs=1\n--decay_epochs=\n")

@@ -77,6 +77,10 @@ def export_portable(
     if recipe.ema_bn != "copied":
         raise InputError("a portable program cannot estimate BN statistics: give `ema_bn='copied'`")
     recipe.check_teacher()
+    if recipe.on_overfitting != "warn":
+        raise InputError(
+            f"`on_overfitting={recipe.on_overfitting!r}`: a portable training does not watch for it: leave it out"
+        )
     ball = Ball(recipe.hyperparameters["norm"], recipe.hyperparameters["eps"])
     sequences = [parse_attack(name, eps=ball.eps, norm=ball.norm, num_classes=dataset.num_classes) for name in attacks]
     with new_folder("output", output) as folder:
