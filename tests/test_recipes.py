@@ -53,7 +53,9 @@ def dry_run(recipe, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", sorted({parse(path).model for path in RECIPES}))
 def test_each_network_of_the_recipes_passes_a_dry_run(model, monkeypatch):
-    recipe = next(recipe for recipe in map(parse, RECIPES) if recipe.model == model)
+    # A robust teacher would have to be there.
+    recipes = [recipe for recipe in map(parse, RECIPES) if not DEFENSES[recipe.defense].teacher_is_robust]
+    recipe = next(recipe for recipe in recipes if recipe.model == model)
     assert dry_run(recipe, monkeypatch).memory_bytes > 0
     gc.collect()  # hundreds of MiB
 

@@ -103,7 +103,7 @@ def pure_stepped(defense, bench):
     step.assign(run(step.state(), step.frozen_values())[0])
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_pure_step_and_xla_perturb_alike(bench, jit_compile):
     ends = []
     for pure in (False, True):

@@ -30,6 +30,7 @@ def search(tool, recipe, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_trials_are_compared_on_the_validation_images(search, tmp_path):
     trials = "# two rates\nall: --label_smoothing=0.1\n.\n--learning_rate=0.0001\n"
     done = search(trials)

@@ -135,7 +135,7 @@ def test_a_defense_from_a_checkpoint_trains_on_as_if_it_had_never_stopped(tmp_pa
 def test_weights_and_files_of_every_defense_come_back(tmp_path, name):
     needs, settings = DEFENSES[name].needs, {}
     if "num_examples" in needs:
-        settings = {"num_examples": COUNT, "smoothing_scale": 1.0}
+        settings = {"num_examples": COUNT} | ({"smoothing_scale": 1.0} if name.startswith("cat") else {})
     if DEFENSES[name].teacher_is_robust:
         settings["teacher"] = network()
     defense = compiled(DEFENSES[name], **settings)
