@@ -43,6 +43,32 @@ def test_they_are_the_means_of_the_batches_own_and_the_model_is_as_before(networ
     )
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.6, 0.99])
+def test_a_layer_that_is_called_twice_counts_both_calls_and_one_that_is_not_called_none(momentum):
+    class Several(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = layers.Dense(3), layers.Dense(3)
+            self.shared = layers.BatchNormalization(momentum=momentum)
+            self.unused = layers.BatchNormalization(momentum=momentum)
+
+        def build(self, shape):
+            self.unused.build((None, 3))
+
+        def call(self, inputs, training=False):
+            return self.shared(self.last(self.shared(self.first(inputs), training=training)), training=training)
+
+    model, batch = Several(), tf.random.stateless_normal([32, 4], [1, 2])
+    model(batch)
+    found = estimate_batch_statistics(model, functools.partial(model, training=True), [batch, batch])
+    assert [variable.path.split("/")[-2] for variable, _ in found] == 2 * [model.shared.name]
+    first = model.first(batch).numpy()
+    second = model.last((first - first.mean(0)) / np.sqrt(first.var(0) + 1e-3)).numpy()
+    for (_, value), statistic in zip(found, (np.mean, np.var), strict=True):
+        expected = (momentum * statistic(first, axis=0) + statistic(second, axis=0)) / (1 + momentum)
+        np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_without_images_there_are_none(network):
     with pytest.raises(InputError, match="without images"):
         estimate_batch_statistics(network, network, [])
