@@ -111,7 +111,7 @@ class Defense(StudentModel, abc.ABC):
         super().__init__(student, layer_names=layer_names, validation_attack_steps=validation_attack_steps, name=name)
         check_ball(norm, eps)
         if awp_start and not awp_gamma:
-            raise InputError("`awp_start` has no effect without `awp_gamma`, such as 0.005")
+            raise InputError("`awp_start` has no effect without perturbation: give `awp_gamma=0.005`")
         self._pool: ClassPool | None = None
 
     @property

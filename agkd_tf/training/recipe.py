@@ -289,7 +289,7 @@ class Recipe:
                 raise InputError("`warmup` must be below 1: the learning rate must also fall. Received: 1")
         for name in ("ema_warmup", "ema_bn"):
             if getattr(self, name) != fields[name] and self.ema is None:
-                raise InputError(f"`{name}` has no effect without an average: give `ema`, such as 0.995")
+                raise InputError(f"`{name}` has no effect without an average: give `ema=0.995`")
         if self.cycle_momentum:
             cycled_momentum(self.schedule, steps=100)
             if self.momentum != fields["momentum"]:
