@@ -61,6 +61,7 @@ _FACTS = {
     "s/epoch": ("seconds_per_epoch", ",.0f"),
     "epochs": ("epochs", "d"),
     "hours": ("hours", ",.2f"),
+    "with its teacher": ("hours_with_teacher", ",.2f"),
     "GFLOP/step": ("gigaflops_per_step", ",.1f"),
     "times the minimum": ("times_the_minimum", ".5f"),
     "GFLOP/s": ("gigaflops_per_second", ",.0f"),

@@ -6,7 +6,8 @@
   python -m tools.benchmark inference runs/quickstart/at runs/quickstart/agkd_bml
 
 training takes flagfiles of recipes or folders of runs; other flags of a recipe override theirs. It times training
-steps, each of which does everything that training does for a batch; no trained network is kept.
+steps, each of which does everything that training does for a batch; no trained network is kept. A teacher that would be
+trained first is timed, too, and its hours are added in a column of their own.
   --output writes each recipe's cost.json to a folder named after the recipe, which tools.report reads like a run.
   --peer gives each recipe's images per second relative to each peer's, compared round by round.
   --flops counts the convolutions and matrix products in the step's XLA program. It compares their number with the
@@ -115,21 +116,23 @@ def _training(paths: Paths) -> None:
     peers = {command: _prepared(command, Peer, command) for command in dict.fromkeys(FLAGS.peer)}
     flops = {title: _flops(title, recipe) for title, recipe in recipes.items()} if FLAGS.flops else {}
     profiles = {title: _profile(title, recipe) for title, recipe in recipes.items()} if FLAGS.profile else {}
+    teachers, teacher_of = _teachers(recipes, switches)
+    timed = recipes | teachers
     builds = {
-        title: (_training_benchmark, recipe, _flags.data_place(), switches[title]) for title, recipe in recipes.items()
+        title: (_training_benchmark, recipe, _flags.data_place(), switches[title]) for title, recipe in timed.items()
     }
     precisions = dict.fromkeys(recipe.mixed_precision for recipe in recipes.values()) if FLAGS.flops else {}
     with contextlib.ExitStack() as stack:
         workers = _workers(builds, stack)
         products = _workers({f"matrix product, {each}": (MatrixProduct, each) for each in precisions}, stack)
-        items = {title: recipe.batch_size for title, recipe in recipes.items()}
+        items = {title: recipe.batch_size for title, recipe in timed.items()}
         items |= {command: peer.images for command, peer in peers.items()}
         items |= {title: worker.facts()["flops"] for title, worker in products.items()}
         timings = _timed(workers | peers | products, items)
         facts = {title: worker.facts() for title, worker in workers.items()}
         parts = {}
         if FLAGS.breakdown:
-            parts = {title: worker.ask("breakdown", FLAGS.rounds * FLAGS.steps) for title, worker in workers.items()}
+            parts = {title: workers[title].ask("breakdown", FLAGS.rounds * FLAGS.steps) for title in recipes}
     for title, (counted, minimum) in flops.items():
         product = timings[f"matrix product, {recipes[title].mixed_precision}"]
         needed = counted if minimum is None else minimum
@@ -137,21 +140,28 @@ def _training(paths: Paths) -> None:
         facts[title]["gigaflops_per_step"] = counted / 1e9
         if minimum is not None:
             facts[title] |= {"minimum_gigaflops_per_step": minimum / 1e9, "times_the_minimum": counted / minimum}
-    ours, theirs = ({title: timings[title] for title in group} for group in (recipes, peers))
-    records = {title: Cost(timings[title], facts[title], describe_environment(), theirs).record() for title in recipes}
+    ours, theirs, firsts = ({title: timings[title] for title in group} for group in (recipes, peers, teachers))
+    costs = {title: Cost(timings[title], facts[title], describe_environment()) for title in teachers}
+    taught = {title: costs[teacher] for title, teacher in teacher_of.items()}
+    costs |= {
+        title: Cost(timings[title], facts[title], describe_environment(), theirs, taught.get(title))
+        for title in recipes
+    }
+    records = {title: cost.record() for title, cost in costs.items()}
     for title, seconds in parts.items():
         records[title]["waiting_share"] = seconds["waiting"] / timings[title].median
     for key, found in {"breakdown_seconds": parts, "profile_seconds": profiles}.items():
         for title, seconds in found.items():
             records[title][key] = seconds
-    say(f"\n{_machine()}\n\n{_tables(ours, theirs, records, {command: peer.name for command, peer in peers.items()})}")
+    names = {command: peer.name for command, peer in peers.items()}
+    say(f"\n{_machine()}\n\n{_tables(ours, firsts, theirs, records, names)}")
     for title in products:
         say(f"{title}: {timings[title].items_per_second / 1e9:,.0f} GFLOP/s")
     for found in (parts, profiles):
         if found:
             say(f"\n{breakdown_table(found)}")
     if FLAGS.output:
-        _write(records, recipes)
+        _write({title: records[title] for title in recipes}, recipes)
 
 
 def _versions(paths: Paths) -> tuple[dict[str, Recipe], dict[str, Switches]]:
@@ -167,6 +177,22 @@ def _versions(paths: Paths) -> tuple[dict[str, Recipe], dict[str, Switches]]:
             switches[title], flags_of_recipe = _switches(more)
             recipes[title] = _recipe(path, overrides, flags_of_recipe)
     return recipes, switches
+
+
+def _teachers(recipes: Mapping[str, Recipe], switches: dict[str, Switches]) -> tuple[dict[str, Recipe], dict[str, str]]:
+    """Returns title -> `Recipe` of the teachers that are trained first, and title of a student -> that of its teacher.
+
+    Teachers of the same recipe and switches are timed once. Their switches are added to `switches`.
+    """
+    teachers: dict[str, Recipe] = {}
+    teacher_of: dict[str, str] = {}
+    for title, recipe in recipes.items():
+        if recipe.trains_teacher:
+            own = recipe.for_teacher(), switches[title]
+            same = (name for name in teachers if (teachers[name], switches[name]) == own)
+            teacher_of[title] = next(same, f"teacher of {title}")
+            teachers[teacher_of[title]], switches[teacher_of[title]] = own
+    return teachers, teacher_of
 
 
 def _switches(more: str) -> tuple[Switches, list[str]]:
@@ -209,13 +235,14 @@ def _rate(step: Timing, product: Timing) -> dict[str, Any]:
 
 def _tables(
     ours: dict[str, Timing],
+    teachers: dict[str, Timing],
     theirs: dict[str, Timing],
     records: Mapping[str, Mapping[str, Any]],
     names: Mapping[str, str],
 ) -> str:
-    """Returns a text table of recipes and peers, followed by one of each recipe relative to each peer."""
+    """Returns a text table of recipes, teachers and peers, followed by one of each recipe relative to each peer."""
     numbers = {command: f"peer {number}" for number, command in enumerate(theirs, 1)}
-    shown = ours | {f"{number}: {names[command]}": theirs[command] for command, number in numbers.items()}
+    shown = ours | teachers | {f"{number}: {names[command]}": theirs[command] for command, number in numbers.items()}
     table = timing_table(shown, {title: records.get(title, {}) for title in shown})
     if not theirs:
         return table

@@ -6,8 +6,9 @@
 A run is a folder that tools.train or tools.benchmark wrote; what it has no figures of yet stays empty, with the command
 that fills it. Without --output the tables are printed; with it, they are written there: report.md, report.html (one
 page that needs nothing beside itself: the runs' own table and figures, then the supplement's tables, where rows and
-tables that no run fills, and the commands that do, open at a click), and each table, whole, as CSV and LaTeX; the page,
-report.md and LaTeX's comments say what it was measured on. A difference to a published figure is given only where the
+tables that no run fills, and the commands that do, open at a click), each table, whole, as CSV and LaTeX, and
+frontier.png, clean against robust accuracy of all runs; the page, report.md and LaTeX's comments say what it was
+measured on. A difference to a published figure is given only where the
 data set, network, image size and eps are the published ones, on all images, with no fewer epochs; if not, a line says
 what differs. Runs that differ in the seed alone are one row: mean, standard deviation, interval.
 """
@@ -19,7 +20,8 @@ from absl import flags
 
 from agkd_tf.errors import InputError
 from agkd_tf.files import write_text
-from agkd_tf.report import TABLES, comparison, filled_table, grouped, how_to_read, html_page, read_run
+from agkd_tf.monitoring import save_figure
+from agkd_tf.report import TABLES, comparison, filled_table, frontier_of, grouped, how_to_read, html_page, read_run
 from agkd_tf.workdir import Workdir
 from tools import _app, _commands
 
@@ -33,6 +35,12 @@ flags.DEFINE_list(
 )
 flags.DEFINE_list("attacks", [], "Columns of the comparison of all runs; what any run has if not given.")
 flags.DEFINE_list("figures", [], "PNG files to show on the page, beside those in the runs' own figures/.")
+flags.DEFINE_string(
+    "frontier_of",
+    None,
+    "Attack of the robust accuracy in frontier.png; the one that most runs have, or the strongest of several, if not "
+    "given.",
+)
 flags.DEFINE_string("title", "AGKD-BML and its relatives", "Title of the page.")
 flags.DEFINE_string("output", None, "Folder to write; the tables are printed if not given.")
 
@@ -54,9 +62,14 @@ def main(argv: list[str]) -> None:
         + [how_to_read(list(tables.values()))]
     ).rstrip()
     if not FLAGS.output:
+        if FLAGS.frontier:
+            raise InputError("`frontier` has no effect without `output`, the folder to draw it in: --output=FOLDER")
         print(text)
         return
-    folder, figures = pathlib.Path(FLAGS.output), _figures(paths)
+    folder, figures, best = pathlib.Path(FLAGS.output), _figures(paths), frontier_of(groups, FLAGS.frontier)
+    if best:
+        drawn, _ = save_figure(best.figure(), folder / "frontier")
+        figures = {str(drawn): drawn.read_bytes(), **figures}
     write_text(folder / "report.md", f"# {FLAGS.title}\n\n{text}\n")
     write_text(folder / "report.html", html_page(FLAGS.title, tables.values(), figures, describe=_commands.command))
     for name, table in tables.items():

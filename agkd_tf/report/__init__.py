@@ -1,5 +1,6 @@
 """The paper's tables, filled from runs and set beside the published figures."""
 
+from agkd_tf.report.frontier import Frontier, frontier_of
 from agkd_tf.report.missing import Evaluate, MeasureCost, Missing, Train, Work
 from agkd_tf.report.page import html_page
 from agkd_tf.report.published import TABLES, PublishedRow, PublishedTable
@@ -11,6 +12,7 @@ __all__ = [
     "TABLES",
     "Evaluate",
     "FilledTable",
+    "Frontier",
     "MeasureCost",
     "Measurement",
     "Missing",
@@ -21,6 +23,7 @@ __all__ = [
     "Work",
     "comparison",
     "filled_table",
+    "frontier_of",
     "grouped",
     "how_to_read",
     "html_page",

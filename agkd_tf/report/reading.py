@@ -10,6 +10,8 @@ SOURCE = "the supplement of “AGKD-BML” (Wang et al., ICCV 2021)"
 DURATION = "s/epoch"
 FIRST = re.compile(r", first ([\d,]*\d)")
 FIGURES = {
+    "frontier": "Frontier: each number is a method, its lines the 95 % intervals; further right is better on images as "
+    "they are, further up is better under attack. No other method beats the blue ones in both.",
     "attention": "Attention: each row is a test image, which is misclassified after the attack. From left to right: "
     "the image, the attacked image, what the attack changed, and where the networks look (yellow: most).",
     "eps_sweep": "Sweep over eps: accuracy against the size of the change that the attack may make.",

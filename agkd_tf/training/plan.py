@@ -102,7 +102,6 @@ def plan_training(
     recipe.check_teacher()
     dataset = recipe.load_dataset() if dataset is None else dataset
     recipe.load_extra(dataset)  # finds its mistakes
-    trains_teacher = recipe.needs_teacher and not recipe.teacher
     teacher = None
     if recipe.needs_teacher:
         teacher = recipe.load_teacher(recipe.teacher) if recipe.teacher else recipe.build_teacher(dataset)
@@ -127,7 +126,7 @@ def plan_training(
         bn_statistics=total - trainable,
         steps_per_epoch=steps,
         steps=steps * recipe.epochs,
-        teacher_steps=steps * recipe.for_teacher().epochs if trains_teacher else 0,
+        teacher_steps=steps * recipe.for_teacher().epochs if recipe.trains_teacher else 0,
         forward_flops=sum(flops for _, flops in forward_flops(student)),
         use_xla=defense.use_xla,
         use_onednn=onednn_is_on(),

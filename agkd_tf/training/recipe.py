@@ -394,6 +394,11 @@ class Recipe:
         """Whether a teacher is needed before the student can be trained."""
         return self.has_teacher or bool(self.init_from_teacher)
 
+    @property
+    def trains_teacher(self) -> bool:
+        """Whether a clean teacher is trained before the student."""
+        return self.needs_teacher and not self.teacher and not DEFENSES[self.defense].teacher_is_robust
+
     def check_teacher(self) -> None:
         """Checks that a robust teacher is given where one is needed. A recipe without one can still be timed.
 

@@ -52,7 +52,16 @@ def test_a_cost_multiplies_the_median_step():
     assert record["compile_seconds"] == 3.5
     assert record["environment"] == {"processor": "a chip"}
     assert pytest.approx(record["hours"]) == 2.0
+    assert record["hours_with_teacher"] == record["hours"]
     assert "peers" not in record
+
+
+def test_the_hours_of_a_teacher_that_is_trained_first_count():
+    student, teacher = Timing(((2.0, 3.0, 4.0),), items=4), Timing(((1.0,),), items=4)
+    facts = {"steps_per_epoch": 60, "epochs": 20, "first_step_seconds": 5.0}
+    cost = Cost(student, facts, {}, teacher=Cost(teacher, facts | {"epochs": 30}, {}))
+    assert (cost.hours, cost.hours_with_teacher) == (1.0, 1.5)
+    assert cost.record()["hours_with_teacher"] == 1.5
 
 
 def test_a_cost_is_recorded_beside_each_peers_round_by_round():

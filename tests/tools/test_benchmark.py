@@ -35,6 +35,9 @@ def test_costs_of_two_versions_of_a_recipe_reach_the_reports_table(tmp_path, too
     }
     for cost in costs.values():
         assert cost["seconds_per_epoch"] == pytest.approx(4 * cost["median_step_seconds"])
+        assert cost["hours_with_teacher"] > cost["hours"]
+    teachers = [line for line in measured.stdout.splitlines() if line.startswith("teacher of agkd_bml_paper")]
+    assert len(teachers) == 2  # timed once with each switch
     flags = (tmp_path / "agkd_bml_paper,attack_steps=1,jit_compile=on" / "flags.txt").read_text().splitlines()
     assert {"--attack_steps=1", "--batch_size=16", "--defense=agkd_bml"} <= set(flags)
     reported = tool("report", *tmp_path.iterdir(), "--tables=4")

@@ -105,7 +105,7 @@ def read_trials(path: pathlib.Path) -> dict[str, list[str]]:
 def _accuracies(recipe: Recipe, folder: pathlib.Path) -> list[float]:
     """Returns the accuracies of a recipe on the validation split, trained and evaluated if it was not."""
     dataset = recipe.load_dataset(**_flags.data_place())
-    if recipe.needs_teacher and not recipe.teacher:
+    if recipe.trains_teacher:
         teacher = recipe.for_teacher()
         _train(teacher, dataset, folder / "teachers" / _digest(teacher))
         recipe = dataclasses.replace(recipe, teacher=str(folder / "teachers" / _digest(teacher)))

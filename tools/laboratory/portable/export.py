@@ -86,7 +86,7 @@ def export_portable(
     with new_folder("output", output) as folder:
         export = _Export(folder, platform)
         splits = {name: export.split(dataset.split(name)) for name in ("train", "validation", "test")}
-        stages, teacher, keeps = [], None, recipe.needs_teacher and not recipe.teacher
+        stages, teacher, keeps = [], None, recipe.trains_teacher
         if keeps:
             first = recipe.for_teacher()
             defense = first.build_defense(dataset, jit_compile=False, resident=True)

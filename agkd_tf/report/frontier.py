@@ -1,0 +1,130 @@
+"""Accuracy on clean images against accuracy under attack, and the frontier: the runs that no other beats in both."""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from agkd_tf.errors import InputError
+from agkd_tf.monitoring.figure import CLASS_COLORS, SMALL, new_figure
+from agkd_tf.report.runs import Measurement, Run, attack_names, measurement, titles
+from agkd_tf.report.summary import CLEAN, compare
+
+ON, OFF = CLASS_COLORS[0], "#8c8c8c"
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """Runs that differ in the seed alone: what they are called, and their `Measurement`s."""
+
+    title: str
+    clean: Measurement
+    robust: Measurement
+
+    def is_beaten_by(self, other: "Point") -> bool:
+        """Returns whether another point is at least as good in both accuracies, and better in one."""
+        mine, its = ((each.clean.accuracy, each.robust.accuracy) for each in (self, other))
+        return mine != its and its[0] >= mine[0] and its[1] >= mine[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Frontier:
+    """Runs by their clean and their robust accuracy.
+
+    Attributes:
+        attack: the attack of the robust accuracy.
+        points: `Point`s, the highest clean accuracy first.
+    """
+
+    attack: str
+    points: tuple[Point, ...]
+
+    @property
+    def best(self) -> list[Point]:
+        """The points that no other one beats, from the highest clean accuracy to the highest robust accuracy."""
+        return [point for point in self.points if not any(point.is_beaten_by(other) for other in self.points)]
+
+    @property
+    def mean_robust_accuracy(self) -> float:
+        """Mean over the points."""
+        return statistics.fmean(point.robust.accuracy for point in self.points)
+
+    def figure(self) -> Figure:
+        """Returns a `matplotlib.figure.Figure`: points with 95 % intervals, numbered, the frontier drawn in blue."""
+        figure = new_figure(9.0, max(4.5, 1.2 + 0.27 * len(self.points)))
+        axis = figure.subplots()
+        best, handles = self.best, []
+        for number, point in enumerate(self.points, 1):
+            color = ON if point in best else OFF
+            x, y = (100 * each.accuracy for each in (point.clean, point.robust))
+            across, up = (
+                [[100 * (each.accuracy - each.low)], [100 * (each.high - each.accuracy)]]
+                for each in (point.clean, point.robust)
+            )
+            axis.errorbar(x, y, xerr=across, yerr=up, fmt="o", color=color, markersize=4, linewidth=0.8, alpha=0.7)
+            axis.annotate(str(number), (x, y), (4, 4), textcoords="offset points", color=color, fontsize=SMALL)
+            label = f"{number}  {point.title}"
+            handles.append(Line2D([], [], linestyle="none", marker="o", markersize=4, color=color, label=label))
+        clean, robust = ([100 * getattr(point, kind).accuracy for point in best] for kind in ("clean", "robust"))
+        axis.plot(clean, robust, color=ON, linewidth=1.2)
+        axis.set_xlabel(f"clean, % {_counts([point.clean for point in self.points])}", fontsize=SMALL)
+        axis.set_ylabel(f"under {self.attack}, % {_counts([point.robust for point in self.points])}", fontsize=SMALL)
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(color="#e5e5e5", linewidth=0.6)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+        figure.legend(handles=handles, loc="outside right upper", fontsize=SMALL, frameon=False, handletextpad=0.2)
+        return figure
+
+
+def frontier_of(groups: Sequence[Sequence[Run]], attack: str | None = None) -> Frontier | None:
+    """Returns the `Frontier` of groups of runs that differ in the seed alone; None where no two of them compare.
+
+    Two compare that have the same data set and ball, and robust accuracies of as many images. Groups without a result
+    on the number of images that most have are left out.
+
+    Args:
+        groups: as `grouped` returns them.
+        attack: attack of the robust accuracy; if None, the one that most groups have a result of, and of several the
+            one that leaves the least accuracy.
+
+    Raises:
+        InputError: for an attack that is given, if no two runs compare under it.
+    """
+    names = [name for name in attack_names(run for group in groups for run in group) if name != CLEAN]
+    chosen = ([attack] if attack else names) if compare(groups) else []
+    candidates = [Frontier(name, points) for name in chosen if len(points := _points(groups, name)) >= 2]
+    if candidates:
+        return max(
+            candidates,
+            key=lambda each: (len(each.points), -statistics.fmean(point.robust.accuracy for point in each.points)),
+        )
+    if attack:
+        raise InputError(
+            f"`frontier={attack!r}` needs two runs on one data set and ball with accuracies on clean images and under "
+            f"this attack. Attacks of these runs: {', '.join(names) or 'none'}"
+        )
+    return None
+
+
+def _points(groups: Sequence[Sequence[Run]], attack: str) -> tuple[Point, ...]:
+    """Returns the points of an attack, on the number of images that most groups have, the best clean accuracy first."""
+    measured = [
+        Point(title, clean, robust)
+        for title, group in zip(titles(groups), groups, strict=True)
+        if (clean := measurement(group, CLEAN)) and (robust := measurement(group, attack))
+    ]
+    counts = [point.robust.num_examples for point in measured]
+    usual = max(counts, key=lambda count: (counts.count(count), count), default=0)
+    same = (point for point in measured if point.robust.num_examples == usual)
+    return tuple(sorted(same, key=lambda point: -point.clean.accuracy))
+
+
+def _counts(measured: Sequence[Measurement]) -> str:
+    """Returns how many test images accuracies are of."""
+    counts = sorted({each.num_examples for each in measured})
+    return f"of {' or '.join(f'{count:,}' for count in counts)} images"
