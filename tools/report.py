@@ -36,7 +36,7 @@ flags.DEFINE_list(
 flags.DEFINE_list("attacks", [], "Columns of the comparison of all runs; what any run has if not given.")
 flags.DEFINE_list("figures", [], "PNG files to show on the page, beside those in the runs' own figures/.")
 flags.DEFINE_string(
-    "frontier_of",
+    "frontier",
     None,
     "Attack of the robust accuracy in frontier.png; the one that most runs have, or the strongest of several, if not "
     "given.",

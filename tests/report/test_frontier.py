@@ -51,9 +51,8 @@ def test_runs_that_do_not_compare_have_none(settings):
 
 
 def test_the_figure_has_each_run_its_interval_and_the_line():
-    figure = frontier_of(
-        [measured("undefended", 300, 0), measured("robust", 200, 160), measured("no", 190, 100)]
-    ).figure()
+    groups = [measured("undefended", 300, 0), measured("robust", 200, 160), measured("beaten", 190, 100)]
+    figure = frontier_of(groups).figure()
     (axis,), (legend,) = figure.axes, figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["1  undefended", "2  robust", "3  beaten"]
     assert axis.get_ylabel() == "under pgd-20, % of 400 images"

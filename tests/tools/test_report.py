@@ -8,16 +8,22 @@ from agkd_tf.training import Recipe
 from agkd_tf.training.recipe_file import write_recipe
 
 
+def evaluated(folder, defense, **accuracies):
+    """Returns the folder of a run of a defense, evaluated on 100 images."""
+    write_recipe(folder / "flags.txt", Recipe(dataset="cifar10", defense=defense))
+    attacks = {
+        name: {"accuracy": accuracy, "num_examples": 100, "confidence_interval_95": [accuracy - 0.1, accuracy + 0.1]}
+        for name, accuracy in accuracies.items()
+    }
+    record = {"subject": {}, "attacks": attacks, "begun": {}}
+    (folder / "evaluation.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def run(tmp_path):
     """Folder of an evaluated run."""
-    folder = tmp_path / "run"
-    write_recipe(folder / "flags.txt", Recipe(dataset="cifar10", defense="at"))
-    attacks = {"clean": {"accuracy": 0.5, "num_examples": 100, "confidence_interval_95": [0.404, 0.596]}}
-    (folder / "evaluation.json").write_text(
-        json.dumps({"subject": {}, "attacks": attacks, "begun": {}}), encoding="utf-8"
-    )
-    return folder
+    return evaluated(tmp_path / "run", "at", clean=0.5)
 
 
 def test_a_run_without_an_evaluation_is_named_with_the_command_that_evaluates_it(tmp_path, tool, run):
@@ -58,13 +64,16 @@ def test_a_number_alone_stands_for_all_parts_of_its_table(tmp_path, tool, run):
     for figure in figures:
         figure.parent.mkdir(exist_ok=True)
         figure.write_bytes(b"\x89PNG")
-    reported = tool("report", run, "--tables=6,6b,4", f"--output={output}", f"--figures={figures[1]}")
+    others = [evaluated(tmp_path / name, name, clean=0.6, fgsm=0.2) for name in ("mart", "trades")]
+    reported = tool("report", run, *others, "--tables=6,6b,4", f"--output={output}", f"--figures={figures[1]}")
     assert reported.returncode == 0, reported.stderr
     names = ["all_runs", "table_4", "table_6a", "table_6b", "table_6c"]
     assert sorted(path.stem for path in output.glob("*.csv")) == names
     markdown = (output / "report.md").read_text(encoding="utf-8")
     assert markdown.count("\n## Table") == 4
-    assert markdown.count("<details>") == markdown.count("</details>") == 8  # rows and commands of each
+    assert (
+        markdown.count("<details>") == markdown.count("</details>") == 9
+    )  # rows and commands of each, commands of all runs
     assert (output / "table_6a.csv").read_text(encoding="utf-8").count(",published,") == 4
     comment, packages, *latex = (output / "table_4.tex").read_text(encoding="utf-8").splitlines()
     assert comment.startswith("% Table 4: cost of training")
@@ -75,7 +84,13 @@ def test_a_number_alone_stands_for_all_parts_of_its_table(tmp_path, tool, run):
     assert "\n% run: wrn-28-10, cifar10, all training images, " in all_runs
     page = (output / "report.html").read_text(encoding="utf-8")
     assert all(str(figure) in page for figure in figures)
-    assert page.count('src="data:image/png;base64,') == 2
+    assert str(output / "frontier.png") in page
+    assert page.count('src="data:image/png;base64,') == 3
+    printed = tool("report", run, "--frontier=fgsm")
+    assert (printed.returncode, printed.stderr.strip()) == (
+        2,
+        "error: `frontier` has no effect without `output`, the folder to draw it in: --output=FOLDER",
+    )
     refused = tool("report", run, "--tables=6,7")
     assert refused.returncode == 2
     assert refused.stderr.strip().endswith("6c, 6, or all. Received: 7")
