@@ -7,7 +7,7 @@
 
 training takes flagfiles of recipes or folders of runs; other flags of a recipe override theirs. It times training
 steps, each of which does everything that training does for a batch; no trained network is kept. A teacher that would be
-trained first is timed, too, and its hours are added in a column of their own.
+trained first is timed, too, and its hours are added in a column of their own, which is empty for a given teacher.
   --output writes each recipe's cost.json to a folder named after the recipe, which tools.report reads like a run.
   --peer gives each recipe's images per second relative to each peer's, compared round by round.
   --flops counts the convolutions and matrix products in the step's XLA program. It compares their number with the
@@ -143,10 +143,11 @@ def _training(paths: Paths) -> None:
     ours, theirs, firsts = ({title: timings[title] for title in group} for group in (recipes, peers, teachers))
     costs = {title: Cost(timings[title], facts[title], describe_environment()) for title in teachers}
     taught = {title: costs[teacher] for title, teacher in teacher_of.items()}
-    costs |= {
-        title: Cost(timings[title], facts[title], describe_environment(), theirs, taught.get(title))
-        for title in recipes
-    }
+    for title, recipe in recipes.items():
+        is_given = recipe.needs_teacher and not recipe.trains_teacher
+        costs[title] = Cost(
+            timings[title], facts[title], describe_environment(), theirs, taught.get(title), teacher_is_given=is_given
+        )
     records = {title: cost.record() for title, cost in costs.items()}
     for title, seconds in parts.items():
         records[title]["waiting_share"] = seconds["waiting"] / timings[title].median

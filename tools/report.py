@@ -8,9 +8,9 @@ that fills it. Without --output the tables are printed; with it, they are writte
 page that needs nothing beside itself: the runs' own table and figures, then the supplement's tables, where rows and
 tables that no run fills, and the commands that do, open at a click), each table, whole, as CSV and LaTeX, and
 frontier.png, clean against robust accuracy of all runs; the page, report.md and LaTeX's comments say what it was
-measured on. A difference to a published figure is given only where the
-data set, network, image size and eps are the published ones, on all images, with no fewer epochs; if not, a line says
-what differs. Runs that differ in the seed alone are one row: mean, standard deviation, interval.
+measured on. A difference to a published figure is given only where the data set, network, image size and eps are the
+published ones, on all images, with no fewer epochs; if not, a line says what differs. Runs that differ in the seed
+alone are one row: mean, standard deviation, interval.
 """
 
 import pathlib
@@ -70,6 +70,10 @@ def main(argv: list[str]) -> None:
     if best:
         drawn, _ = save_figure(best.figure(), folder / "frontier")
         figures = {str(drawn): drawn.read_bytes(), **figures}
+        if best.left_out:
+            count = best.points[0].robust.num_examples
+            missing = f"accuracies on clean images and, on {count:,}, under {best.attack}"
+            _app.note(f"{drawn.name} leaves out {', '.join(best.left_out)}, without {missing}")
     write_text(folder / "report.md", f"# {FLAGS.title}\n\n{text}\n")
     write_text(folder / "report.html", html_page(FLAGS.title, tables.values(), figures, describe=_commands.command))
     for name, table in tables.items():

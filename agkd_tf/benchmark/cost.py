@@ -16,6 +16,7 @@ class Cost:
         environment: machine and versions (see `describe_environment`).
         peers: command -> `Timing` of another implementation, measured in the same rounds.
         teacher: the cost of the teacher that is trained first, measured in the same rounds; None without one.
+        teacher_is_given: whether there is a teacher that was trained before, whose cost is not known.
     """
 
     timing: Timing
@@ -23,6 +24,7 @@ class Cost:
     environment: dict[str, Any]
     peers: dict[str, Timing] = dataclasses.field(default_factory=dict)
     teacher: "Cost | None" = None
+    teacher_is_given: bool = False
 
     @property
     def seconds_per_epoch(self) -> float:
@@ -35,20 +37,20 @@ class Cost:
         return self.seconds_per_epoch * self.facts["epochs"] / 3600
 
     @property
-    def hours_with_teacher(self) -> float:
-        """Hours for all epochs of training steps, the student's and the teacher's."""
+    def hours_with_teacher(self) -> float | None:
+        """Hours for all epochs of training steps, the student's and the teacher's; None if these are not known."""
+        if self.teacher_is_given:
+            return None
         return self.hours + (self.teacher.hours if self.teacher else 0.0)
 
     def record(self) -> dict[str, Any]:
-        """Returns the cost as a dict for JSON.
+        """Returns the cost as a dict for JSON; without `hours_with_teacher` where these are not known.
 
         `times_the_peer` is the `ratio` to a peer; each of the peer's step times is the median of one of its turns.
         """
-        totals = {
-            "seconds_per_epoch": self.seconds_per_epoch,
-            "hours": self.hours,
-            "hours_with_teacher": self.hours_with_teacher,
-        }
+        totals = {"seconds_per_epoch": self.seconds_per_epoch, "hours": self.hours}
+        if self.hours_with_teacher is not None:
+            totals["hours_with_teacher"] = self.hours_with_teacher
         record = {**self.facts, **self.timing.record(), **totals, "environment": self.environment}
         record["compile_seconds"] = self.timing.compile_seconds(self.facts["first_step_seconds"])
         if self.peers:

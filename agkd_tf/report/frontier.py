@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from agkd_tf.errors import InputError
 from agkd_tf.monitoring.figure import CLASS_COLORS, SMALL, new_figure
 from agkd_tf.report.runs import Measurement, Run, attack_names, measurement, titles
-from agkd_tf.report.summary import CLEAN, compare
+from agkd_tf.report.summary import CLEAN, comparable
 
 ON, OFF = CLASS_COLORS[0], "#8c8c8c"
 
@@ -37,10 +37,12 @@ class Frontier:
     Attributes:
         attack: the attack of the robust accuracy.
         points: `Point`s, the highest clean accuracy first.
+        left_out: titles of the runs without both accuracies, or with that under attack on another number of images.
     """
 
     attack: str
     points: tuple[Point, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def best(self) -> list[Point]:
@@ -66,7 +68,8 @@ class Frontier:
             )
             axis.errorbar(x, y, xerr=across, yerr=up, fmt="o", color=color, markersize=4, linewidth=0.8, alpha=0.7)
             axis.annotate(str(number), (x, y), (4, 4), textcoords="offset points", color=color, fontsize=SMALL)
-            label = f"{number}  {point.title}"
+            seeds = max(point.clean.seeds, point.robust.seeds)
+            label = f"{number}  {point.title}" + (f" ({seeds} seeds)" if seeds > 1 else "")
             handles.append(Line2D([], [], linestyle="none", marker="o", markersize=4, color=color, label=label))
         clean, robust = ([100 * getattr(point, kind).accuracy for point in best] for kind in ("clean", "robust"))
         axis.plot(clean, robust, color=ON, linewidth=1.2)
@@ -77,7 +80,11 @@ class Frontier:
         axis.grid(color="#e5e5e5", linewidth=0.6)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
-        figure.legend(handles=handles, loc="outside right upper", fontsize=SMALL, frameon=False, handletextpad=0.2)
+        legend = figure.legend(
+            handles=handles, loc="outside right upper", fontsize=SMALL, frameon=False, handletextpad=0.2
+        )
+        for text in (axis.yaxis.label, *legend.get_texts()):
+            text.set_parse_math(False)  # a folder's name may have a $
         return figure
 
 
@@ -85,7 +92,7 @@ def frontier_of(groups: Sequence[Sequence[Run]], attack: str | None = None) -> F
     """Returns the `Frontier` of groups of runs that differ in the seed alone; None where no two of them compare.
 
     Two compare that have the same data set and ball, and robust accuracies of as many images. Groups without a result
-    on the number of images that most have are left out.
+    on the number of images that most have are in `Frontier.left_out`; those without any evaluation do not count.
 
     Args:
         groups: as `grouped` returns them.
@@ -95,14 +102,12 @@ def frontier_of(groups: Sequence[Sequence[Run]], attack: str | None = None) -> F
     Raises:
         InputError: for an attack that is given, if no two runs compare under it.
     """
+    groups = [group for group in groups if any(run.attacks for run in group)]
     names = [name for name in attack_names(run for group in groups for run in group) if name != CLEAN]
-    chosen = ([attack] if attack else names) if compare(groups) else []
-    candidates = [Frontier(name, points) for name in chosen if len(points := _points(groups, name)) >= 2]
+    chosen = [name for name in names if attack in (None, name)] if comparable(groups) else []
+    candidates = [found for found in (_frontier(groups, name) for name in chosen) if len(found.points) >= 2]
     if candidates:
-        return max(
-            candidates,
-            key=lambda each: (len(each.points), -statistics.fmean(point.robust.accuracy for point in each.points)),
-        )
+        return max(candidates, key=lambda each: (len(each.points), -each.mean_robust_accuracy))
     if attack:
         raise InputError(
             f"`frontier={attack!r}` needs two runs on one data set and ball with accuracies on clean images and under "
@@ -111,17 +116,20 @@ def frontier_of(groups: Sequence[Sequence[Run]], attack: str | None = None) -> F
     return None
 
 
-def _points(groups: Sequence[Sequence[Run]], attack: str) -> tuple[Point, ...]:
-    """Returns the points of an attack, on the number of images that most groups have, the best clean accuracy first."""
+def _frontier(groups: Sequence[Sequence[Run]], attack: str) -> Frontier:
+    """Returns the `Frontier` of an attack on the number of images that most groups have; it may be empty."""
+    names = titles(groups)
     measured = [
         Point(title, clean, robust)
-        for title, group in zip(titles(groups), groups, strict=True)
+        for title, group in zip(names, groups, strict=True)
         if (clean := measurement(group, CLEAN)) and (robust := measurement(group, attack))
     ]
     counts = [point.robust.num_examples for point in measured]
     usual = max(counts, key=lambda count: (counts.count(count), count), default=0)
-    same = (point for point in measured if point.robust.num_examples == usual)
-    return tuple(sorted(same, key=lambda point: -point.clean.accuracy))
+    points = [point for point in measured if point.robust.num_examples == usual]
+    shown = {point.title for point in points}
+    best_first = sorted(points, key=lambda point: -point.clean.accuracy)
+    return Frontier(attack, tuple(best_first), tuple(name for name in names if name not in shown))
 
 
 def _counts(measured: Sequence[Measurement]) -> str:

@@ -23,7 +23,7 @@ def summary(groups: Sequence[Sequence[Run]]) -> str:
         Two sentences; "" for a single group, groups of several data sets or balls, or without a common attack.
     """
     settings = [group[0].settings for group in groups]
-    if len(groups) < 2 or not compare(groups):
+    if len(groups) < 2 or not comparable(groups):
         return ""
     found: dict[str, list[Measurement]] = {}
     for attack in attack_names(run for group in groups for run in group):
@@ -56,7 +56,7 @@ def summary(groups: Sequence[Sequence[Run]]) -> str:
     return f"{text}."
 
 
-def compare(groups: Sequence[Sequence[Run]]) -> bool:
+def comparable(groups: Sequence[Sequence[Run]]) -> bool:
     """Returns whether the accuracies of groups of runs compare: the same data set and ball."""
     settings = [group[0].settings for group in groups]
     return all(len({str(each.get(name, usual)) for each in settings}) <= 1 for name, usual in ALIKE.items())

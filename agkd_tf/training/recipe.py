@@ -434,6 +434,7 @@ class Recipe:
             teacher_label_smoothing=Recipe.teacher_label_smoothing,
             teacher_epochs=None,
             teacher_decay_epochs=None,
+            teacher=None,
             init_from=None,
             init_from_teacher=False,
             select_best="last",

@@ -62,6 +62,9 @@ def test_the_hours_of_a_teacher_that_is_trained_first_count():
     cost = Cost(student, facts, {}, teacher=Cost(teacher, facts | {"epochs": 30}, {}))
     assert (cost.hours, cost.hours_with_teacher) == (1.0, 1.5)
     assert cost.record()["hours_with_teacher"] == 1.5
+    unknown = Cost(student, facts, {}, teacher_is_given=True)
+    assert unknown.hours_with_teacher is None
+    assert "hours_with_teacher" not in unknown.record()
 
 
 def test_a_cost_is_recorded_beside_each_peers_round_by_round():

@@ -82,3 +82,11 @@ def test_mistakes_end_in_a_line_before_the_first_training(search, tmp_path, tria
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "found").exists()
+
+
+def test_a_robust_teacher_that_is_missing_ends_it_before_the_first_training(search, recipe, tmp_path):
+    recipe.write_text("--defense=rslad\n", encoding="utf-8")
+    done = search(".\n")
+    assert done.returncode == 2
+    assert "teacher=PATH" in done.stderr
+    assert not (tmp_path / "found").exists()

@@ -36,7 +36,11 @@ def test_the_strongest_attack_that_most_runs_have_counts_on_the_images_that_most
     assert frontier_of(groups).attack == "pgd-20"
     assert frontier_of(groups, "fgsm").attack == "fgsm"
     fewer = run("fewer", {"clean": 50, "pgd-20": 49}, images=100)
-    assert titles(frontier_of([*groups, fewer]).points) == ["a", "b", "c"]
+    found = frontier_of([*groups, fewer])
+    assert titles(found.points) == ["a", "b", "c"]
+    assert found.left_out == ("fewer",)
+    with pytest.raises(InputError, match=r"`frontier='clean'` needs two runs"):
+        frontier_of(groups, "clean")
     with pytest.raises(InputError, match=r"`frontier='autoattack'` needs two runs .* fgsm, pgd-20, autoattack"):
         frontier_of(groups, "autoattack")
 
@@ -51,10 +55,14 @@ def test_runs_that_do_not_compare_have_none(settings):
 
 
 def test_the_figure_has_each_run_its_interval_and_the_line():
-    groups = [measured("undefended", 300, 0), measured("robust", 200, 160), measured("beaten", 190, 100)]
+    groups = [
+        measured("undefended", 300, 0),
+        measured("$robust$", 200, 160),
+        measured("beaten", 190, 100) + measured("again", 200, 90),
+    ]
     figure = frontier_of(groups).figure()
     (axis,), (legend,) = figure.axes, figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["1  undefended", "2  robust", "3  beaten"]
+    assert [text.get_text() for text in legend.get_texts()] == ["1  undefended", "2  $robust$", "3  beaten (2 seeds)"]
     assert axis.get_ylabel() == "under pgd-20, % of 400 images"
     line = axis.lines[-1]
     assert list(line.get_xdata()) == [75.0, 50.0]

@@ -67,13 +67,14 @@ def test_a_number_alone_stands_for_all_parts_of_its_table(tmp_path, tool, run):
     others = [evaluated(tmp_path / name, name, clean=0.6, fgsm=0.2) for name in ("mart", "trades")]
     reported = tool("report", run, *others, "--tables=6,6b,4", f"--output={output}", f"--figures={figures[1]}")
     assert reported.returncode == 0, reported.stderr
+    lacking = "accuracies on clean images and, on 100, under fgsm"
+    assert reported.stderr == f"note: frontier.png leaves out run, without {lacking}\n"
     names = ["all_runs", "table_4", "table_6a", "table_6b", "table_6c"]
     assert sorted(path.stem for path in output.glob("*.csv")) == names
     markdown = (output / "report.md").read_text(encoding="utf-8")
     assert markdown.count("\n## Table") == 4
-    assert (
-        markdown.count("<details>") == markdown.count("</details>") == 9
-    )  # rows and commands of each, commands of all runs
+    # Rows and commands of each table, and the commands of all runs.
+    assert markdown.count("<details>") == markdown.count("</details>") == 9
     assert (output / "table_6a.csv").read_text(encoding="utf-8").count(",published,") == 4
     comment, packages, *latex = (output / "table_4.tex").read_text(encoding="utf-8").splitlines()
     assert comment.startswith("% Table 4: cost of training")

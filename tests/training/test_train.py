@@ -418,6 +418,14 @@ def test_a_teachers_schedule_may_differ(data):
     assert (SMALL.for_teacher().epochs, SMALL.for_teacher().decay_epochs) == (2, (1,))
 
 
+def test_a_teacher_has_no_teacher_even_if_one_is_given(data):
+    given = dataclasses.replace(SMALL, teacher="elsewhere")
+    assert (given.trains_teacher, SMALL.trains_teacher) == (False, True)
+    assert given.for_teacher() == SMALL.for_teacher()
+    # Which a benchmark builds in place of the given one.
+    assert given.build_teacher(data).count_params() == SMALL.build_teacher(data).count_params()
+
+
 def test_a_teacher_has_the_runs_settings_and_its_own_label_smoothing():
     settings = SETTINGS | {"label_smoothing": 0.4, "weight_decay_on": "kernels"}
     teacher = dataclasses.replace(SMALL, hyperparameters=settings, teacher_label_smoothing=0.3).for_teacher()

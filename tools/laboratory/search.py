@@ -70,6 +70,8 @@ def main(argv: list[str]) -> None:
     trials = read_trials(pathlib.Path(argv[2]))
     seeds = [f"--seed={seed}" for seed in FLAGS.seeds]
     recipes = {name: [read_recipe(argv[1], [*own, seed]) for seed in seeds] for name, own in trials.items()}
+    for variants in recipes.values():
+        variants[0].check_teacher()
     done: list[Trial] = []
     for name, variants in recipes.items():
         try:
