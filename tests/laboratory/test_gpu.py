@@ -4,6 +4,8 @@ import json
 import pathlib
 import subprocess
 import sys
+import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ import tensorflow as tf
 from agkd_tf.intervals import wilson_interval
 from agkd_tf.training import Recipe, read_recipe
 from agkd_tf.training.recipe_file import write_recipe
-from tools.laboratory.gpu import budget, errors, measure, prepare, prepared, records, report, steps
+from tools.laboratory.gpu import budget, contents, errors, measure, prepare, prepared, records, report, steps, study
 
 ROOT = pathlib.Path(__file__).parents[2]
+NOISE = np.random.default_rng(0).bytes(1000)  # does not compress
 PICTURES = [bytes([number]) * (100 + 100 * number) for number in range(3)]  # lengths of one byte and of two
 
 
@@ -101,10 +104,109 @@ def test_a_length_is_that_of_the_description_and_of_the_recipe(tmp_path):
     stages = [{"name": name, "epochs": 0, "learning_rates": None} for name in ("teacher", "student")]
     description = {"stages": stages}
     rates = {"teacher": {"5": {"sha256": "a"}}, "student": {"16": {"sha256": "b"}}}
-    text = prepared.with_lengths(description, (tmp_path / "recipe.flags").read_text(), (5, 16), rates)
+    text = prepared.with_lengths(
+        description, (tmp_path / "recipe.flags").read_text(), {"teacher": 5, "student": 16}, rates
+    )
     assert [(stage["epochs"], stage["learning_rates"]["sha256"]) for stage in stages] == [(5, "a"), (16, "b")]
     (tmp_path / "recipe.flags").write_text(text)
     assert read_recipe(tmp_path / "recipe.flags") == Recipe(schedule="one_cycle", epochs=16, teacher_epochs=5)
+
+
+def test_a_folder_with_one_stage_takes_its_own_length(tmp_path):
+    write_recipe(tmp_path / "recipe.flags", Recipe(defense="at", schedule="one_cycle", epochs=40))
+    description = {"stages": [{"name": "student", "epochs": 0, "learning_rates": None}]}
+    lengths, rates = {"teacher": 5, "student": 16}, {"student": {"16": {"sha256": "b"}}}
+    text = prepared.with_lengths(description, (tmp_path / "recipe.flags").read_text(), lengths, rates)
+    assert description["stages"][0]["epochs"] == 16
+    assert "--epochs=16\n" in text
+
+
+def test_a_line_of_a_study_may_stand_for_three_seeds(tmp_path):
+    path = tmp_path / "study.txt"
+    path.write_text("# a comment\n\nbest_{seed}: flags/a.flags --seed={seed} --ema=0.9\nother: flags/b.flags\n")
+    assert contents.read_study(path) == {
+        **{f"best_{seed}": [f"--flagfile={ROOT}/flags/a.flags", f"--seed={seed}", "--ema=0.9"] for seed in range(3)},
+        "other": [f"--flagfile={ROOT}/flags/b.flags"],
+    }
+
+
+def test_the_trainings_of_the_study_are_valid_and_different():
+    found = {}
+    for name, (flagfile, *more) in contents.read_study(contents.STUDY).items():
+        recipe = read_recipe(flagfile.partition("=")[2], more)
+        assert (recipe.dataset, recipe.train_examples) == ("cifar10", 10000)
+        found[name] = json.dumps(recipe.settings(), sort_keys=True)
+    assert len(set(found.values())) == len(found)
+
+
+@pytest.fixture
+def studied(tmp_path, monkeypatch):
+    """Three trainings whose workers are stubs; yields a function that runs the study and returns its report."""
+    folder, output = tmp_path / "gpu", tmp_path / "found"
+    folder.mkdir()
+    (folder / "run.py").write_text("")
+    entries = [{"name": name, "folder": f"study_{name}"} for name in ("first", "second", "broken")]
+    plan = {"study": entries, "study_evaluations": [["clean", 10]]}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    ready = prepared.Prepared(folder, tmp_path / "work")
+
+    def made(name):
+        path = tmp_path / "work" / name
+        (path / "results").mkdir(parents=True, exist_ok=True)
+        for file in ("recipe.flags", "portable.json", "results/student.npz", "results/attack_clean_10.npz"):
+            (path / file).write_bytes(NOISE)
+        if "broken" in name:
+            (path / "results" / "student.npz").unlink()
+        return types.SimpleNamespace(path=path)
+
+    monkeypatch.setattr(ready, "folder", made)
+
+    class Worker:
+        def __init__(self, name, command, log):
+            assert command[-1] == "--worker=study"
+
+        def ask(self, name, seconds, begins):
+            found = {"name": name, "attacks": {"clean": 0.5}, "train_seconds": 2.0, "epochs": 3}
+            return "study " + json.dumps({"error": "it broke"} if name == "broken" else found)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(study, "Contestant", Worker)
+
+    def run(names, workers=1):
+        own = report.Report(output, plan, budget.Budget(60.0))
+        own.begin("d")
+        study.run_study(ready, own, budget.Budget(60.0), tmp_path / "work", names, workers)
+        return own
+
+    return run
+
+
+def test_a_study_runs_in_the_order_given_and_tells_failures(studied):
+    own = studied(["second", "broken", "first"])
+    assert [each["name"] for each in own.study] == ["second", "first"]
+    assert own.failed
+    assert own.notes["d"] == ["broken: it broke"]
+    assert "| second | 3 | 2 | 50.00 |" in own.text()
+    with zipfile.ZipFile(own.output / "study_0.zip") as archive:
+        assert {name.split("/")[0] for name in archive.namelist()} == {"first", "second"}
+        assert archive.read("first/results/attack_clean_10.npz") == NOISE
+
+
+def test_each_network_of_a_study_is_trained_once_by_several_workers(studied):
+    own = studied(["first", "second"], workers=5)
+    assert sorted(each["name"] for each in own.study) == ["first", "second"]
+
+
+def test_archives_of_a_study_stay_within_what_can_travel(studied, monkeypatch):
+    monkeypatch.setattr(study, "LARGEST_FILE", 4500)
+    own = studied(["first", "second"])
+    assert [path.name for path in sorted(own.output.glob("*.zip"))] == ["study_0.zip", "study_1.zip"]
+    monkeypatch.setattr(study, "LARGEST", 5000)
+    own = studied(["first", "second"])
+    assert [path.name for path in own.output.glob("*.zip")] == ["study_0.zip"]
+    assert own.notes["d"] == ["for lack of room, some are not in the archives: --study=second fetches them"]
 
 
 def contestant(tmp_path, program):
@@ -174,7 +276,7 @@ def test_measuring_needs_neither_tensorflow_nor_this_projects_library():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--parts=d"], "--parts must be among a, b, c. Received: d"),
+        (["--parts=e"], "--parts must be among a, b, c, d. Received: e"),
         (["--minutes=0.1"], "--minutes must be more than 0.17"),
         ([], "makes one"),
     ],

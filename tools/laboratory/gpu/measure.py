@@ -1,6 +1,6 @@
 """Measures what `prepare` prepared, on a machine with a GPU, JAX, NumPy and, if installed, PyTorch.
 
-  python -m tools.laboratory.gpu.measure gpu --output=found --parts=a,b,c --minutes=9
+  python -m tools.laboratory.gpu.measure gpu --output=found --parts=a,b --minutes=9
 
 See `tools/laboratory/gpu/__init__.py`. Each result is written as soon as it is measured. A piece begins only if it fits
 into the minutes that are left. If one fails, that is reported and the next one begins. Trainings and decoded images are
@@ -8,19 +8,21 @@ kept in --work; the same command resumes from there.
 """
 
 import argparse
+import functools
 import pathlib
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tools.laboratory.gpu.budget import CLOSING, Budget
 from tools.laboratory.gpu.errors import MeasureError, reason
 from tools.laboratory.gpu.prepared import Prepared
 from tools.laboratory.gpu.report import Report
 from tools.laboratory.gpu.steps import time_steps, worker
+from tools.laboratory.gpu.study import WORKER, run_study, study_worker
 from tools.laboratory.gpu.trainings import Trainer
 
-PARTS = ("a", "b", "c")
+PARTS = ("a", "b", "c", "d")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--work", type=pathlib.Path, default=default, help="folder that keeps the decoded images and the trainings"
     )
+    parser.add_argument("--study", help="networks of part d, separated by commas (default: all)")
+    parser.add_argument("--workers", type=int, default=4, help="networks that part d trains at a time")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     try:
@@ -46,15 +50,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not budget.left > 0:
             raise MeasureError(f"--minutes must be more than {CLOSING / 60:.2f}. Received: {given.minutes}")
         prepared = Prepared(given.folder, given.work)
+        if given.worker == WORKER:
+            study_worker(prepared)
+            return 0
         if given.worker:
             worker(prepared, given.worker)
             return 0
+        known = [entry["name"] for entry in prepared.plan["study"]]
+        names = known if given.study is None else [name for name in given.study.split(",") if name]
+        if set(names) - set(known):
+            raise MeasureError(f"--study must be among {', '.join(known)}. Received: {given.study}")
+        if given.workers < 1:
+            raise MeasureError(f"--workers must be at least 1. Received: {given.workers}")
         report = Report(given.output, prepared.plan, budget)
         report.write()
         report.say("decoding the images ...")
         prepared.make_arrays()
         report.say("the images equal those that TensorFlow reads, bit for bit")
-        measure(parts, prepared, report, budget, given.work)
+        study = functools.partial(run_study, names=names, workers=given.workers)
+        measure(parts, prepared, report, budget, given.work, study)
         return 1 if report.failed else 0
     except MeasureError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -64,7 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def measure(parts: Sequence[str], prepared: Prepared, report: Report, budget: Budget, work: pathlib.Path) -> None:
+def measure(
+    parts: Sequence[str],
+    prepared: Prepared,
+    report: Report,
+    budget: Budget,
+    work: pathlib.Path,
+    study: Callable[[Prepared, Report, Budget, pathlib.Path], None],
+) -> None:
     """Measures parts in alphabetical order. If one fails, that is reported and the next one begins."""
     trainer: Trainer | None = None
     for part in sorted(parts):
@@ -72,6 +93,9 @@ def measure(parts: Sequence[str], prepared: Prepared, report: Report, budget: Bu
         try:
             if part == "a":
                 time_steps(prepared, report, budget, work.resolve())
+                continue
+            if part == "d":
+                study(prepared, report, budget, work.resolve())
                 continue
             trainer = trainer or Trainer(prepared, report, budget)
             trainer.part_b() if part == "b" else trainer.part_c()

@@ -5,10 +5,12 @@
 See `tools/laboratory/gpu/__init__.py`. The wheel of simplejpeg is downloaded from the package index.
 """
 
+import dataclasses
 import gzip
 import hashlib
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -29,16 +31,16 @@ from agkd_tf.files import new_folder, write_text
 from agkd_tf.optimization import OneCycle
 from agkd_tf.training import Recipe, read_recipe
 from tools import _app, _flags
+from tools.laboratory.gpu.contents import ROOT, Contents, Student, full, tiny
 from tools.laboratory.portable import run
 from tools.laboratory.portable.export import export_portable, learning_rates
-from tools.laboratory.stablehlo import Platform
 from tools.laboratory.step_program import StepProgram
 
 FLAGS = flags.FLAGS
-ROOT = pathlib.Path(__file__).parents[3]
 LIMIT = 60 * 2**20  # bytes that can travel in one piece
 SPLITS = ("train", "validation", "test")
 PYTHON = "3.12"
+ATTACKED = ("dataset", "model", "activation", "input_mean", "input_std", "mixed_precision", "norm", "eps")
 
 flags.DEFINE_string("output", None, "The folder to write.")
 flags.DEFINE_bool("tiny", False, "Use small networks, few images and short trainings, for a rehearsal on a CPU.")
@@ -46,92 +48,6 @@ flags.DEFINE_string(
     "python", PYTHON, "Python version of the machine with the GPU; the decoder's wheel is downloaded for it."
 )
 _flags.define_data_place()
-
-
-class Contents(NamedTuple):
-    """What goes into a folder.
-
-    Attributes:
-        platform: kind of device that the programs are for.
-        peer: flags with which `training_step.py` times the same step as the recipes in `timing`.
-        timing: name -> flags of a recipe to time; those in which it differs from the published AGKD-BML on CIFAR-10.
-        students: name -> such flags of a recipe; these are trained for equal time.
-        last: name and such flags of the recipe that is trained in the time that is left.
-        teacher_epochs, epochs: possible lengths of the trainings, increasing.
-        evaluations: (attack, number of test images), in the order in which they are run.
-        batch_size: test images per batch of an evaluation.
-        matrix: number of rows of the matrices whose product is timed.
-        rounds, repeat: turns that each timed program takes, and steps per turn.
-    """
-
-    platform: Platform
-    peer: Sequence[str]
-    timing: dict[str, Sequence[str]]
-    students: dict[str, Sequence[str]]
-    last: tuple[str, Sequence[str]]
-    teacher_epochs: Sequence[int]
-    epochs: Sequence[int]
-    evaluations: Sequence[tuple[str, int]]
-    batch_size: int
-    matrix: int
-    rounds: int
-    repeat: int
-
-
-AT = (f"--flagfile={ROOT / 'flags/cifar10/at.flags'}", "--init_from_teacher", "--attack_steps=10")
-AGKD_BML_10 = ("--attack_steps=10", "--attack_step_size=2/255", "--mart", "--mart_beta=6")
-BFLOAT16 = "--mixed_precision=bfloat16"
-
-
-def full() -> Contents:
-    """Returns the contents for the real measurements."""
-    small = ("--model=preact-resnet-18", "--schedule=one_cycle", BFLOAT16)
-    return Contents(
-        platform="GPU",
-        peer=("--depth=28", "--width=10", "--batch_size=128", "--attack_steps=2"),
-        timing={
-            precision: ("--train_examples=1280", f"--mixed_precision={precision}")
-            for precision in ("float32", "bfloat16")
-        },
-        students={
-            "preact-resnet-18, at, 10 steps": (*AT, *small),
-            "preact-resnet-18, agkd_bml, 2 steps": small,
-            "preact-resnet-18, agkd_bml, 10 steps, MART": (*small, *AGKD_BML_10),
-        },
-        last=("wrn-28-10, agkd_bml, 2 steps", ("--schedule=one_cycle", BFLOAT16)),
-        teacher_epochs=(1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30),
-        epochs=(*range(1, 21), *range(22, 41, 2), 45, 50, 55, 60),
-        evaluations=(("clean", 10000), ("pgd-20", 10000), ("autoattack", 1000)),
-        batch_size=250,
-        matrix=8192,
-        rounds=5,
-        repeat=8,
-    )
-
-
-def tiny() -> Contents:
-    """Returns the contents for the rehearsal."""
-    # On a CPU, JAX 0.11 computes NaN for networks in bfloat16, so the rehearsal only times bfloat16.
-    step = ("--model=wrn-10-1", "--train_examples=64", "--validation_examples=32", "--batch_size=16")
-    small = (*step, "--schedule=one_cycle")
-    return Contents(
-        platform="CPU",
-        peer=("--depth=10", "--width=1", "--batch_size=16", "--attack_steps=2", "--repeat=2"),
-        timing={precision: (*step, f"--mixed_precision={precision}") for precision in ("float32", "bfloat16")},
-        students={
-            "wrn-10-1, at": (*AT, *small, "--attack_steps=2"),
-            "wrn-10-1, agkd_bml": small,
-            "wrn-10-1, agkd_bml, MART": (*small, *AGKD_BML_10, "--attack_steps=2"),
-        },
-        last=("the last, agkd_bml", small),
-        teacher_epochs=(1, 2),
-        epochs=(1, 2),
-        evaluations=(("clean", 100), ("pgd-3", 100), ("cw-3", 40)),
-        batch_size=20,
-        matrix=512,
-        rounds=3,
-        repeat=2,
-    )
 
 
 def main(argv: list[str]) -> None:
@@ -164,9 +80,11 @@ def prepare(output: pathlib.Path, contents: Contents, *, python: str = PYTHON, *
     shutil.copy(run.__file__, output / "run.py")
     preparation = _Preparation(output, contents, place)
     timing = [preparation.timing(name, more) for name, more in contents.timing.items()]
-    students = [preparation.training(name, more) for name, more in contents.students.items()]
-    last = preparation.training(*contents.last)
+    students = [preparation.training(name, student) for name, student in contents.students.items()]
+    name, more = contents.last
+    last = preparation.training(name, Student(more))
     _check_teachers(output, students)
+    study = [preparation.as_it_is(name, more) for name, more in contents.study.items()]
     _fetch_decoder(output / "decoder", python)
     plan = {
         "platform": contents.platform,
@@ -179,6 +97,8 @@ def prepare(output: pathlib.Path, contents: Contents, *, python: str = PYTHON, *
         "students": students,
         "last": last,
         "evaluations": contents.evaluations,
+        "study": study,
+        "study_evaluations": contents.study_evaluations,
         "records": preparation.records(),
         "images": preparation.images,
     }
@@ -186,7 +106,7 @@ def prepare(output: pathlib.Path, contents: Contents, *, python: str = PYTHON, *
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     if size > LIMIT:
         raise InputError(
-            f"`output` has {size / 2**20:.1f} MiB, at most {LIMIT / 2**20:.0f} are allowed: prepare fewer lengths"
+            f"`output` has {size / 2**20:.1f} MiB, at most {LIMIT / 2**20:.0f} are allowed: prepare fewer trainings"
         )
     return size
 
@@ -197,6 +117,7 @@ class _Preparation:
     def __init__(self, output: pathlib.Path, contents: Contents, place: dict[str, Any]) -> None:
         self._output, self._contents, self._place = output, contents, place
         self.images: dict[str, dict[str, Any]] = {}
+        self._evaluations: dict[tuple, tuple[dict[str, Any], dict[str, str]]] = {}
         # Downloads the data if that is asked for.
         dataset = self._recipe(contents.timing["float32"]).load_dataset(**place)
         self._builder = tfds.builder("cifar10", data_dir=place["data_dir"])
@@ -211,7 +132,7 @@ class _Preparation:
         flops = counted.flops()
         entry = {
             "name": name,
-            "folder": self._export(recipe, dataset, f"timing_{name}", attacks=()),
+            "folder": self._export(recipe, dataset, f"timing_{name}", evaluations=()),
             "batch_size": recipe.batch_size,
             "model": recipe.model,
             "flops": flops,
@@ -220,25 +141,38 @@ class _Preparation:
         print(f"{name}: {flops / 1e9:,.1f} GFLOP per step, exported", flush=True)
         return entry
 
-    def training(self, name: str, more: Sequence[str]) -> dict[str, Any]:
+    def training(self, name: str, student: Student) -> dict[str, Any]:
         """Exports a recipe that is trained, at its longest; returns its entry in the plan."""
         contents = self._contents
-        longest = [f"--epochs={contents.epochs[-1]}", f"--teacher_epochs={contents.teacher_epochs[-1]}"]
-        recipe = self._recipe((*more, *longest))
+        recipe = self._recipe((*student.flags, f"--epochs={contents.epochs[-1]}"))
+        if recipe.trains_teacher:
+            recipe = dataclasses.replace(recipe, teacher_epochs=contents.teacher_epochs[-1])
         dataset = recipe.load_dataset(**self._place)
-        attacks = [attack for attack, _ in contents.evaluations]
-        folder = self._export(recipe, dataset, name.replace(", ", "_").replace(" ", "_"), attacks=attacks)
+        folder = self._export(recipe, dataset, re.sub("[^a-z0-9-]+", "_", name), evaluations=contents.evaluations)
         steps = recipe.steps_per_epoch(dataset)
-        lengths = {"teacher": contents.teacher_epochs, "student": contents.epochs}
+        lengths = {"student": contents.epochs}
+        if recipe.trains_teacher:
+            lengths["teacher"] = contents.teacher_epochs
         print(f"{name}: exported", flush=True)
         return {
             "name": name,
             "folder": folder,
+            "teacher": student.teacher,
+            "share": student.share,
             "model": recipe.model,
             "precision": recipe.mixed_precision,
             "seed": recipe.seed,
             "rates": {stage: self._rates(recipe, steps, epochs) for stage, epochs in lengths.items()},
         }
+
+    def as_it_is(self, name: str, more: Sequence[str]) -> dict[str, Any]:
+        """Exports a recipe of the study; returns its entry in the plan."""
+        recipe = self._recipe(more)
+        dataset = recipe.load_dataset(**self._place)
+        evaluations = self._contents.study_evaluations
+        folder = self._export(recipe, dataset, f"study_{name}", evaluations=evaluations, draw_weights=False)
+        print(f"{name}: exported", flush=True)
+        return {"name": name, "folder": folder}
 
     def records(self) -> dict[str, list[str]]:
         """Writes the data set's records, compressed; returns a dict of split -> file names, in order."""
@@ -256,20 +190,35 @@ class _Preparation:
             return read_recipe(first.partition("=")[2], rest)
         return read_recipe(ROOT / "flags/cifar10/agkd_bml.flags", more)
 
-    def _export(self, recipe: Recipe, dataset: ImageDataset, name: str, *, attacks: Sequence[str]) -> str:
-        """Exports a recipe, and moves what it may share with others; returns the folder's name."""
+    def _export(
+        self,
+        recipe: Recipe,
+        dataset: ImageDataset,
+        name: str,
+        *,
+        evaluations: Sequence[tuple[str, int]],
+        draw_weights: bool = True,
+    ) -> str:
+        """Exports a recipe, and moves what it may share with others; returns the folder's name.
+
+        The programs of the evaluations take the weights as arguments, so that recipes of one network and ball share
+        them.
+        """
         keras.utils.clear_session()  # so that the same network's variables get the same names
         folder = self._output / "folders" / name
+        settings = recipe.settings()
+        shared = (*(str(settings[key]) for key in ATTACKED), *evaluations)
         export_portable(
             recipe,
             dataset,
             folder,
-            attacks=attacks,
+            attacks=[] if shared in self._evaluations else [attack for attack, _ in evaluations],
             batch_size=self._contents.batch_size,
-            draw_weights=True,
+            draw_weights=draw_weights,
             platform=self._contents.platform,
         )
-        description = json.loads((folder / "portable.json").read_text())
+        place = folder / "portable.json"
+        description = json.loads(place.read_text())
         for split in SPLITS:
             self._take_images(folder, description["splits"][split]["images"]["sha256"], dataset, split)
         for path in (folder / "arrays").iterdir():
@@ -279,6 +228,13 @@ class _Preparation:
         for part in ("arrays", "programs"):
             (folder / part).rmdir()
         (folder / "run.py").unlink()
+        if shared not in self._evaluations:
+            attacks = {part["program"] for part in description["evaluation"]["parts"]}
+            programs = {key: digest for key, digest in description["programs"].items() if key in attacks}
+            self._evaluations[shared] = description["evaluation"], programs
+        description["evaluation"], programs = self._evaluations[shared]
+        description["programs"] |= programs
+        write_text(place, json.dumps(description, indent=1) + "\n")
         return name
 
     def _take_images(self, folder: pathlib.Path, digest: str, dataset: ImageDataset, split: str) -> None:
@@ -327,8 +283,9 @@ def _write_array(output: pathlib.Path, array: np.ndarray) -> str:
 
 def _check_teachers(output: pathlib.Path, students: Sequence[dict[str, Any]]) -> None:
     """Checks that the students have the same teacher, which is trained only once."""
-    paths = [output / "folders" / student["folder"] for student in students]
-    if len({run.Folder(path).digest_of("teacher") for path in paths}) > 1:
+    paths = [output / "folders" / student["folder"] for student in students if student["teacher"] is None]
+    folders = [folder for folder in map(run.Folder, paths) if len(folder.description["stages"]) == 2]
+    if len({folder.digest_of("teacher") for folder in folders}) > 1:
         raise InputError("the students' recipes train different teachers: make their teachers' settings the same")
 
 

@@ -73,16 +73,16 @@ class Prepared:
                     draft.write_bytes(content)
                     draft.replace(arrays / digest)
 
-    def folder(self, name: str, *, lengths: tuple[int, int] | None = None, rates: Entry | None = None) -> Any:
+    def folder(self, name: str, *, lengths: Mapping[str, int] | None = None, rates: Entry | None = None) -> Any:
         """Makes a portable `Folder` and returns it.
 
         Args:
             name: name of the exported folder.
-            lengths: epochs of the teacher and of the student; those that were exported if not given.
+            lengths: stage -> epochs; those that were exported if not given.
             rates: stage -> epochs -> entry of the learning rates.
         """
         source = self.path / "folders" / name
-        made = self._work / (name if lengths is None else f"{name}_{lengths[0]}_{lengths[1]}")
+        made = self._work / "_".join([name, *map(str, (lengths or {}).values())])
         (made / "programs").mkdir(parents=True, exist_ok=True)
         description = json.loads((source / "portable.json").read_text())
         text = (source / "recipe.flags").read_text()
@@ -101,18 +101,19 @@ def _link(target: pathlib.Path, place: pathlib.Path) -> None:
     place.symlink_to(target)
 
 
-def with_lengths(description: Entry, text: str, lengths: tuple[int, int], rates: Mapping[str, Entry]) -> str:
+def with_lengths(description: Entry, text: str, lengths: Mapping[str, int], rates: Mapping[str, Entry]) -> str:
     """Sets the numbers of epochs in a description; returns the text of its recipe with the same numbers.
 
     Args:
         description: the description of a portable folder, which is changed in place.
         text: the text of its recipe.
-        lengths: epochs of the teacher and of the student.
+        lengths: stage -> epochs; of stages that the folder has not, without effect.
         rates: stage -> epochs -> entry of the learning rates.
     """
-    for stage, epochs in zip(description["stages"], lengths, strict=True):
+    for stage in description["stages"]:
+        epochs = lengths[stage["name"]]
         stage["epochs"], stage["learning_rates"] = epochs, rates[stage["name"]][str(epochs)]
-    for name, epochs in zip(("teacher_epochs", "epochs"), lengths, strict=True):
+        name = {"teacher": "teacher_epochs", "student": "epochs"}[stage["name"]]
         text, count = re.subn(rf"(?m)^--{name}=\d+$", f"--{name}={epochs}", text)
         assert count == 1, f"the recipe says --{name} {count} times"
     description["recipe_sha256"] = hashlib.sha256(text.encode()).hexdigest()

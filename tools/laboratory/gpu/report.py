@@ -51,6 +51,7 @@ class Report:
         self.goals: list[Entry] = []
         self.kernels: list[Entry] = []
         self.networks: list[Entry] = []
+        self.study: list[Entry] = []
         self.notes: dict[str, list[str]] = {}  # by part
         self.part, self.failed = "", False
         self.weights: str | None = None
@@ -92,7 +93,7 @@ class Report:
 
     def write(self) -> None:
         """Writes `results.json` and `summary.md`."""
-        names = ("machine", "steps", "goals", "kernels", "networks", "notes", "weights")
+        names = ("machine", "steps", "goals", "kernels", "networks", "study", "notes", "weights")
         content = {name: getattr(self, name) for name in names}
         _replace(self.output / "results.json", (json.dumps(content, indent=1) + "\n").encode())
         _replace(self.output / "summary.md", self.text().encode())
@@ -116,6 +117,8 @@ class Report:
             ]
         if self.networks:
             parts += ["## Networks", self._networks_text(), self._networks_table()]
+        if self.study:
+            parts += ["## Study", self._study_table()]
         if self.weights:
             parts += [f"## Weights\n\n{self.weights}"]
         if self.notes:
@@ -162,11 +165,11 @@ class Report:
         first = self._plan["students"][0]
         return (
             f"CIFAR-10, {first['precision']}, one-cycle learning rate, seed {first['seed']}; the weights are the last "
-            f"epoch's. Each student, AT's too, begins with its teacher's weights. The students of {first['model']} "
-            "share one teacher, whose time is not included in theirs. Seconds are those of training steps; compiling "
-            "has a column of its own. Validation is accuracy in % on held-out images after the last epoch: clean and, "
-            "for students, under a short attack. The columns of the attacks show accuracy in % on the first test "
-            "images, with Wilson's 95 % intervals."
+            f"epoch's. A student with a teacher begins with its weights. The students of {first['model']} had equal "
+            "time, a teacher's included. Seconds are those of training steps, without a teacher's; compiling has a "
+            "column of its own. Validation is accuracy in % on held-out images after the last epoch: clean and, for "
+            "students, under a short attack. The columns of the attacks show accuracy in % on the first test images, "
+            "with Wilson's 95 % intervals."
         )
 
     def _networks_table(self) -> str:
@@ -175,7 +178,7 @@ class Report:
         for each in self.networks:
             row = [
                 each["name"],
-                str(each.get("teacher_epochs") or ""),
+                str(each.get("taught_by") or each.get("teacher_epochs") or ""),
                 f"{each['done']} of {each['epochs']}",
                 f"{each['seconds']:.0f}",
                 f"{each['seconds_an_epoch']:.1f}",
@@ -190,8 +193,29 @@ class Report:
                     low, high = wilson(found["standing"], found["images"])
                     row.append(f"{100 * found['standing'] / found['images']:.2f} ({100 * low:.2f}-{100 * high:.2f})")
             rows.append(row)
-        heading = ["", "teacher's epochs", "epochs", "training, s", "s per epoch", "compiling, s", "validation"]
+        heading = [
+            "",
+            "teacher, or epochs of the clean one",
+            "epochs",
+            "training, s",
+            "s per epoch",
+            "compiling, s",
+            "validation",
+        ]
         return table([*heading, *(f"{name}, {count:,} images" for name, count in attacks)], rows)
+
+    def _study_table(self) -> str:
+        attacks = self._plan["study_evaluations"]
+        rows = [
+            [
+                each["name"],
+                str(each["epochs"]),
+                f"{each['train_seconds']:.0f}",
+                *(f"{100 * each['attacks'][name]:.2f}" for name, _ in attacks),
+            ]
+            for each in self.study
+        ]
+        return table(["", "epochs", "training, s", *(f"{name}, {count:,} images" for name, count in attacks)], rows)
 
     def keep(
         self, prepared: Prepared, folders: Mapping[str, Any], best: tuple[str, Sequence[np.ndarray]] | None

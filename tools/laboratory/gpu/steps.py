@@ -137,7 +137,7 @@ def time_steps(prepared: Prepared, report: Report, budget: Budget, work: pathlib
 
         for name, command in commands.items():
             begin(name, command)
-        for name, command in waiting.items():
+        for name, command in reversed(waiting.items()):  # what the goals are about comes first
             begin(name, command)
             wait(name)
         for name in commands:

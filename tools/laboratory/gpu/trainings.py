@@ -1,10 +1,7 @@
 """Trains and attacks networks, as far as the time allows."""
 
-import concurrent.futures
 import contextlib
-import hashlib
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tools.laboratory.gpu.budget import Budget, longest
+from tools.laboratory.gpu.device import compile_ahead, compiling_device
 from tools.laboratory.gpu.errors import MeasureError, OutOfTimeError, reason
 from tools.laboratory.gpu.prepared import Entry, Prepared, check_device
 from tools.laboratory.gpu.report import Report
@@ -41,40 +39,6 @@ class Trainer:
         self._times: dict[tuple[str, str], float] = {}
         self._evaluations: dict[str, Any] = {}
 
-        class Device(run.Device):  # type: ignore[name-defined]  # a module read at run time
-            """A device that compiles each program only once, and ahead of its use if asked to."""
-
-            def __init__(self) -> None:
-                super().__init__()
-                cores = os.cpu_count() or 1
-                self._pool = concurrent.futures.ThreadPoolExecutor(max(1, min(4, cores // 4)))
-                self._programs: dict[str, concurrent.futures.Future] = {}
-
-            def ahead(self, text: str) -> concurrent.futures.Future:
-                """Begins to compile a program in the background."""
-                digest = hashlib.sha256(text.encode()).hexdigest()
-                if digest not in self._programs:
-                    self._programs[digest] = self._pool.submit(self._timed, text)
-                return self._programs[digest]
-
-            def _timed(self, text: str) -> tuple[Any, float]:
-                begun = time.monotonic()
-                return super().compiled(text), time.monotonic() - begun
-
-            def compiled(self, text: str) -> Any:
-                return self.compiled_in(text)[0]
-
-            def compiled_in(self, text: str) -> tuple[Any, float]:
-                """Returns a program, and the seconds that compiling it took."""
-                try:
-                    return self.ahead(text).result(max(1.0, budget.left))
-                except concurrent.futures.TimeoutError:
-                    raise OutOfTimeError("stopped, out of time while compiling") from None
-
-            def close(self) -> None:
-                """Cancels the compilations that have not begun."""
-                self._pool.shutdown(wait=False, cancel_futures=True)
-
         class Progress(run.Progress):  # type: ignore[name-defined]
             """Shows progress, and ends a piece that takes longer than it may."""
 
@@ -90,7 +54,7 @@ class Trainer:
                 report.say(f"{self.name}: {text}")
                 self._shown = time.monotonic()
 
-        self._device, self._progress = Device(), Progress()
+        self._device, self._progress = compiling_device(run, lambda: budget.left), Progress()
         report.machine = self._device.described()
         check_device(prepared, self._device)
 
@@ -101,29 +65,34 @@ class Trainer:
     def part_b(self) -> None:
         """Trains a teacher, then the students for equal time, and attacks the students."""
         report, budget, students = self._report, self._budget, self._prepared.plan["students"]
-        first = self._longest(students[0])
-        self._compile_ahead(first, ("teacher",))
+        taught = next(student for student in students if self._has_clean_teacher(student))
+        first = self._longest(taught)
+        compile_ahead(self._device, first, ("teacher",), attacks=False)
         for student in students:
-            self._compile_ahead(self._longest(student), ("student",))
-        self._compile_attacks_ahead(first)
-        teacher = self._train_teacher(students[0], budget.left * SHARES["teacher"])
+            compile_ahead(self._device, self._longest(student), ("student",), attacks=False)
+        compile_ahead(self._device, first, (), attacks=True)
+        teacher = self._train_teacher(taught, budget.left * SHARES["teacher"])
         if teacher is None:
             return
-        each = min(60 * MINUTES_EACH, budget.left * SHARES["students"] / len(students))
-        report.say(f"each student is trained for at most {each:.0f} s")
+        took = self._report.network(f"teacher of {taught['model']}")["seconds"]
+        shares = sum(student["share"] for student in students)
+        each = min(60 * MINUTES_EACH, budget.left * SHARES["students"] / shares)
+        report.say(f"each student is trained for at most {each:.0f} s, its teacher's included")
         done = []
         for student in students:
-            if self._guarded(student["name"], self._train_student, student, teacher, each):
+            available = each * student["share"] - (took if self._has_clean_teacher(student) else 0.0)
+            if self._guarded(student["name"], self._train_student, student, teacher, available):
                 done.append(student)
-                self._attack(student["name"], short=True)
-        for student in done:
-            self._attack(student["name"], short=False)
+        report.say("the students are trained")
+        for short in (True, False):
+            for student in done:
+                self._attack(student["name"], short=short)
 
     def part_c(self) -> None:
         """Trains the last network, with a teacher of its own, in the time that is left, and attacks it."""
         entry = self._prepared.plan["last"]
         folder = self._longest(entry)
-        self._compile_ahead(folder, ("teacher", "student"))
+        compile_ahead(self._device, folder, ("teacher", "student"), attacks=False)
         teacher = self._train_teacher(entry, self._budget.left * SHARES["teacher"])
         if teacher is None:
             return
@@ -139,19 +108,12 @@ class Trainer:
             self._report.fail(f"{name}: {reason(error)}")
             return None
 
+    def _has_clean_teacher(self, entry: Entry) -> bool:
+        return entry["teacher"] is None and len(self._longest(entry).description["stages"]) == 2
+
     def _longest(self, entry: Entry) -> Any:
         """Returns the folder as it was exported, for the longest trainings."""
         return self._prepared.folder(entry["folder"])
-
-    def _compile_ahead(self, folder: Any, stages: Sequence[str]) -> None:
-        for stage in folder.description["stages"]:
-            if stage["name"] in stages:
-                for part in ("step", "validation"):
-                    self._device.ahead(folder.program(stage[part]["program"]))
-
-    def _compile_attacks_ahead(self, folder: Any) -> None:
-        for part in folder.description["evaluation"]["parts"]:
-            self._device.ahead(folder.program(part["program"]))
 
     def _epoch_seconds(self, folder: Any, stage: Entry, teacher: Sequence[np.ndarray]) -> tuple[float, float]:
         """Returns (seconds per epoch with validation, estimated from a few steps; seconds of compiling)."""
@@ -197,7 +159,9 @@ class Trainer:
             )
             return None
         student = max(int(each) for each in entry["rates"]["student"])
-        folder = self._prepared.folder(entry["folder"], lengths=(epochs, student), rates=entry["rates"])
+        folder = self._prepared.folder(
+            entry["folder"], lengths={"teacher": epochs, "student": student}, rates=entry["rates"]
+        )
         self._train(name, folder, 0, (), epochs, compiling)
         return epochs
 
@@ -211,9 +175,14 @@ class Trainer:
         """
         name, rates = entry["name"], entry["rates"]
         longest_epochs = max(int(each) for each in rates["student"])
-        source = self._prepared.folder(entry["folder"], lengths=(teacher_epochs, longest_epochs), rates=rates)
-        teacher = self._teacher_weights(source)
-        seconds, compiling = self._epoch_seconds(source, source.description["stages"][1], teacher)
+        lengths = {"teacher": teacher_epochs, "student": longest_epochs}
+        source = self._prepared.folder(entry["folder"], lengths=lengths, rates=rates)
+        other = entry["teacher"]
+        if other is not None and other not in self._weights:
+            raise MeasureError(f"left out: its teacher, {other}, was not trained")
+        clean = self._has_clean_teacher(entry)
+        teacher = self._teacher_weights(source) if clean else self._weights[other] if other else ()
+        seconds, compiling = self._epoch_seconds(source, source.description["stages"][-1], teacher)
         left = self._budget.left
         available = left * SHARES["last"] if available is None else min(available, left)
         epochs = longest([int(each) for each in rates["student"]], seconds, available)
@@ -223,9 +192,11 @@ class Trainer:
                 "available"
             )
             return False
-        folder = self._prepared.folder(entry["folder"], lengths=(teacher_epochs, epochs), rates=rates)
-        self._teacher_weights(folder)  # for `collect`
-        weights = self._train(name, folder, 1, teacher, epochs, compiling, teacher_epochs=teacher_epochs)
+        folder = self._prepared.folder(entry["folder"], lengths=lengths | {"student": epochs}, rates=rates)
+        if clean:
+            self._teacher_weights(folder)  # for `collect`
+        taught = {"taught_by": other} if other else {"teacher_epochs": teacher_epochs} if clean else {}
+        weights = self._train(name, folder, -1, teacher, epochs, compiling, **taught)
         self._folders[name], self._weights[name] = folder, weights
         self._report.keep(self._prepared, self._folders, None)
         return True

@@ -562,6 +562,14 @@ class Evaluation:
         return [np.asarray(array) for array in found]
 
 
+def train(folder: Folder, device: Device, results: Results, progress: Progress) -> list:
+    """Trains what is left of all stages; returns the chosen student's weights, as arrays on the host."""
+    student: list = []
+    for stage in folder.description["stages"]:
+        student = Training(folder, stage, device, student).run(results, progress)
+    return student
+
+
 def measure(folder: Folder, device: Device, steps: int) -> None:
     """Prints the median time of the last stage's steps; random weights take as long as trained ones."""
     *before, stage = folder.description["stages"]
@@ -622,9 +630,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.time:
             measure(folder, device, given.time)
             return 0
-        progress, results, student = Progress(), Results(folder.path / "results"), list[Any]()
-        for stage in folder.description["stages"]:
-            student = Training(folder, stage, device, student).run(results, progress)
+        progress, results = Progress(), Results(folder.path / "results")
+        student = train(folder, device, results, progress)
         if attacks:
             evaluation = Evaluation(folder, device, student, results)
             for name in attacks:
