@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--work", type=pathlib.Path, default=default, help="folder that keeps the decoded images and the trainings"
     )
+    parser.add_argument("--minutes_each", type=float, default=2.5, help="minutes of training per student of part b")
     parser.add_argument("--study", help="networks of part d, separated by commas (default: all)")
     parser.add_argument("--workers", type=int, default=4, help="networks that part d trains at a time")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -68,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prepared.make_arrays()
         report.say("the images equal those that TensorFlow reads, bit for bit")
         study = functools.partial(run_study, names=names, workers=given.workers)
-        measure(parts, prepared, report, budget, given.work, study)
+        trainer = functools.partial(Trainer, seconds_each=60 * given.minutes_each)
+        measure(parts, prepared, report, budget, given.work, study, trainer)
         return 1 if report.failed else 0
     except MeasureError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -85,6 +87,7 @@ def measure(
     budget: Budget,
     work: pathlib.Path,
     study: Callable[[Prepared, Report, Budget, pathlib.Path], None],
+    trainer_of: Callable[[Prepared, Report, Budget], Trainer],
 ) -> None:
     """Measures parts in alphabetical order. If one fails, that is reported and the next one begins."""
     trainer: Trainer | None = None
@@ -97,7 +100,7 @@ def measure(
             if part == "d":
                 study(prepared, report, budget, work.resolve())
                 continue
-            trainer = trainer or Trainer(prepared, report, budget)
+            trainer = trainer or trainer_of(prepared, report, budget)
             trainer.part_b() if part == "b" else trainer.part_c()
         except Exception as error:
             report.fail(f"part {part} ended: {reason(error)}")

@@ -16,7 +16,6 @@ from tools.laboratory.gpu.prepared import Entry, Prepared, check_device
 from tools.laboratory.gpu.report import Report
 
 WARM_UP = 3  # steps
-MINUTES_EACH = 2.5  # of training per student in part b
 SHARES = {"teacher": 0.2, "students": 0.7, "last": 0.75}  # of what is left of the time
 GUESSES = {"clean": 10.0, "autoattack": 60.0}  # seconds of an attack until the first one is timed; for others, OTHER
 OTHER = 25.0
@@ -29,9 +28,11 @@ class Trainer:
         prepared: `Prepared`.
         report: `Report`.
         budget: `Budget`.
+        seconds_each: seconds of training per student in part b, its teacher's included; a teacher has at most half.
     """
 
-    def __init__(self, prepared: Prepared, report: Report, budget: Budget) -> None:
+    def __init__(self, prepared: Prepared, report: Report, budget: Budget, seconds_each: float) -> None:
+        self._seconds_each = seconds_each
         self._prepared, self._report, self._budget = prepared, report, budget
         run = prepared.run
         self._folders: dict[str, Any] = {}
@@ -71,12 +72,12 @@ class Trainer:
         for student in students:
             compile_ahead(self._device, self._longest(student), ("student",), attacks=False)
         compile_ahead(self._device, first, (), attacks=True)
-        teacher = self._train_teacher(taught, budget.left * SHARES["teacher"])
+        teacher = self._train_teacher(taught, min(self._seconds_each / 2, budget.left * SHARES["teacher"]))
         if teacher is None:
             return
         took = self._report.network(f"teacher of {taught['model']}")["seconds"]
         shares = sum(student["share"] for student in students)
-        each = min(60 * MINUTES_EACH, budget.left * SHARES["students"] / shares)
+        each = min(self._seconds_each, budget.left * SHARES["students"] / shares)
         report.say(f"each student is trained for at most {each:.0f} s, its teacher's included")
         done = []
         for student in students:
