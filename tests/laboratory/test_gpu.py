@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from agkd_tf.errors import InputError
 from agkd_tf.intervals import wilson_interval
 from agkd_tf.training import Recipe, read_recipe
 from agkd_tf.training.recipe_file import write_recipe
@@ -137,6 +138,13 @@ def test_the_trainings_of_the_study_are_valid_and_different():
         assert (recipe.dataset, recipe.train_examples) == ("cifar10", 10000)
         found[name] = json.dumps(recipe.settings(), sort_keys=True)
     assert len(set(found.values())) == len(found)
+
+
+def test_a_study_without_its_robust_teachers_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^the study starts from runs/study/robust_teacher_0, .*--nostudy$"):
+        prepare.prepare(tmp_path, contents.full())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from agkd_tf.files import new_folder, write_text
 from agkd_tf.optimization import OneCycle
 from agkd_tf.training import Recipe, read_recipe
 from tools import _app, _flags
-from tools.laboratory.gpu.contents import ROOT, Contents, Student, full, tiny
+from tools.laboratory.gpu.contents import ROOT, STUDY, Contents, Student, full, tiny
 from tools.laboratory.portable import run
 from tools.laboratory.portable.export import export_portable, learning_rates
 from tools.laboratory.step_program import StepProgram
@@ -44,6 +44,7 @@ ATTACKED = ("dataset", "model", "activation", "input_mean", "input_std", "mixed_
 
 flags.DEFINE_string("output", None, "The folder to write.")
 flags.DEFINE_bool("tiny", False, "Use small networks, few images and short trainings, for a rehearsal on a CPU.")
+flags.DEFINE_bool("study", True, "Prepare part d, the study, whose robust teachers have to be there.")
 flags.DEFINE_string(
     "python", PYTHON, "Python version of the machine with the GPU; the decoder's wheel is downloaded for it."
 )
@@ -55,10 +56,12 @@ def main(argv: list[str]) -> None:
     del argv
     if not FLAGS.output:
         raise InputError("`output`, the folder to write, is needed: --output=gpu")
-    output = pathlib.Path(FLAGS.output)
+    output, contents = pathlib.Path(FLAGS.output), tiny() if FLAGS.tiny else full()
+    if not FLAGS.study:
+        contents = contents._replace(study={})
     begun = time.monotonic()
     with new_folder("output", output) as folder:
-        size = prepare(folder, tiny() if FLAGS.tiny else full(), python=FLAGS.python, **_flags.data_place())
+        size = prepare(folder, contents, python=FLAGS.python, **_flags.data_place())
     print(f"\n{output}: {size / 2**20:.1f} MiB of at most {LIMIT / 2**20:.0f}, in {time.monotonic() - begun:.0f} s")
     print(f"On the machine with the GPU: python -m tools.laboratory.gpu.measure {output} --output=found")
 
@@ -73,8 +76,10 @@ def prepare(output: pathlib.Path, contents: Contents, *, python: str = PYTHON, *
         **place: where CIFAR-10 is, as arguments of `load_dataset`.
 
     Raises:
-        InputError: if the data or the wheel is not available, or the folder is too large to travel.
+        InputError: if the data, the wheel or a robust teacher of the study is not available, or the folder is too
+            large to travel.
     """
+    _check_given(contents)
     for name in ("programs", "arrays", "folders", "records", "decoder"):
         (output / name).mkdir(parents=True)
     shutil.copy(run.__file__, output / "run.py")
@@ -119,13 +124,13 @@ class _Preparation:
         self.images: dict[str, dict[str, Any]] = {}
         self._evaluations: dict[tuple, tuple[dict[str, Any], dict[str, str]]] = {}
         # Downloads the data if that is asked for.
-        dataset = self._recipe(contents.timing["float32"]).load_dataset(**place)
+        dataset = _recipe(contents.timing["float32"]).load_dataset(**place)
         self._builder = tfds.builder("cifar10", data_dir=place["data_dir"])
         self._rows: dict[str, dict[bytes, int]] = {"train": {}, "test": _rows_of(np.asarray(dataset.test.images))}
 
     def timing(self, name: str, more: Sequence[str]) -> dict[str, Any]:
         """Exports a recipe whose step is timed; returns its entry in the plan."""
-        recipe = self._recipe(more)
+        recipe = _recipe(more)
         dataset = recipe.load_dataset(**self._place)
         keras.utils.clear_session()
         counted = StepProgram(recipe, dataset)
@@ -144,7 +149,7 @@ class _Preparation:
     def training(self, name: str, student: Student) -> dict[str, Any]:
         """Exports a recipe that is trained, at its longest; returns its entry in the plan."""
         contents = self._contents
-        recipe = self._recipe((*student.flags, f"--epochs={contents.epochs[-1]}"))
+        recipe = _recipe((*student.flags, f"--epochs={contents.epochs[-1]}"))
         if recipe.trains_teacher:
             recipe = dataclasses.replace(recipe, teacher_epochs=contents.teacher_epochs[-1])
         dataset = recipe.load_dataset(**self._place)
@@ -167,7 +172,7 @@ class _Preparation:
 
     def as_it_is(self, name: str, more: Sequence[str]) -> dict[str, Any]:
         """Exports a recipe of the study; returns its entry in the plan."""
-        recipe = self._recipe(more)
+        recipe = _recipe(more)
         dataset = recipe.load_dataset(**self._place)
         evaluations = self._contents.study_evaluations
         folder = self._export(recipe, dataset, f"study_{name}", evaluations=evaluations, draw_weights=False)
@@ -183,12 +188,6 @@ class _Preparation:
                 (self._output / "records" / name).write_bytes(gzip.compress(path.read_bytes(), mtime=0))
                 found.setdefault(split, []).append(name)
         return found
-
-    def _recipe(self, more: Sequence[str]) -> Recipe:
-        first, *rest = more
-        if first.startswith("--flagfile="):
-            return read_recipe(first.partition("=")[2], rest)
-        return read_recipe(ROOT / "flags/cifar10/agkd_bml.flags", more)
 
     def _export(
         self,
@@ -266,6 +265,26 @@ class _Preparation:
             digest = _write_array(self._output, rates)
             found[str(epochs)] = {"shape": list(rates.shape), "dtype": rates.dtype.name, "sha256": digest}
         return found
+
+
+def _recipe(more: Sequence[str]) -> Recipe:
+    """Returns the recipe of flags that may begin with a flagfile; without one, they change the published AGKD-BML."""
+    first, *rest = more
+    if first.startswith("--flagfile="):
+        return read_recipe(first.partition("=")[2], rest)
+    return read_recipe(ROOT / "flags/cifar10/agkd_bml.flags", more)
+
+
+def _check_given(contents: Contents) -> None:
+    """Checks that the networks which the study starts from have been trained."""
+    recipes = [_recipe(more) for more in contents.study.values()]
+    given = {path for recipe in recipes for path in (recipe.teacher, recipe.init_from) if path}
+    missing = sorted(path for path in given if not pathlib.Path(path).exists())
+    if missing:
+        raise InputError(
+            f"the study starts from {', '.join(missing)}: train them as {STUDY.name} says, or leave the study out: "
+            "--nostudy"
+        )
 
 
 def _rows_of(images: np.ndarray) -> dict[bytes, int]:
