@@ -14,6 +14,7 @@ from agkd_tf.report.runs import Measurement, Run, attack_names, measurement, tit
 from agkd_tf.report.summary import CLEAN, comparable
 
 ON, OFF = CLASS_COLORS[0], "#8c8c8c"
+NEAR = 0.03  # of the range of all points: closer ones share a label
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +68,15 @@ class Frontier:
                 for each in (point.clean, point.robust)
             )
             axis.errorbar(x, y, xerr=across, yerr=up, fmt="o", color=color, markersize=4, linewidth=0.8, alpha=0.7)
-            axis.annotate(str(number), (x, y), (4, 4), textcoords="offset points", color=color, fontsize=SMALL)
             seeds = max(point.clean.seeds, point.robust.seeds)
             label = f"{number}  {point.title}" + (f" ({seeds} seeds)" if seeds > 1 else "")
             handles.append(Line2D([], [], linestyle="none", marker="o", markersize=4, color=color, label=label))
+        for numbers in _close_together(self.points):
+            points = [self.points[number - 1] for number in numbers]
+            place = tuple(100 * max(getattr(point, kind).accuracy for point in points) for kind in ("clean", "robust"))
+            color = ON if any(point in best for point in points) else OFF
+            label = ", ".join(map(str, numbers))
+            axis.annotate(label, place, (4, 4), textcoords="offset points", color=color, fontsize=SMALL)
         clean, robust = ([100 * getattr(point, kind).accuracy for point in best] for kind in ("clean", "robust"))
         axis.plot(clean, robust, color=ON, linewidth=1.2)
         axis.set_xlabel(f"clean, % {_counts([point.clean for point in self.points])}", fontsize=SMALL)
@@ -130,6 +136,28 @@ def _frontier(groups: Sequence[Sequence[Run]], attack: str) -> Frontier:
     shown = {point.title for point in points}
     best_first = sorted(points, key=lambda point: -point.clean.accuracy)
     return Frontier(attack, tuple(best_first), tuple(name for name in names if name not in shown))
+
+
+def _close_together(points: Sequence[Point]) -> list[list[int]]:
+    """Returns the numbers of the points, counted from 1, in groups whose labels would overlap."""
+    across, up = (
+        max(getattr(point, kind).high for point in points) - min(getattr(point, kind).low for point in points)
+        for kind in ("clean", "robust")
+    )
+    groups: list[list[int]] = []
+    for number, point in enumerate(points, 1):
+        for group in groups:
+            first = points[group[0] - 1]
+            apart = (
+                abs(point.clean.accuracy - first.clean.accuracy),
+                abs(point.robust.accuracy - first.robust.accuracy),
+            )
+            if apart[0] <= NEAR * across and apart[1] <= NEAR * up:
+                group.append(number)
+                break
+        else:
+            groups.append([number])
+    return groups
 
 
 def _counts(measured: Sequence[Measurement]) -> str:

@@ -71,3 +71,9 @@ def test_the_figure_has_each_run_its_interval_and_the_line():
     assert across.get_segments()[0][:, 0] == pytest.approx([45.12, 54.88], abs=0.01)
     assert up.get_segments()[0][:, 1] == pytest.approx([35.31, 44.87], abs=0.01)
     assert pixels(figure).std() > 0
+
+
+def test_points_that_lie_close_together_share_a_label():
+    groups = [measured("a", 300, 100), measured("b", 200, 161), measured("c", 201, 160), measured("d", 199, 120)]
+    (axis,) = frontier_of(groups).figure().axes
+    assert sorted(text.get_text() for text in axis.texts) == ["1", "2, 3", "4"]
