@@ -18,7 +18,7 @@ OUTPUTS = ("output", "record", "adversaries")  # flags of what a command writes
 MAKES_ITS_WORKDIR = ("tools.train", "tools.laboratory.portable")
 IMAGES = {"cifar10": (200, 80), "svhn_cropped": (200, 80), "cifar100": (400, 100)}  # of mocked sets: training, test
 
-TRAINING = ("--model=tiny", "--train_examples=64", "--validation_examples=20", "--batch_size=32", "--epochs=1")
+TRAINING = ("--model=tiny", "--train_examples=64", "--validation_examples=20", "--batch_size=16", "--epochs=1")
 # Appended to a command, so that it takes seconds: the last of two values counts. Networks and images shrink, and each
 # thing is done once or on a few images; what is done, and in which way, stays as the page says.
 SMALL = {
