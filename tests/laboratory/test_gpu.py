@@ -293,3 +293,31 @@ def test_what_cannot_be_measured_is_one_line(tmp_path, capsys, arguments, expect
     assert measure.main([str(tmp_path / "gpu"), f"--output={tmp_path / 'found'}", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("plan", "arguments", "expected"),
+    [
+        ({}, [], "was prepared by another version of this project: prepare it again"),
+        ({"study": [{"name": "at"}]}, ["--study=at,bml"], "--study must be among at. Received: at,bml"),
+        ({"study": [{"name": "at"}]}, ["--workers=0"], "--workers must be at least 1. Received: 0"),
+    ],
+)
+def test_a_study_that_cannot_be_measured_is_one_line(tmp_path, capsys, plan, arguments, expected):
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    (tmp_path / "run.py").write_text("")
+    assert measure.main([str(tmp_path), f"--output={tmp_path / 'found'}", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
+
+
+def test_a_network_that_is_named_twice_is_trained_once(tmp_path, monkeypatch):
+    plan = {"study": [{"name": name} for name in ("at", "bml")]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    (tmp_path / "run.py").write_text("")
+    taken = []
+    monkeypatch.setattr(prepared.Prepared, "make_arrays", lambda self: None)
+    monkeypatch.setattr(report.Report, "write", lambda self: None)
+    monkeypatch.setattr(measure, "run_study", lambda *_, names, workers: taken.extend(names))
+    assert measure.main([str(tmp_path), f"--output={tmp_path / 'found'}", "--parts=d", "--study=bml,at,bml"]) == 0
+    assert taken == ["bml", "at"]

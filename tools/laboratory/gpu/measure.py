@@ -57,8 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.worker:
             worker(prepared, given.worker)
             return 0
+        if "study" not in prepared.plan:
+            raise MeasureError(f"{given.folder} was prepared by another version of this project: prepare it again")
         known = [entry["name"] for entry in prepared.plan["study"]]
-        names = known if given.study is None else [name for name in given.study.split(",") if name]
+        names = known if given.study is None else list(dict.fromkeys(filter(None, given.study.split(","))))
         if set(names) - set(known):
             raise MeasureError(f"--study must be among {', '.join(known)}. Received: {given.study}")
         if given.workers < 1:

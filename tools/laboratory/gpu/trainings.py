@@ -196,6 +196,8 @@ class Trainer:
         folder = self._prepared.folder(entry["folder"], lengths=lengths | {"student": epochs}, rates=rates)
         if clean:
             self._teacher_weights(folder)  # for `collect`
+        if other:  # its digest knows nothing of that teacher, which may be another one than in an earlier command
+            shutil.rmtree(folder.path / "results", ignore_errors=True)
         taught = {"taught_by": other} if other else {"teacher_epochs": teacher_epochs} if clean else {}
         weights = self._train(name, folder, -1, teacher, epochs, compiling, **taught)
         self._folders[name], self._weights[name] = folder, weights
