@@ -94,7 +94,7 @@ def _session() -> tuple[EvaluationSession, ImageDataset]:
     )
     if FLAGS.knn:
         session.check_embedding()
-    session.prepare(FLAGS.attacks)
+    session.prepare(FLAGS.attacks, estimates=not FLAGS.knn and not FLAGS.verify)
     for size in FLAGS.eps_sweep or ():
         session.prepare([FLAGS.sweep_attack], size)
     if FLAGS.audit:

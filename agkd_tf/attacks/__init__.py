@@ -10,8 +10,11 @@ from agkd_tf.attacks.apgd import APGD
 from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.auto_attack import AutoAttack
 from agkd_tf.attacks.ball import NORMS, Ball, Norm
+from agkd_tf.attacks.cr import CR
 from agkd_tf.attacks.fab import FAB
+from agkd_tf.attacks.malt import MALT
 from agkd_tf.attacks.pgd import BIM, CW, FGSM, MIM, PGD, Clean, input_gradient
+from agkd_tf.attacks.pma import PMAPlus
 from agkd_tf.attacks.registry import ATTACK_NAMES, attack_named, bound, parse_attack
 from agkd_tf.attacks.rounding import rounded
 from agkd_tf.attacks.sequence import AttackSequence, check_names
@@ -23,9 +26,11 @@ __all__ = [
     "APGD",
     "ATTACK_NAMES",
     "BIM",
+    "CR",
     "CW",
     "FAB",
     "FGSM",
+    "MALT",
     "MIM",
     "NORMS",
     "PGD",
@@ -35,6 +40,7 @@ __all__ = [
     "Ball",
     "Clean",
     "Norm",
+    "PMAPlus",
     "SquareAttack",
     "TransferAttack",
     "attack_named",

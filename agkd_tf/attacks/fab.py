@@ -14,6 +14,7 @@ from agkd_tf.attacks.ball import Ball
 from agkd_tf.attacks.crafting import Logits
 from agkd_tf.attacks.pgd import Clean
 from agkd_tf.attacks.projections import onto_hyperplane
+from agkd_tf.attacks.standing import while_standing
 from agkd_tf.logits import ranked_other_class
 from agkd_tf.settings import LARGEST, Range
 
@@ -100,7 +101,7 @@ def fast_adaptive_boundary(
         labels, targets: int32 [B].
         steps: number of iterations.
         ball: gives the norm of the distances. The search for an image ends with a perturbation within the ball's eps, a
-            number, and the loop ends when every image has one; with eps 0 the search continues for the smallest.
+            number; with eps 0 the search continues for the smallest.
         bounds: least and greatest pixel value.
 
     Returns:
@@ -109,19 +110,16 @@ def fast_adaptive_boundary(
     shape, flat = tf.shape(clean), [tf.shape(clean)[0], clean.shape[1] * clean.shape[2] * clean.shape[3]]
     origin = tf.reshape(clean, flat)
 
-    def difference(scores: tf.Tensor) -> tf.Tensor:
-        target, true = (tf.gather(scores, classes, batch_dims=1) for classes in (targets, labels))
-        return target - true
+    def logits_at(points: tf.Tensor) -> tf.Tensor:
+        return logits(tf.reshape(points, [-1, *clean.shape[1:]]))
 
-    def misclassified(points: tf.Tensor) -> tf.Tensor:
-        return tf.not_equal(tf.argmax(logits(tf.reshape(points, shape)), axis=1, output_type=tf.int32), labels)
-
-    def iterate(
-        count: tf.Tensor, point: tf.Tensor, found: tf.Tensor, distance: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    def iterate(count: tf.Tensor, rows: tf.Tensor, state: tuple) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        origin, point, found, distance = state
+        true, target = tf.gather(labels, rows), tf.gather(targets, rows)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(point)
-            gap = difference(logits(tf.reshape(point, shape)))
+            scores = logits_at(point)
+            gap = tf.gather(scores, target, batch_dims=1) - tf.gather(scores, true, batch_dims=1)
             total = tf.reduce_sum(gap)
         normal = tape.gradient(total, point, unconnected_gradients="zero")
         offset = tf.reduce_sum(normal * point, axis=1) - gap
@@ -137,18 +135,19 @@ def fast_adaptive_boundary(
         alpha = tf.clip_by_value(near / (near + far), 0.0, ALPHA_MAX)[:, None]
         ahead = (1.0 - alpha) * (point + OVERSHOOT * from_point) + alpha * (origin + OVERSHOOT * from_origin)
         point = tf.clip_by_value(ahead, *bounds)
-        fooled = misclassified(point)
+        fooled = tf.not_equal(tf.argmax(logits_at(point), axis=1, output_type=tf.int32), true)
         reached = ball.length(point - origin)
         closer = tf.logical_and(fooled, tf.logical_and(reached < distance, distance > ball.eps))
         found = tf.where(closer[:, None], point, found)
         distance = tf.where(closer, reached, distance)
         point = tf.where(fooled[:, None], origin + BACKWARD * (point - origin), point)
-        return count + 1, point, found, distance
+        return origin, point, found, distance
 
-    _, _, found, distance = tf.while_loop(
-        lambda count, point, found, distance: tf.logical_and(count < steps, tf.reduce_any(distance > ball.eps)),
+    found, distance = while_standing(
         iterate,
-        (tf.constant(0), origin, origin, tf.fill(flat[:1], float("inf"))),
-        parallel_iterations=1,
+        (origin, origin, origin, tf.fill(flat[:1], float("inf"))),
+        steps=steps,
+        done=lambda state: state[3] <= ball.eps,
+        output=lambda state: (state[2], state[3]),
     )
     return tf.stop_gradient(tf.reshape(found, shape)), tf.stop_gradient(distance)

@@ -36,6 +36,17 @@ def margin(logits: tf.Tensor, labels: tf.Tensor, *, confidence: float = MARGIN_C
     return -tf.nn.relu(label_margin(logits, labels) + confidence)
 
 
+def probability_margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Returns float32 [B], max_{k != label} p_k - p_label with p = softmax(logits): above 0 if misclassified.
+
+    Its gradient vanishes where the softmax saturates: judge by it only beside an attack on logits.
+
+    Source: PMA, the probability margin attack (Towards Evaluating Adversarial Robustness with a Probability Margin
+    Attack, 2024).
+    """
+    return -label_margin(tf.nn.softmax(logits), labels)
+
+
 def targeted_margin(logits: tf.Tensor, targets: tf.Tensor, *, confidence: float = MARGIN_CONFIDENCE) -> tf.Tensor:
     """Returns float32 [B], -max(0, max_{k != target} z_k - z_target + confidence): ascending it approaches the target.
 

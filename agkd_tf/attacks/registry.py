@@ -10,8 +10,11 @@ from agkd_tf.attacks.apgd import APGD
 from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.auto_attack import AutoAttack
 from agkd_tf.attacks.ball import Ball, Norm
+from agkd_tf.attacks.cr import CR
 from agkd_tf.attacks.fab import FAB
+from agkd_tf.attacks.malt import MALT
 from agkd_tf.attacks.pgd import BIM, CW, FGSM, MIM, PGD, TARGETS, Clean
+from agkd_tf.attacks.pma import PMAPlus
 from agkd_tf.attacks.sequence import AttackSequence
 from agkd_tf.attacks.square import SquareAttack
 from agkd_tf.errors import InputError
@@ -33,6 +36,10 @@ ENSEMBLES = {
     "apgd-t": APGD("targeted_dlr"),
     "fab-t": FAB(),
     "square": SquareAttack(),
+    "apgd-pm": APGD("probability_margin"),
+    "pma+": PMAPlus(),
+    "malt": MALT(),
+    "cr": CR(),
 }
 ATTACK_NAMES = (*STEPLESS, *(f"{kind}-K" for kind in STEPPED), *ENSEMBLES)
 PATTERN = r"(fgsm-rs|[a-z]+)(?:-([1-9][0-9]{0,5}))?(?:~([0-9./]+))?(?:x([1-9][0-9]{0,2}))?(?:@([a-z]+))?"

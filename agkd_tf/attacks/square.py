@@ -15,11 +15,12 @@ from agkd_tf.attacks.attack import Attack, named_with
 from agkd_tf.attacks.ball import Ball
 from agkd_tf.attacks.crafting import Logits
 from agkd_tf.attacks.pgd import Clean
+from agkd_tf.attacks.standing import while_standing
 from agkd_tf.logits import label_margin
 from agkd_tf.randomness import named_seed, uniform_per_example, variant_seed
 from agkd_tf.settings import LARGEST, Range
 
-Judge = Callable[[tf.Tensor], tf.Tensor]
+Judge = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Draws = Callable[[str, tuple[int, ...]], tf.Tensor]
 QUERIES = 5000
 # The share p of the pixels that a window covers is halved after these queries.
@@ -72,8 +73,8 @@ class SquareAttack(Attack):
     ) -> tf.Tensor:
         seed = variant_seed(named_seed(seed, self.name), variant)
 
-        def judge(adv: tf.Tensor) -> tf.Tensor:
-            return label_margin(logits(adv), labels)
+        def judge(adv: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+            return label_margin(logits(adv), tf.gather(labels, rows))
 
         def draws(name: str, shape: tuple[int, ...]) -> tf.Tensor:
             return uniform_per_example(indices, shape, named_seed(seed, name))
@@ -114,10 +115,11 @@ def square_linf(
     It starts with vertical stripes of +-eps. Each query adds +-2 eps, with one sign per channel, in a window
     at a random place, projects onto the ball and the bounds, and keeps the point if the margin falls. Each
     image has its own windows, so that its result does not depend on its batch (the released code draws one
-    place per batch). The loop ends early when every image is misclassified.
+    place per batch). An image that is misclassified leaves the batch (`while_standing`).
 
     Args:
-        judge: callable, images -> margins float32 [B], at most 0 where an image is misclassified.
+        judge: callable, (images [b, H, W, C], their rows in `clean`, int32 [b]) -> margins float32 [b], at most 0 where
+            an image is misclassified.
         clean: float32 [B, H, W, C] within the bounds.
         eps: radius of the ball, in units of the images.
         queries: number of points tried after the start.
@@ -131,16 +133,16 @@ def square_linf(
     sides = tf.constant(window_sides(queries, height, width))
     # Two numbers for the window's place, one for each channel's sign.
     table = draws("windows", (queries, 2 + channels))
-    low, high = (tf.clip_by_value(clean + sign * eps, *bounds) for sign in (-1.0, 1.0))
 
-    def propose(count: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
-        side, unit = sides[count], table[:, count]
+    def propose(count: tf.Tensor, rows: tf.Tensor, clean: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
+        low, high = (tf.clip_by_value(clean + sign * eps, *bounds) for sign in (-1.0, 1.0))
+        side, unit = sides[count], tf.gather(table[:, count], rows)
         top, left = _place(unit[:, 0], side, height), _place(unit[:, 1], side, width)
         change = 2.0 * eps * _signs(unit[:, 2:])[:, None, None, :]
         return tf.clip_by_value(best + _inside(top, left, side, height, width) * change, low, high)
 
     stripes = _signs(draws("stripes", (1, width, channels)))
-    return _random_search(judge, propose, tf.clip_by_value(clean + eps * stripes, *bounds), queries)
+    return _random_search(judge, propose, clean, tf.clip_by_value(clean + eps * stripes, *bounds), queries)
 
 
 def square_l2(
@@ -180,11 +182,11 @@ def square_l2(
     def normalized(values: tf.Tensor, axes: list[int]) -> tf.Tensor:
         return values / tf.maximum(_length(values, axes), 1e-12)
 
-    def point(delta: tf.Tensor) -> tf.Tensor:
+    def point(clean: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
         return tf.clip_by_value(clean + eps * normalized(delta, [1, 2, 3]), *bounds)
 
-    def propose(count: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
-        side, unit = sides[count], table[:, count]
+    def propose(count: tf.Tensor, rows: tf.Tensor, clean: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
+        side, unit = sides[count], tf.gather(table[:, count], rows)
         top, left = _place(unit[:, 0], side, height), _place(unit[:, 1], side, width)
         window = _inside(top, left, side, height, width)
         other = _inside(_place(unit[:, 2], side, height), _place(unit[:, 3], side, width), side, height, width)
@@ -195,31 +197,36 @@ def square_l2(
         unspent = tf.maximum(eps**2 - _length(delta, [1, 2, 3]) ** 2, 0.0) / channels
         freed = _length(delta * tf.maximum(window, other), [1, 2, 3]) ** 2
         mixed = normalized(mixed * window, [1, 2]) * tf.sqrt(unspent + freed)
-        return point(delta * (1.0 - other) * (1.0 - window) + mixed)
+        return point(clean, delta * (1.0 - other) * (1.0 - window) + mixed)
 
-    return _random_search(judge, propose, point(_bump_grid(height, width, channels, draws)), queries)
+    return _random_search(judge, propose, clean, point(clean, _bump_grid(height, width, channels, draws)), queries)
 
 
 def _random_search(
-    judge: Judge, propose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], best: tf.Tensor, queries: int
+    judge: Judge,
+    propose: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+    clean: tf.Tensor,
+    best: tf.Tensor,
+    queries: int,
 ) -> tf.Tensor:
     """Returns, per image, the best of the points that are proposed one after the other."""
 
-    def query(count: tf.Tensor, best: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        tried = propose(count, best)
-        tried_margin = judge(tried)
+    def query(count: tf.Tensor, rows: tf.Tensor, state: tuple) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        clean, best, margin = state
+        tried = propose(count, rows, clean, best)
+        tried_margin = judge(tried, rows)
         # An image that is misclassified already stays as it is.
         better = tf.logical_and(tried_margin < margin, margin > 0)
         best = tf.where(better[:, None, None, None], tried, best)
-        return count + 1, best, tf.where(better, tried_margin, margin)
+        return clean, best, tf.where(better, tried_margin, margin)
 
-    _, best, _ = tf.while_loop(
-        lambda count, _, margin: tf.logical_and(count < queries, tf.reduce_any(margin > 0)),
+    return while_standing(
         query,
-        (tf.constant(0), best, judge(best)),
-        parallel_iterations=1,
+        (clean, best, judge(best, tf.range(tf.shape(best)[0]))),
+        steps=queries,
+        done=lambda state: ~(state[2] > 0),  # a NaN margin never rises again
+        output=lambda state: state[1],
     )
-    return best
 
 
 def _bump_grid(height: int, width: int, channels: int, draws: Draws) -> tf.Tensor:

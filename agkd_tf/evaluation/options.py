@@ -24,6 +24,9 @@ class EvaluationOptions:
     transfer_attack: Annotated[str, "Attack that transfer:SOURCE uses to craft adversaries on SOURCE."] = (
         TRANSFER_ATTACK
     )
+    precision: Annotated[
+        float, Range(0.01, 50.0), "Points by which autoattack-estimate may be off: half the width of its interval."
+    ] = 0.5
     adversaries: Annotated[str | None, "Save the adversarial images in this folder, a .npy file per attack."] = None
     png: Annotated[
         bool,

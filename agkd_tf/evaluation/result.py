@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas
 
     from agkd_tf.attacks import AttackSequence
+    from agkd_tf.evaluation.autoattack_estimate import AutoAttackEstimate
     from agkd_tf.evaluation.record import EvaluationRecord
 
 
@@ -167,6 +168,7 @@ class Evaluation(Mapping[str, AttackResult]):
         results: name of the attack -> `AttackResult`, the same as the mapping itself.
         worst_case: worst case over these results; if they are recorded, also over all recorded results with the same
             images, ball and seed.
+        estimate: estimate of AutoAttack's accuracy, if `autoattack-estimate` was among the attacks; else None.
     """
 
     title: str
@@ -174,6 +176,7 @@ class Evaluation(Mapping[str, AttackResult]):
     _record: "EvaluationRecord" = dataclasses.field(repr=False)
     _keys: dict[str, str] = dataclasses.field(repr=False)
     _over: dict[str, np.ndarray] = dataclasses.field(repr=False)
+    estimate: "AutoAttackEstimate | None" = None
 
     @property
     def worst_case(self) -> WorstCase:
@@ -188,8 +191,10 @@ class Evaluation(Mapping[str, AttackResult]):
     def __len__(self) -> int:
         return len(self.results)
 
-    def _rows(self) -> dict[str, Accuracy]:
-        rows: dict[str, Accuracy] = dict(self.results)
+    def _rows(self) -> "dict[str, AttackResult | AutoAttackEstimate | WorstCase]":
+        rows: dict[str, AttackResult | AutoAttackEstimate | WorstCase] = dict(self.results)
+        if self.estimate is not None:
+            rows["autoattack-estimate"] = self.estimate
         if len(self._over) > 1:
             rows[f"worst case of {len(self._over)}"] = self.worst_case
         return rows
@@ -205,7 +210,7 @@ class Evaluation(Mapping[str, AttackResult]):
                 f"  {name:<{widest}} {100 * found.accuracy:>7.2f}%  {100 * low:>6.2f} to {100 * high:<6.2f}  "
                 f"{found.num_examples:>7}  {seconds:>7}  {rate:>8}".rstrip()
             )
-        return "\n".join(lines)
+        return "\n".join(lines if self.estimate is None else [*lines, "", str(self.estimate)])
 
     __repr__ = __str__
 
@@ -254,9 +259,9 @@ class Evaluation(Mapping[str, AttackResult]):
         self._record.copy_to(folder, self._keys.values())
 
 
-def _speed(found: Accuracy) -> tuple[str, str]:
+def _speed(found: "AttackResult | AutoAttackEstimate | WorstCase") -> tuple[str, str]:
     # The worst case is derived from the results and has no run time.
-    if not isinstance(found, AttackResult):
+    if isinstance(found, WorstCase):
         return "", ""
     return f"{round(found.seconds, 2):,.1f}", f"{round(found.images_per_second, 2):,.1f}"
 

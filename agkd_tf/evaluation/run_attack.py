@@ -37,7 +37,48 @@ def run_attack(
     checkpoint: Callable[[], None] | None = None,
     progress: Callable | None = None,
 ) -> AttackResult:
-    """Runs an attack on a classifier; returns the `AttackResult`.
+    """Runs an attack on a classifier, on all images; returns the `AttackResult`. See `continue_attack`.
+
+    Args:
+        logits, examples, attack, batch_size, seed, jit_compile, adversaries, checkpoint, progress: as
+            `continue_attack`.
+        outcome: `Outcome` to continue and fill; None for a fresh one.
+
+    Raises:
+        InputError: as `continue_attack`.
+    """
+    outcome = Outcome.fresh(len(examples)) if outcome is None else outcome
+    continue_attack(
+        logits,
+        examples,
+        attack,
+        outcome,
+        batch_size=batch_size,
+        seed=seed,
+        jit_compile=jit_compile,
+        adversaries=adversaries,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    return AttackResult.of_outcome(outcome, attack, seed=seed)
+
+
+def continue_attack(
+    logits: keras.Model | Logits,
+    examples: Examples,
+    attack: AttackSequence,
+    outcome: Outcome,
+    *,
+    places: np.ndarray | None = None,
+    compiled: dict[Attack, Callable] | None = None,
+    batch_size: int = 100,
+    seed: int = 0,
+    jit_compile: bool = False,
+    adversaries: np.ndarray | None = None,
+    checkpoint: Callable[[], None] | None = None,
+    progress: Callable | None = None,
+) -> None:
+    """Runs an attack on a classifier until its outcome is known for all images, or for some of them.
 
     Each stage of the attack sees only the images that the earlier stages did not break, packed into full batches. An
     image's adversary depends on the image, its index in `examples` and the seed, but not on its batch. An evaluation
@@ -49,10 +90,13 @@ def run_attack(
             float32 logits [B, n].
         examples: `Examples`.
         attack: `agkd_tf.attacks.AttackSequence`.
+        outcome: `Outcome` to continue and fill.
+        places: int [n], indices of the images to attack; None for all.
+        compiled: dict that keeps the compiled attacks for further calls with the same network, images' shape and
+            settings; None to keep only the one at work, which takes less memory.
         batch_size: images per step.
         seed: integer.
         jit_compile: compile with XLA.
-        outcome: `Outcome` to continue and fill; None for a fresh one.
         adversaries: float32 array [N, H, W, C] to write the adversarial images to; None to discard them.
         checkpoint: callable without arguments, called after each batch, when `outcome` is consistent.
         progress: callable (stage's part, its variant, images done, images in total), called when a stage begins and
@@ -68,22 +112,24 @@ def run_attack(
     """
     warn_of_slow_settings(logits if isinstance(logits, keras.Model) else None)
     logits = logits_of(logits)
-    if outcome is None:
-        outcome = Outcome.fresh(len(examples))
-    seed_pair, steps = step_seed(seed, 0), {}
+    seed_pair, steps = step_seed(seed, 0), {} if compiled is None else compiled
     check_answers(logits, examples, attack, check_classifier(logits, examples))
     for part in attack.attacks:
         part.check_images(examples.images)  # type: ignore[arg-type]  # images on disk can be read like an array
     for number, (part, variant) in enumerate(attack.stages):
-        places = outcome.waiting(number)
+        waiting = outcome.waiting(number)
+        if places is not None:
+            waiting = np.intersect1d(waiting, places)
         if part not in steps:
             start = time.perf_counter()
-            steps = {part: by_all_replicas(_compiled(part, attack.ball, logits, examples, seed_pair, jit_compile))}
+            if compiled is None:
+                steps.clear()
+            steps[part] = by_all_replicas(_compiled(part, attack.ball, logits, examples, seed_pair, jit_compile))
             outcome.seconds += time.perf_counter() - start
-        if progress and len(places):
-            progress(part, variant, 0, len(places))
-        for begin in range(0, len(places), batch_size):
-            start, chosen = time.perf_counter(), places[begin : begin + batch_size]
+        if progress and len(waiting):
+            progress(part, variant, 0, len(waiting))
+        for begin in range(0, len(waiting), batch_size):
+            start, chosen = time.perf_counter(), waiting[begin : begin + batch_size]
             padded = _filled(chosen, batch_size, jit_compile)
             batch = examples.take(padded)
             rows = (tf.constant(batch.images), tf.constant(batch.labels), tf.constant(padded, tf.int32))
@@ -101,8 +147,7 @@ def run_attack(
             if checkpoint:
                 checkpoint()
             if progress:
-                progress(part, variant, begin + len(chosen), len(places))
-    return AttackResult.of_outcome(outcome, attack, seed=seed)
+                progress(part, variant, begin + len(chosen), len(waiting))
 
 
 def attack_step(part: Attack, ball: Ball, logits: Logits, seed: tf.Tensor) -> Callable[..., tuple]:

@@ -21,6 +21,7 @@ from agkd_tf.errors import InputError, check_range
 from agkd_tf.evaluation.adversaries import create_adversaries, open_adversaries, unwritten, verify_adversaries
 from agkd_tf.evaluation.adversary_pngs import AdversaryPNGs, check_png_shape, write_pngs
 from agkd_tf.evaluation.audit import Audit, Sign, masked_gradient_signs
+from agkd_tf.evaluation.autoattack_estimate import CHEAP, ESTIMATE, FULL, AutoAttackEstimate, estimate_autoattack
 from agkd_tf.evaluation.checks import check_classifier, random_difference
 from agkd_tf.evaluation.digests import network_digest
 from agkd_tf.evaluation.eps_sweep import EpsSweep
@@ -32,7 +33,7 @@ from agkd_tf.evaluation.options import EvaluationOptions
 from agkd_tf.evaluation.outcome import Outcome
 from agkd_tf.evaluation.record import EvaluationRecord, check_known, record_path
 from agkd_tf.evaluation.result import Accuracy, AttackResult, Evaluation
-from agkd_tf.evaluation.run_attack import run_attack
+from agkd_tf.evaluation.run_attack import continue_attack, run_attack
 from agkd_tf.evaluation.subject import SETTINGS, own_ball_of, subject_of
 from agkd_tf.evaluation.transfer_sources import TRANSFER, TransferSources
 from agkd_tf.models import Classifier
@@ -171,12 +172,15 @@ class EvaluationSession:
 
     # The attacks.
 
-    def prepare(self, attacks: Attacks, eps: float | None = None) -> dict[str, AttackSequence]:
+    def prepare(
+        self, attacks: Attacks, eps: float | None = None, *, estimates: bool = False
+    ) -> dict[str, AttackSequence]:
         """Checks attacks before anything is computed; returns name -> attack, bound to a ball.
 
         Args:
             attacks: names, `agkd_tf.attacks.Attack`s or `AttackSequence`s; or a single one.
             eps: radius of the ball; None for the session's own.
+            estimates: whether `autoattack-estimate` is allowed. It is no attack, and is left out of the result.
 
         Raises:
             InputError: if something is not an attack or does not fit the model or the images, if two attacks have the
@@ -192,11 +196,24 @@ class EvaluationSession:
             )
         found: dict[str, AttackSequence] = {}
         for each in attacks:
+            if isinstance(each, str) and each == ESTIMATE:
+                self._check_estimate(allowed=estimates)
+                continue
             attack = self._bound(each, self.ball.eps if eps is None else eps)
             check_names("`attacks`", [attack, *found.values()])
             found[attack.name] = attack
         self._tell_of_margins(found.values())
         return found
+
+    def _check_estimate(self, *, allowed: bool) -> None:
+        if not allowed:
+            raise InputError(f"`attacks`: {ESTIMATE} does not attack every image, which is needed here: give {FULL}")
+        if self.options.adversaries is not None:
+            raise InputError(
+                f"`adversaries` needs attacks on every image, and {ESTIMATE} attacks a sample: give {FULL}, or leave "
+                "`adversaries` out"
+            )
+        self.prepare([CHEAP, FULL])
 
     def _prepare_one(self, attack: Any, eps: float | None = None) -> AttackSequence:
         found = list(self.prepare(attack, eps).values())
@@ -344,18 +361,59 @@ class EvaluationSession:
         Raises:
             InputError: see `prepare` and `run_attack`.
         """
-        bound = self.prepare(attacks)
-        if not bound:
+        bound = self.prepare(attacks, estimates=True)
+        estimated = ESTIMATE in ([attacks] if isinstance(attacks, str | Attack | AttackSequence) else list(attacks))
+        if not bound and not estimated:
             raise InputError(f"`attacks` must name at least one attack, such as {', '.join(ATTACKS)}. Received: none")
         self._begin()
         keys = {name: self._find(attack) for name, attack in bound.items()}
         self._forget(keys.values())
         for name, attack in bound.items():
             self._compute(keys[name], attack, keep=keep_adversaries)
+        estimate = self._autoattack_estimate() if estimated else None
         over = self.record.add_worst_case(keys.values(), self.key(""))
         results = {name: self.record.result(key, name) for name, key in keys.items()}
         robust = {key: self.record.robust(key) for key in over}
-        return Evaluation(self.title, results, self.record, keys, robust)
+        return Evaluation(self.title, results, self.record, keys, robust, estimate)
+
+    def _autoattack_estimate(self) -> AutoAttackEstimate:
+        cheap, full = self.prepare([CHEAP, FULL]).values()
+        keys = self._find(cheap), self._find(full)
+        self._forget(keys)
+        self._compute(keys[0], cheap)
+        outcome = self.record.begin(keys[1], full, self.examples.labels, seed=self.options.seed)
+        compiled: dict[Attack, Callable] = {}
+
+        def attack(places: np.ndarray) -> None:
+            continue_attack(
+                self.subject.logits,
+                self.examples,
+                full,
+                outcome,
+                places=places,
+                compiled=compiled,
+                **self._computation,
+                checkpoint=self.record.save_outcomes,
+                progress=self.progress.of_attack(ESTIMATE),
+            )
+
+        estimate = estimate_autoattack(
+            self.record.robust(keys[0]),
+            outcome,
+            attack,
+            precision=self.options.precision,
+            seed=self.options.seed,
+            seconds=self.record.results[keys[0]]["seconds"],
+            told=self.progress.say,
+        )
+        self.record.add_section(f"{ESTIMATE}{self.key('').suffix}", estimate.record())
+        if estimate.says_weak:
+            broken = estimate.sample - estimate.left_of_sample
+            self.progress.say(
+                f"note: AutoAttack broke {broken:,} of the {estimate.sample:,} sampled images that {CHEAP} had left: "
+                "gradients may be masked; run an audit (agkd_tf.audit, or --audit)"
+            )
+        return estimate
 
     def adopt(self, attack: Any, outcome: Outcome) -> bool:
         """Takes over the outcome of an attack that another program ran; `accuracies` continues from there.

@@ -14,7 +14,7 @@ from agkd_tf.data.pixels import as_float
 # K stands for a number of steps that is drawn.
 NAMES = ("clean", "fgsm", "fgsm-rs", "bim-K", "pgd-Kx2", "cw-K", "mim-K", "pgd-K@mc", "cw-K@least", "fgsm@random")
 NAMES += ("bim-K~1/3", "pgd-K~1")
-NAMES += ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "autoattack-rand")
+NAMES += ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "autoattack-rand", "apgd-pm", "pma+", "malt", "cr")
 FEW = 6
 IMAGES = ("random", "constant", "saturated", "black")
 NETWORKS = ("linear", "steep", "flat", "blind", "equal")
@@ -43,7 +43,7 @@ def network(kind, shape, classes, random):
 
 def quick(part):
     """Returns the part with few iterations."""
-    limits = {"queries": FEW, "steps": FEW, "passes": 2}
+    limits = {"queries": FEW, "steps": FEW, "passes": 2, "cycles": 1, "further": 1}
     few = {name: min(getattr(part, name), most) for name, most in limits.items() if hasattr(part, name)}
     return dataclasses.replace(part, **few)
 

@@ -94,14 +94,14 @@ def test_apgds_best_value_never_falls_below_its_start_and_grows_with_the_steps(n
     ball = Ball(norm, EPS[norm])
     start = ball.edge_per_example(indices, images.shape[1:], (1, 2))
 
-    def judge(adv):
+    def judge(adv, rows):
         scores = network(adv)
         return objective(scores, labels), tf.zeros(len(images), tf.bool)
 
     values = []
     for steps in (0, 1, 5, 30):
         adv, value = auto_pgd(judge, images, steps=steps, ball=ball, start=start)
-        np.testing.assert_allclose(judge(adv)[0], value, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(judge(adv, None)[0], value, rtol=1e-4, atol=1e-5)
         values.append(value.numpy())
     assert all(np.all(after >= before - 1e-6) for before, after in itertools.pairwise(values))
     assert np.all(values[3] > values[0])
@@ -118,14 +118,14 @@ def test_apgd_equals_a_plain_transcription_of_its_algorithm(network, correct):
     eps, steps, clean = 0.1, 40, images.numpy().astype(np.float32)
     start = Ball("linf", eps).edge_per_example(indices, images.shape[1:], (1, 2))
 
-    def judge(adv):
+    def judge(adv, rows):
         return cross_entropy(network(adv), labels), tf.zeros(6, tf.bool)
 
     def look(x):
         with tf.GradientTape() as tape:
             x = tf.constant(x)
             tape.watch(x)
-            value = judge(x)[0]
+            value = judge(x, None)[0]
         return value.numpy(), tape.gradient(value, x).numpy()
 
     def project(x):
