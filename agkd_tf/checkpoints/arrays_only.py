@@ -37,6 +37,17 @@ def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     return np.frombuffer(buffer, dtype).reshape(shape, order=order)
 
 
+def _bytes(text: Any, encoding: Any) -> bytes:
+    """Returns the bytes of an array in pickles of protocol 2, which has only text."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError("text of an unusual encoding")
+    return text.encode("latin1")
+
+
+def _scalar(dtype: Any, content: Any) -> Any:
+    return _from_buffer(content, dtype, (1,), "C")[0]
+
+
 def _mapping(*contents: Any) -> dict:
     return dict(*contents)
 
@@ -44,9 +55,11 @@ def _mapping(*contents: Any) -> dict:
 # (module, name), as patterns -> what stands for it.
 _ALLOWED: tuple[tuple[str, str, Callable | _ArrayType], ...] = (
     (r"numpy\.(_?core)\.multiarray", "_reconstruct", _empty),
+    (r"numpy\.(_?core)\.multiarray", "scalar", _scalar),
     (r"numpy\.(_?core)\.numeric", "_frombuffer", _from_buffer),
     ("numpy", "ndarray", _ARRAY),
     ("numpy", "dtype", _dtype),
+    ("_codecs", "encode", _bytes),
     ("collections", "OrderedDict", collections.OrderedDict),
     (r"haiku\._src\.data_structures", r"Flat(Mapping|Map|Dict)|frozendict", _mapping),
 )
