@@ -1,6 +1,7 @@
 """Turns a PyTorch checkpoint of a known architecture into a Keras network."""
 
 import dataclasses
+import json
 import warnings
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ from agkd_tf.errors import InputError, Note, check_choice
 from agkd_tf.models.blocks import ACTIVATIONS
 from agkd_tf.types import PathLike
 
-IMAGE_SIZE = 32  # of all known networks
+IMAGE_SIZE = (32, 32)  # of all published networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,9 +118,10 @@ def import_network(
     pixels = pixels_of(state, family, said, channels=channels, num_classes=num_classes, mean=pixel_mean, std=pixel_std)
     _say_guesses(family, sizes, architecture, pixels)
     activation = activation or said.get("activation", family.activation)
+    image_size = json.loads(said["image_size"]) if "image_size" in said else IMAGE_SIZE
     model = family.build(
         sizes,
-        image_shape=(IMAGE_SIZE, IMAGE_SIZE, channels),
+        image_shape=(*image_size, channels),
         num_classes=num_classes,
         activation=activation,
         input_mean=list(pixels.mean),

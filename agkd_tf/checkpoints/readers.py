@@ -30,7 +30,7 @@ class Checkpoint(NamedTuple):
     Attributes:
         tree: dict of float32 arrays, arrays of integers and such dicts.
         said: what the file says of itself: for one from `tools.export --format=torch`, its `architecture`,
-            `activation`, `pixel_mean` and `pixel_std`.
+            `activation`, `image_size`, `pixel_mean` and `pixel_std`.
     """
 
     tree: Tree

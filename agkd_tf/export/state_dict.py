@@ -70,6 +70,7 @@ def export_state_dict(model: keras.Model | Classifier, path: PathLike) -> Export
         name: to_torch(np.asarray(variable)) for name, variable in variables_by_name(family, network, sizes).items()
     }
     said = {"writer": WRITER, "format": "pt", "architecture": family.title(sizes), "activation": activation}
+    said["image_size"] = json.dumps(list(network.inputs[0].shape[1:3]))
     said |= {"pixel_mean": json.dumps(mean), "pixel_std": json.dumps(std)}
     with replacing(path) as temporary:
         save_file(weights, temporary, said)

@@ -51,6 +51,12 @@ def test_it_comes_back_to_the_same_bits(tmp_path, name, settings, pixels):
     np.testing.assert_allclose(network.model(images), model(images), rtol=1e-5)
 
 
+def test_images_of_another_size_come_back(tmp_path):
+    model = build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10)
+    export_state_dict(model, tmp_path / "a.safetensors")
+    assert import_network(tmp_path / "a.safetensors").model.input_shape == (None, 16, 16, 1)
+
+
 def test_a_published_network_comes_back_as_it_was(tmp_path):
     name = "wrn-deepmind-10-2"
     np.savez(tmp_path / "weights.npz", **state_dict(name))
