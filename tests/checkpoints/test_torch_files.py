@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 PYTORCH = ("torch==2.13.0+cpu", "typing-extensions", "filelock", "sympy", "mpmath", "networkx", "jinja2", "markupsafe")
 PYTORCH += ("fsspec", "numpy", "setuptools")
 PUBLISHED = "pyautoattack==0.2.0"  # with a clean ResNet-18 for CIFAR-10, examples/model_test.pt
-SECONDS = 240
+SECONDS = 180
 
 QUANTIZED = """
 import sys, torch

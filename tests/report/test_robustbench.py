@@ -49,7 +49,5 @@ def test_another_ball_is_no_measurement_of_the_entry(record):
 
 
 def test_an_unknown_entry_is_refused(record):
-    with pytest.raises(
-        InputError, match=r"`robustbench` must be of Andriushchenko2020Understanding, .* Received: Mine"
-    ):
+    with pytest.raises(InputError, match=r"`robustbench` must be of Andriushchenko.*, .* Received: Mine"):
         robustbench_table({"Mine": record(clean=0.5)})
