@@ -6,7 +6,9 @@ pixels and entries of checkpoints are those of its model_zoo/cifar10.py.
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import pandas
 
@@ -69,8 +71,9 @@ def robustbench_table(records: Mapping[str, PathLike]) -> FilledTable:
     for name, path in records.items():
         if name not in ENTRIES:
             raise InputError(f"`robustbench` must be of {', '.join(ENTRIES)}. Received: {name}")
-        entry, found = ENTRIES[name], {}
-        for text, record in read_evaluation(path)["attacks"].items():
+        entry = ENTRIES[name]
+        found: dict[str, Mapping[str, Any]] = {}
+        for text, record in read_evaluation(pathlib.Path(path))["attacks"].items():
             key = Key.read(text)
             is_plain = dataclasses.replace(key, attack="", norm=None, eps=None, count=None) == Key("")
             in_ball = key.attack == "clean" or (key.norm, key.eps) == ("linf", entry.eps)
@@ -96,7 +99,7 @@ def robustbench_table(records: Mapping[str, PathLike]) -> FilledTable:
     return FilledTable("RobustBench: imported networks, CIFAR-10", frame, [], notes)
 
 
-def _measured(record: Mapping) -> str:
+def _measured(record: Mapping[str, Any]) -> str:
     low, high = record["confidence_interval_95"]
     part = "" if record["num_examples"] == WHOLE else f", first {record['num_examples']}"
     return f"{100 * record['accuracy']:.2f} ({100 * low:.1f}-{100 * high:.1f}{part})"
