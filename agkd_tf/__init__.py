@@ -1,5 +1,6 @@
 """AGKD-BML in Keras: adversarial defenses with a frozen clean teacher, attention and metric losses."""
 
+from agkd_tf.checkpoints import import_weights
 from agkd_tf.data import ClassPool, load_dataset
 from agkd_tf.defenses import (
     AGKD,
@@ -49,5 +50,6 @@ __all__ = [
     "adapt",
     "audit",
     "evaluate",
+    "import_weights",
     "load_dataset",
 ]

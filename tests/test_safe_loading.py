@@ -6,14 +6,19 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-UNSAFE = r"import pickle|from pickle|joblib|dill|allow_pickle=True|safe_mode=False|enable_unsafe|torch\.load|yaml\.load"
+UNSAFE = r"import pickle|from pickle|joblib|dill|allow_pickle=True|safe_mode=False|enable_unsafe|yaml\.load"
+UNSAFE += r"|torch\.load\((?!path, map_location=\"cpu\", weights_only=True\))"
+# Reads pickles with a table of what may be built; tests/checkpoints/test_readers.py tries to have it run something.
+ARRAYS_ONLY = ROOT / "agkd_tf" / "checkpoints" / "arrays_only.py"
 
 
 @pytest.mark.parametrize("folder", ["agkd_tf", "tools"])
 def test_nothing_is_unpickled(folder):
     paths = sorted((ROOT / folder).rglob("*.py"))
     assert paths
-    assert [str(path) for path in paths if re.search(UNSAFE, path.read_text(encoding="utf-8"))] == []
+    assert [
+        str(path) for path in paths if path != ARRAYS_ONLY and re.search(UNSAFE, path.read_text(encoding="utf-8"))
+    ] == []
 
 
 def test_every_array_and_model_is_opened_in_the_safe_way():

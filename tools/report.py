@@ -2,6 +2,7 @@
 
   python -m tools.report runs/quickstart/at runs/quickstart/agkd_bml
   python -m tools.report runs/quickstart/at runs/quickstart/agkd_bml runs/cost/* --tables=all --output=report
+  python -m tools.report --robustbench=Wong2020Fast=evaluation.json
 
 A run is a folder that tools.train or tools.benchmark wrote; what it has no figures of yet stays empty, with the command
 that fills it. Without --output the tables are printed; with it, they are written there: report.md, report.html (one
@@ -10,7 +11,8 @@ tables that no run fills, and the commands that do, open at a click), each table
 frontier.png, clean against robust accuracy of all runs; the page, report.md and LaTeX's comments say what it was
 measured on. A difference to a published figure is given only where the data set, network, image size and eps are the
 published ones, on all images, with no fewer epochs; if not, a line says what differs. Runs that differ in the seed
-alone are one row: mean, standard deviation, interval.
+alone are one row: mean, standard deviation, interval. --robustbench puts RobustBench's figures beside the evaluation of
+a network that was imported from its zoo.
 """
 
 import pathlib
@@ -21,7 +23,17 @@ from absl import flags
 from agkd_tf.errors import InputError
 from agkd_tf.files import write_text
 from agkd_tf.monitoring import save_figure
-from agkd_tf.report import TABLES, comparison, filled_table, frontier_of, grouped, how_to_read, html_page, read_run
+from agkd_tf.report import (
+    TABLES,
+    comparison,
+    filled_table,
+    frontier_of,
+    grouped,
+    how_to_read,
+    html_page,
+    read_run,
+    robustbench_table,
+)
 from agkd_tf.workdir import Workdir
 from tools import _app, _commands
 
@@ -41,6 +53,11 @@ flags.DEFINE_string(
     "Attack of the robust accuracy in frontier.png; the one that most runs have, or the strongest of several, if not "
     "given.",
 )
+flags.DEFINE_list(
+    "robustbench",
+    [],
+    "Entries of RobustBench and the evaluations of their imported networks: NAME=RECORD, separated by commas.",
+)
 flags.DEFINE_string("title", "AGKD-BML and its relatives", "Title of the page.")
 flags.DEFINE_string("output", None, "Folder to write; the tables are printed if not given.")
 
@@ -48,13 +65,15 @@ flags.DEFINE_string("output", None, "Folder to write; the tables are printed if 
 def main(argv: list[str]) -> None:
     """Prints or writes the report."""
     paths = argv[1:]
-    if not paths:
+    if not paths and not FLAGS.robustbench:
         raise InputError("the runs' folders are needed: python -m tools.report runs/A runs/B")
     numbers = _numbers()
     groups = grouped(map(read_run, paths))
     tables = {f"table_{number}": filled_table(BY_NUMBER[number], groups) for number in numbers}
     if any(run.attacks for group in groups for run in group):
         tables = {"all_runs": comparison(groups, FLAGS.attacks or None), **tables}
+    if FLAGS.robustbench:
+        tables["robustbench"] = robustbench_table(_records())
     if not tables:
         raise InputError("`tables` is needed where no run has an evaluation, such as --tables=4")
     text = "\n\n".join(
@@ -82,6 +101,19 @@ def main(argv: list[str]) -> None:
     counts = {"table": len(tables), "run": len(paths), "figure": len(figures)}
     counted = ", ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items())
     print(f"{counted}: {folder / 'report.html'}")
+
+
+def _records() -> dict[str, str]:
+    """Returns entry of RobustBench -> record, of --robustbench."""
+    found = {}
+    for given in FLAGS.robustbench:
+        name, equals, path = given.partition("=")
+        if not equals or not path:
+            raise InputError(
+                f"`robustbench` must be NAME=RECORD, such as Wong2020Fast=evaluation.json. Received: {given}"
+            )
+        found[name] = path
+    return found
 
 
 def _numbers() -> list[str]:

@@ -1,7 +1,7 @@
 """Building blocks of the networks: convolutions, BN and activation, the head."""
 
 from collections.abc import Iterator, Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import keras
 from keras import layers
@@ -11,6 +11,14 @@ from agkd_tf.models.adapt import pixel_scale_and_offset
 from agkd_tf.types import ImageShape
 
 ACTIVATIONS = ("relu", "silu")
+SHORTCUTS = ("activated", "raw", "raw-3x3")
+STRIDED_PADDINGS = ("both", "end")
+
+#: What the shortcut of a pre-activation block that changes the shape convolves: the activation of BN(x), by 1x1; the
+#: block's own input x, by 1x1; x by 3x3.
+Shortcut = Literal["activated", "raw", "raw-3x3"]
+#: Where a strided convolution is padded: on both sides, or at the bottom and right only.
+StridedPadding = Literal["both", "end"]
 
 # PyTorch's momentum of 0.1 is Keras' 0.9; Keras' own defaults (0.99 and 1e-3) would make a different network.
 BN_MOMENTUM, BN_EPSILON = 0.9, 1e-5
@@ -47,9 +55,11 @@ class Blocks:
         activation: "relu", or "silu" (x * sigmoid(x)) in its place, everywhere in the network.
         input_mean, input_std: the network receives (images - input_mean) / input_std, with one number or one per
             channel, in units of images in [0, 1]; None for both to scale images to [-1, 1].
+        strided_padding: where 3x3 convolutions of stride 2 are padded: "both" is PyTorch's way; "end", at the bottom
+            and right, that of TensorFlow and JAX for sizes that the stride divides.
 
     Raises:
-        InputError: for another activation, or one of `input_mean` and `input_std` without the other.
+        InputError: for another activation or padding, or one of `input_mean` and `input_std` without the other.
     """
 
     def __init__(
@@ -60,13 +70,16 @@ class Blocks:
         activation: str = "relu",
         input_mean: float | Sequence[float] | None = None,
         input_std: float | Sequence[float] | None = None,
+        strided_padding: StridedPadding = "both",
     ) -> None:
         check_choice("activation", activation, ACTIVATIONS)
+        check_choice("strided_padding", strided_padding, STRIDED_PADDINGS)
         if (input_mean is None) != (input_std is None):
             given, other = ("input_mean", "input_std") if input_std is None else ("input_std", "input_mean")
             raise InputError(f"`{given}` needs `{other}`: give both, or neither to scale images to [-1, 1]")
         self.dtype, self.activation = dtype, activation
         self.input_mean, self.input_std = input_mean, input_std
+        self._strided_padding = strided_padding
         self._seeds = iter(range(seed * 1000, (seed + 1) * 1000))
 
     def images(self, image_shape: ImageShape) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -92,7 +105,7 @@ class Blocks:
     def convolution(
         self, x: keras.KerasTensor, filters: int, kernel: int, stride: int = 1, *, use_bias: bool = False
     ) -> keras.KerasTensor:
-        """Applies a convolution with He's fan-out initialisation to x, padded equally on all sides."""
+        """Applies a convolution with He's fan-out initialisation to x, padded to keep its size (see `Blocks`)."""
         x, padding = self._padded(x, kernel, stride)
         return layers.Conv2D(
             filters,
@@ -114,7 +127,8 @@ class Blocks:
     def _padded(self, x: keras.KerasTensor, kernel: int, stride: int) -> tuple[keras.KerasTensor, str]:
         # Keras' `same` pads a strided convolution at the bottom right only; PyTorch pads both sides.
         if kernel > 1 and stride > 1:
-            return layers.ZeroPadding2D(kernel // 2, dtype=self.dtype)(x), "valid"
+            sides = (kernel // 2, kernel // 2) if self._strided_padding == "both" else (0, kernel // 2)
+            return layers.ZeroPadding2D((sides, sides), dtype=self.dtype)(x), "valid"
         return x, "same"
 
     def _he_fan_out(self) -> keras.initializers.Initializer:
@@ -138,20 +152,37 @@ class Blocks:
         """Returns x at half its height and width."""
         return layers.MaxPooling2D(2, dtype=self.dtype, name=name)(x)
 
-    def add(self, branch: keras.KerasTensor, shortcut: keras.KerasTensor) -> keras.KerasTensor:
+    def add(self, branch: keras.KerasTensor, shortcut: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
         """Returns the sum of the two."""
-        return layers.Add(dtype=self.dtype)([branch, shortcut])
+        return layers.Add(dtype=self.dtype, name=name)([branch, shortcut])
 
-    def preactivation(self, x: keras.KerasTensor, filters: int, stride: int = 1) -> keras.KerasTensor:
+    def preactivation(
+        self,
+        x: keras.KerasTensor,
+        filters: int,
+        stride: int = 1,
+        *,
+        shortcut: Shortcut = "activated",
+        name: str | None = None,
+    ) -> keras.KerasTensor:
         """Applies a pre-activation block of two 3x3 convolutions to x.
 
-        If the shape changes, the activation of BN(x) feeds both the branch and a 1x1 shortcut.
+        If the shape changes, x or the activation of BN(x) is convolved for the shortcut, too.
+
+        Args:
+            x: the block's input.
+            filters: of its convolutions.
+            stride: of the first one, and of the shortcut.
+            shortcut: what the shortcut convolves (see `Shortcut`), if the shape changes.
+            name: of the layer that returns the sum.
         """
         activated = self.bn_activated(x)
-        changes_shape = stride != 1 or x.shape[-1] != filters
-        shortcut = self.convolution(activated, filters, 1, stride) if changes_shape else x
+        skipped = x
+        if stride != 1 or x.shape[-1] != filters:
+            source, kernel = activated if shortcut == "activated" else x, 3 if shortcut == "raw-3x3" else 1
+            skipped = self.convolution(source, filters, kernel, stride)
         branch = self.bn_activated(self.convolution(activated, filters, 3, stride))
-        return self.add(self.convolution(branch, filters, 3), shortcut)
+        return self.add(self.convolution(branch, filters, 3), skipped, name)
 
     def head(self, features: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
         """Returns float32 logits of features: mean pooling and a dense layer."""

@@ -9,12 +9,18 @@ from typing import Unpack
 import keras
 
 from agkd_tf.errors import InputError, check_range
-from agkd_tf.models.blocks import Blocks, Body, staged
+from agkd_tf.models.blocks import Blocks, Body, StridedPadding, staged
 from agkd_tf.types import ImageShape
 
 
 def wide_resnet(
-    *, depth: int, width: int, image_shape: ImageShape, num_classes: int, **body: Unpack[Body]
+    *,
+    depth: int,
+    width: int,
+    image_shape: ImageShape,
+    num_classes: int,
+    strided_padding: StridedPadding = "both",
+    **body: Unpack[Body],
 ) -> keras.Model:
     """Returns a functional WRN-depth-width from images in [0, 1] to logits.
 
@@ -27,6 +33,8 @@ def wide_resnet(
         width: widening factor, at least 1.
         image_shape: (H, W, C), with H and W at least 4.
         num_classes: number of logits.
+        strided_padding: "end" for the networks of Gowal et al. (Uncovering the Limits of Adversarial Training, 2020)
+            and of those who build on them (see `agkd_tf.models.blocks.Blocks`).
         **body: as `agkd_tf.models.blocks.Blocks`: dtype policy (the logits are always float32), seed, activation (in
             place of ReLU, here and in other networks) and normalisation of the images.
 
@@ -39,7 +47,7 @@ def wide_resnet(
     if depth < 10 or (depth - 4) % 6:
         raise InputError(f"`depth` of a WRN must be 10, 16, 22, 28, 34, ... (6n + 4). Received: {depth}")
     check_range("width", width, 1)
-    blocks = Blocks(**body)
+    blocks = Blocks(strided_padding=strided_padding, **body)
 
     images, x = blocks.images(image_shape)
     x = blocks.convolution(x, 16, 3)

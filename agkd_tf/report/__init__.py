@@ -5,6 +5,7 @@ from agkd_tf.report.missing import Evaluate, MeasureCost, Missing, Train, Work
 from agkd_tf.report.page import html_page
 from agkd_tf.report.published import TABLES, PublishedRow, PublishedTable
 from agkd_tf.report.reading import how_to_read
+from agkd_tf.report.robustbench import robustbench_table
 from agkd_tf.report.runs import Measurement, Run, grouped, measurement, read_run
 from agkd_tf.report.tables import FilledTable, comparison, filled_table
 
@@ -29,4 +30,5 @@ __all__ = [
     "html_page",
     "measurement",
     "read_run",
+    "robustbench_table",
 ]
