@@ -14,7 +14,6 @@ from agkd_tf.attacks.cr import CR
 from agkd_tf.attacks.fab import FAB
 from agkd_tf.attacks.malt import MALT
 from agkd_tf.attacks.pgd import BIM, CW, FGSM, MIM, PGD, Clean, input_gradient
-from agkd_tf.attacks.pma import PMAPlus
 from agkd_tf.attacks.registry import ATTACK_NAMES, attack_named, bound, parse_attack
 from agkd_tf.attacks.rounding import rounded
 from agkd_tf.attacks.sequence import AttackSequence, check_names
@@ -40,7 +39,6 @@ __all__ = [
     "Ball",
     "Clean",
     "Norm",
-    "PMAPlus",
     "SquareAttack",
     "TransferAttack",
     "attack_named",

@@ -14,7 +14,6 @@ from agkd_tf.attacks.cr import CR
 from agkd_tf.attacks.fab import FAB
 from agkd_tf.attacks.malt import MALT
 from agkd_tf.attacks.pgd import BIM, CW, FGSM, MIM, PGD, TARGETS, Clean
-from agkd_tf.attacks.pma import PMAPlus
 from agkd_tf.attacks.sequence import AttackSequence
 from agkd_tf.attacks.square import SquareAttack
 from agkd_tf.errors import InputError
@@ -37,7 +36,6 @@ ENSEMBLES = {
     "fab-t": FAB(),
     "square": SquareAttack(),
     "apgd-pm": APGD("probability_margin"),
-    "pma+": PMAPlus(),
     "malt": MALT(),
     "cr": CR(),
 }

@@ -11,12 +11,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from agkd_tf.attacks import MALT
 from agkd_tf.evaluation.outcome import Outcome
 from agkd_tf.evaluation.result import Accuracy
 from agkd_tf.evaluation.sequential_sample import SequentialSample
 
 ESTIMATE = "autoattack-estimate"
-CHEAP, FULL = "pma+", "autoattack"
+CHEAP, FULL = MALT(targets=2), "autoattack"
 WEAK = 0.05  # share of the sample beyond which the cheaper attack is called weak
 
 
@@ -70,14 +71,14 @@ class AutoAttackEstimate(Accuracy):
         """Returns the numbers as a dict for JSON."""
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del given["interval"]
-        return given | super().record() | {"cheap": CHEAP, "seconds": round(self.seconds, 2)}
+        return given | super().record() | {"cheap": CHEAP.name, "seconds": round(self.seconds, 2)}
 
     def __str__(self) -> str:
         low, high = (f"{100 * end:.2f}" for end in self.interval)
         return (
-            f"{ESTIMATE}: {CHEAP} leaves {self.left_by_cheap:,} of {self.num_examples:,} images; of {self.sample:,} of "
-            f"these, drawn at random, AutoAttack leaves {self.left_of_sample:,}. So {low} to {high} % of all "
-            f"{self.num_examples:,} images withstand both, with 95 % confidence."
+            f"{ESTIMATE}: {CHEAP.name} leaves {self.left_by_cheap:,} of {self.num_examples:,} images. Of these, "
+            f"AutoAttack attacked {self.sample:,}, drawn at random, and leaves {self.left_of_sample:,}. So {low} to {high}"
+            f" % of all {self.num_examples:,} images withstand both, with 95 % confidence."
         )
 
     __repr__ = __str__
@@ -111,7 +112,7 @@ def estimate_autoattack(
     if left_by_cheap:
         plan = SequentialSample(left_by_cheap, precision / 100 * count)
         for size in plan.sizes:
-            told(f"{ESTIMATE}: AutoAttack on {size:,} of the {left_by_cheap:,} images that {CHEAP} leaves ...")
+            told(f"{ESTIMATE}: AutoAttack on {size:,} of the {left_by_cheap:,} images that {CHEAP.name} leaves ...")
             attack(np.sort(order[:size]))
             left = int(np.count_nonzero(outcome.robust[order[:size]]))
             low, high = plan.interval(size, left)

@@ -410,8 +410,8 @@ class EvaluationSession:
         if estimate.says_weak:
             broken = estimate.sample - estimate.left_of_sample
             self.progress.say(
-                f"note: AutoAttack broke {broken:,} of the {estimate.sample:,} sampled images that {CHEAP} had left: "
-                "gradients may be masked; run an audit (agkd_tf.audit, or --audit)"
+                f"note: AutoAttack broke {broken:,} of the {estimate.sample:,} sampled images that {CHEAP.name} had "
+                "left: gradients may be masked; run an audit (agkd_tf.audit, or --audit)"
             )
         return estimate
 

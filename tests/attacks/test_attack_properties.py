@@ -14,7 +14,7 @@ from agkd_tf.data.pixels import as_float
 # K stands for a number of steps that is drawn.
 NAMES = ("clean", "fgsm", "fgsm-rs", "bim-K", "pgd-Kx2", "cw-K", "mim-K", "pgd-K@mc", "cw-K@least", "fgsm@random")
 NAMES += ("bim-K~1/3", "pgd-K~1")
-NAMES += ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "autoattack-rand", "apgd-pm", "pma+", "malt", "cr")
+NAMES += ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "autoattack-rand", "apgd-pm", "malt", "cr")
 FEW = 6
 IMAGES = ("random", "constant", "saturated", "black")
 NETWORKS = ("linear", "steep", "flat", "blind", "equal")

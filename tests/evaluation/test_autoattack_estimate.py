@@ -15,7 +15,7 @@ from agkd_tf import InputError
 from agkd_tf.attacks import APGD, SquareAttack
 from agkd_tf.attacks.auto_attack import PARTS
 from agkd_tf.evaluation import EvaluationSession, Outcome, run_attack, sequential_sample, session
-from agkd_tf.evaluation.autoattack_estimate import estimate_autoattack
+from agkd_tf.evaluation.autoattack_estimate import CHEAP, estimate_autoattack
 from agkd_tf.evaluation.sequential_sample import SequentialSample
 from agkd_tf.intervals import hypergeometric_interval
 
@@ -164,7 +164,7 @@ def test_an_interrupted_estimate_goes_on_and_a_later_autoattack_attacks_only_the
     monkeypatch.setattr(session, "continue_attack", stopped)
     with pytest.raises(KeyboardInterrupt):
         agkd_tf.evaluate(*linear, attacks="autoattack-estimate", **settings)
-    result = agkd_tf.evaluate(*linear, attacks=["pma+", "autoattack-estimate"], **settings)
+    result = agkd_tf.evaluate(*linear, attacks=[CHEAP, "autoattack-estimate"], **settings)
     found = result.estimate
     assert str(found) in str(result)
     assert "autoattack-estimate" in result.to_dataframe().index
@@ -182,7 +182,7 @@ def test_an_interrupted_estimate_goes_on_and_a_later_autoattack_attacks_only_the
     alone = run_attack(linear[0], fresh.examples, fresh.prepare("autoattack")["autoattack"])
     np.testing.assert_array_equal(after.correct, alone.correct)
     # The sample is the beginning of a random order of what the cheap attack leaves.
-    standing = result["pma+"].correct
+    standing = result[CHEAP.name].correct
     order = [each for each in np.random.default_rng(0).permutation(COUNT) if standing[each]]
     assert sorted(order[: found.sample]) == asked[-1].tolist()
     assert found.sample < found.left_by_cheap == len(order) < COUNT
@@ -191,7 +191,7 @@ def test_an_interrupted_estimate_goes_on_and_a_later_autoattack_attacks_only_the
     assert found.interval[0] <= np.mean(alone.correct & standing) <= found.interval[1]
 
 
-def test_a_weak_cheap_attack_is_told(linear, capsys):
+def test_a_weak_cheap_attack_makes_the_sample_grow_and_is_told(linear, capsys):
     # The steps of the cheap attack see no gradient; Square needs none.
     def masked(images):
         return linear[0](tf.stop_gradient(tf.round(images * 8) / 8)) + 0 * tf.reduce_sum(images)
@@ -200,8 +200,9 @@ def test_a_weak_cheap_attack_is_told(linear, capsys):
     settings = QUIET | {"progress": "lines", "eps": 0.15, "precision": 5.0}
     with pytest.warns(Warning, match="gradient"):
         found = agkd_tf.evaluate(masked, linear[1], labels, attacks="autoattack-estimate", **settings).estimate
-    assert found.left_by_cheap > 0.9 * COUNT
+    assert found.left_by_cheap > 0.7 * COUNT  # its random starts break some
     assert found.left_of_sample < 0.5 * found.sample
+    assert found.sample == found.left_by_cheap
     assert found.says_weak
     assert "gradients may be masked; run an audit" in capsys.readouterr().out
 
