@@ -10,7 +10,10 @@ from agkd_tf.attacks.apgd import APGD
 from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.auto_attack import AutoAttack
 from agkd_tf.attacks.ball import NORMS, Ball, Norm
+from agkd_tf.attacks.ddn import DDN
 from agkd_tf.attacks.fab import FAB
+from agkd_tf.attacks.fmn import FMN
+from agkd_tf.attacks.minimum_norm import MinimumNormAttack
 from agkd_tf.attacks.pgd import BIM, CW, FGSM, MIM, PGD, Clean, input_gradient
 from agkd_tf.attacks.registry import ATTACK_NAMES, attack_named, bound, parse_attack
 from agkd_tf.attacks.rounding import rounded
@@ -24,8 +27,10 @@ __all__ = [
     "ATTACK_NAMES",
     "BIM",
     "CW",
+    "DDN",
     "FAB",
     "FGSM",
+    "FMN",
     "MIM",
     "NORMS",
     "PGD",
@@ -34,6 +39,7 @@ __all__ = [
     "AutoAttack",
     "Ball",
     "Clean",
+    "MinimumNormAttack",
     "Norm",
     "SquareAttack",
     "TransferAttack",
