@@ -46,6 +46,7 @@ NOT_RUN = {
     "venv": "makes an environment, of which pip needs a package index",
     "tools.laboratory.gpu.measure": "needs a GPU",
     "tools.laboratory.gpu.prepare": "fetches a wheel",
+    "tools.laboratory.minimum_norm": "compares with PyTorch, which is not here",
     "tools.laboratory.parity": "compares with PyTorch, which is not here",
 }
 SEVERAL_MACHINES = "--distribution=multi_worker"

@@ -11,8 +11,11 @@ from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.auto_attack import AutoAttack
 from agkd_tf.attacks.ball import NORMS, Ball, Norm
 from agkd_tf.attacks.cr import CR
+from agkd_tf.attacks.ddn import DDN
 from agkd_tf.attacks.fab import FAB
+from agkd_tf.attacks.fmn import FMN
 from agkd_tf.attacks.malt import MALT
+from agkd_tf.attacks.minimum_norm import MinimumNormAttack
 from agkd_tf.attacks.pgd import BIM, CW, FGSM, MIM, PGD, Clean, input_gradient
 from agkd_tf.attacks.registry import ATTACK_NAMES, attack_named, bound, parse_attack
 from agkd_tf.attacks.rounding import rounded
@@ -27,8 +30,10 @@ __all__ = [
     "BIM",
     "CR",
     "CW",
+    "DDN",
     "FAB",
     "FGSM",
+    "FMN",
     "MALT",
     "MIM",
     "NORMS",
@@ -38,6 +43,7 @@ __all__ = [
     "AutoAttack",
     "Ball",
     "Clean",
+    "MinimumNormAttack",
     "Norm",
     "SquareAttack",
     "TransferAttack",

@@ -122,6 +122,11 @@ class Attack(abc.ABC):
         """Whether all adversarial images lie in the ball, as required to measure an accuracy within it."""
         return True
 
+    @property
+    def minimum_norm(self) -> bool:
+        """Whether the attack searches for the smallest perturbation; see `MinimumNormAttack`."""
+        return False
+
     def check(self, ball: Ball) -> None:  # noqa: B027  most settings fit any ball
         """Checks the settings that depend on the ball.
 

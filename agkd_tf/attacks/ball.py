@@ -91,9 +91,14 @@ class Ball:
             return tf.norm(displacement, axis=1)
         return tf.reduce_max(tf.abs(displacement), axis=1)
 
+    @property
+    def limit(self) -> float | tf.Tensor:
+        """The length up to which a displacement lies in the ball, which includes rounding; of the form of eps."""
+        return self.eps * (1 + RELATIVE_SLACK) + SLACK
+
     def contains(self, displacement: tf.Tensor) -> tf.Tensor:
         """Returns bool [B]: which displacements [B, ...] lie in the ball, up to rounding; NaN does not."""
-        return self.length(displacement) <= tf.reshape(self.eps, [-1]) * (1 + RELATIVE_SLACK) + SLACK
+        return self.length(displacement) <= tf.reshape(self.limit, [-1])
 
     def sample(self, shape: tf.Tensor, seed: tf.Tensor, *, batches: int = 1) -> tf.Tensor:
         """Returns displacements drawn uniformly from the ball for a training batch: float32 [B, H, W, C].

@@ -11,7 +11,9 @@ from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.auto_attack import AutoAttack
 from agkd_tf.attacks.ball import Ball, Norm
 from agkd_tf.attacks.cr import CR
+from agkd_tf.attacks.ddn import DDN
 from agkd_tf.attacks.fab import FAB
+from agkd_tf.attacks.fmn import FMN
 from agkd_tf.attacks.malt import MALT
 from agkd_tf.attacks.pgd import BIM, CW, FGSM, MIM, PGD, TARGETS, Clean
 from agkd_tf.attacks.sequence import AttackSequence
@@ -26,7 +28,8 @@ STEPLESS: Mapping[str, Callable[..., PGD]] = {
     "fgsm": FGSM,
     "fgsm-rs": functools.partial(FGSM, random_start=True),
 }
-STEPPED: Mapping[str, Callable[..., PGD]] = {"bim": BIM, "pgd": PGD, "cw": CW, "mim": MIM}
+STEPPED: Mapping[str, Callable[..., Attack]] = {"bim": BIM, "pgd": PGD, "cw": CW, "mim": MIM, "fmn": FMN, "ddn": DDN}
+PLAIN = ("clean", "fmn", "ddn")  # which have no size of a step and no target to append
 ENSEMBLES = {
     "autoattack": AutoAttack(),
     "autoattack-rand": AutoAttack("rand"),
@@ -65,7 +68,7 @@ def attack_named(name: str) -> Attack:
     match = re.fullmatch(PATTERN, name)
     kind, steps, size, restarts, target = match.groups() if match else (None,) * 5
     known = kind in STEPLESS if steps is None else kind in STEPPED
-    idle = (restarts and kind not in ("pgd", "cw", "fgsm-rs")) or ((target or size) and kind == "clean")
+    idle = (restarts and kind not in ("pgd", "cw", "fgsm-rs")) or ((target or size) and kind in PLAIN)
     if kind is None or not known or idle or target not in (None, *TARGETS):
         raise InputError(f"`attacks` must be one or more of {GRAMMAR}. Received: {name!r}")
     settings: dict[str, Any] = {
@@ -74,7 +77,9 @@ def attack_named(name: str) -> Attack:
         "restarts": int(restarts) if restarts else None,
         "target": target,
     }
-    attack = {**STEPLESS, **STEPPED}[kind](**{each: value for each, value in settings.items() if value is not None})
+    attack: Any = {**STEPLESS, **STEPPED}[kind](
+        **{each: value for each, value in settings.items() if value is not None}
+    )
     # The name as it was given, where another one means the same, such as a step of 2/510.
     own = kind + (f"-{steps}" if steps else "") + (f"~{size}" if size else "") + (f"@{target}" if target else "")
     return attack if attack.name == own else dataclasses.replace(attack, named=own)

@@ -52,6 +52,11 @@ class Rounded(Attack):
         """Whether all adversarial images of the attack lie in the ball."""
         return self.attack.stays_in_ball
 
+    @property
+    def minimum_norm(self) -> bool:
+        """Whether the attack searches for the smallest perturbation."""
+        return self.attack.minimum_norm
+
     def check(self, ball: Ball) -> None:
         self.attack.check(ball)
         if self.attack != Clean():

@@ -10,6 +10,7 @@ import tensorflow as tf
 from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.ball import Ball
 from agkd_tf.attacks.crafting import Logits, Stages, craft, first_that_fools
+from agkd_tf.attacks.pgd import Clean
 from agkd_tf.errors import InputError
 
 
@@ -37,6 +38,13 @@ class AttackSequence:
     def stages(self) -> Stages:
         """The (attack, variant) pairs to run, in order."""
         return [(attack, variant) for attack in self.attacks for variant in range(attack.variants)]
+
+    @property
+    def minimum_norm(self) -> bool:
+        """Whether this is one attack that searches for the smallest perturbation, after the clean images."""
+        *before, last = self.attacks
+        # Images of 8 bits have a wrapped `Clean`.
+        return last.minimum_norm and [getattr(each, "attack", each) for each in before] == [Clean()]
 
     def __call__(
         self, model: Any, x: Any, y: Any, *, seed: int | tf.Tensor = 0, batch_size: int = 100

@@ -77,8 +77,8 @@ class AutoAttackEstimate(Accuracy):
         low, high = (f"{100 * end:.2f}" for end in self.interval)
         return (
             f"{ESTIMATE}: {CHEAP.name} leaves {self.left_by_cheap:,} of {self.num_examples:,} images. Of these, "
-            f"AutoAttack attacked {self.sample:,}, drawn at random, and leaves {self.left_of_sample:,}. So {low} to {high}"
-            f" % of all {self.num_examples:,} images withstand both, with 95 % confidence."
+            f"AutoAttack attacked {self.sample:,}, drawn at random, and leaves {self.left_of_sample:,}. So {low} to "
+            f"{high} % of all {self.num_examples:,} images withstand both, with 95 % confidence."
         )
 
     __repr__ = __str__

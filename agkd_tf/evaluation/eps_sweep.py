@@ -5,10 +5,15 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from agkd_tf.evaluation.result import Accuracy
+import numpy as np
+
+from agkd_tf.attacks import Ball, Norm
+from agkd_tf.evaluation.result import Accuracy, format_norm, quantile
 from agkd_tf.perturbation_size import format_size
+from agkd_tf.types import Interval
 
 COLUMNS = ("eps", "accuracy", "confidence_interval_95")
+DRAWN = 400  # points of a curve that is known everywhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,15 +25,18 @@ class EpsSweep:
         norm: linf or l2.
         points: (eps, accuracy, (low, high) of its 95 % interval), by increasing eps.
         pictures: image files of the curve.
+        norms: of an attack that searches for the smallest perturbation, float32 [N], see `AttackResult`: with them, the
+            curve is drawn at every eps. None for other attacks.
     """
 
     attack: str
-    norm: str
+    norm: Norm
     points: tuple[tuple[float, float, tuple[float, float]], ...]
     pictures: tuple[pathlib.Path, ...] = ()
+    norms: np.ndarray | None = dataclasses.field(default=None, compare=False)
 
     @classmethod
-    def recorded(cls, attack: str, norm: str, section: Mapping[str, list]) -> "EpsSweep":
+    def recorded(cls, attack: str, norm: Norm, section: Mapping[str, list]) -> "EpsSweep":
         """Returns the sweep from a section that `record` returned; an empty section gives a sweep without points."""
         return cls(attack, norm, tuple(zip(*(section.get(column, ()) for column in COLUMNS), strict=True)))
 
@@ -51,11 +59,24 @@ class EpsSweep:
         """
         from agkd_tf.monitoring import write_eps_curve  # Matplotlib takes a while to load
 
-        pictures = write_eps_curve(path, list(self.points), attack=self.attack, norm=self.norm, folder=folder)
+        pictures = write_eps_curve(
+            path, list(self.points), attack=self.attack, norm=self.norm, curve=self._curve(), folder=folder
+        )
         return dataclasses.replace(self, pictures=tuple(pictures))
+
+    def _curve(self) -> list[tuple[float, float, Interval]]:
+        """Returns points close enough to draw the curve between the least and the greatest eps; none without norms."""
+        if self.norms is None or not self.points:
+            return []
+        sizes = np.linspace(self.points[0][0], self.points[-1][0], DRAWN)
+        found = [Accuracy.of(self.norms > Ball(self.norm, size).limit) for size in sizes]
+        return [(size, each.accuracy, each.interval) for size, each in zip(sizes.tolist(), found, strict=True)]
 
     def __str__(self) -> str:
         curve = ", ".join(f"{format_size(size)}: {100 * accuracy:.1f}" for size, accuracy, _ in self.points)
-        return f"{self.attack}, accuracy in % by {self.norm} eps: {curve}"
+        line = f"{self.attack}, accuracy in % by {self.norm} eps: {curve}"
+        if self.norms is None:
+            return line
+        return f"{line}; median norm {format_norm(quantile(self.norms, 0.5), self.norm)}"
 
     __repr__ = __str__

@@ -1,11 +1,12 @@
 """The outcome of an attack for each image, including the progress of an unfinished evaluation."""
 
+import copy
 import dataclasses
 import pathlib
 
 import numpy as np
 
-from agkd_tf.attacks import AttackSequence
+from agkd_tf.attacks import AttackSequence, Ball
 from agkd_tf.errors import InputError
 from agkd_tf.files import check_archive, replacing
 
@@ -22,11 +23,17 @@ class Outcome:
             has passed all stages or was misclassified in one of them.
         prediction: int16 [N], the class predicted for the image's last adversary; -1 before the first.
         seconds: time that the attack has taken so far, including compilation.
+        norms: of an attack that searches for the smallest perturbation, float32 [N]: the norm of the smallest one that
+            was found, 0 for an image that is misclassified as it is, infinity where none was found, NaN where the
+            search has not ended. None for other attacks.
+        nearest: int16 [N], the class predicted for the image with that perturbation; -1 where there is none.
     """
 
     state: np.ndarray
     prediction: np.ndarray
     seconds: float = 0.0
+    norms: np.ndarray | None = None
+    nearest: np.ndarray | None = None
 
     @classmethod
     def fresh(cls, count: int) -> "Outcome":
@@ -36,6 +43,8 @@ class Outcome:
     def restart(self, places: slice | np.ndarray = slice(None)) -> None:
         """Resets the outcome of some images, or of all."""
         self.state[places], self.prediction[places] = 0, UNKNOWN
+        if self.norms is not None and self.nearest is not None:
+            self.norms[places], self.nearest[places] = np.nan, UNKNOWN
         if not self.state.any():
             self.seconds = 0.0
 
@@ -52,6 +61,43 @@ class Outcome:
         """Returns whether every image is broken or has passed `stages` stages."""
         return bool(np.all((self.state < 0) | (self.state == stages)))
 
+    @property
+    def searched(self) -> int:
+        """Number of images whose norm is known."""
+        return 0 if self.norms is None else int(np.count_nonzero(~np.isnan(self.norms)))
+
+    def take_norms(self, other: "Outcome") -> None:
+        """Takes over the norms of the same search within another ball, and its time."""
+        self.norms, self.nearest, self.seconds = copy.copy(other.norms), copy.copy(other.nearest), other.seconds
+
+    def measure(self, places: np.ndarray, norms: np.ndarray, nearest: np.ndarray) -> None:
+        """Notes the smallest perturbations of some images.
+
+        Args:
+            places: integer [n], indices of the images.
+            norms: float32 [n], see `Outcome`; NaN where the search goes on.
+            nearest: integer [n], the classes predicted for the images with these perturbations.
+        """
+        if self.norms is None or self.nearest is None:
+            self.norms = np.full(len(self.state), np.nan, np.float32)
+            self.nearest = np.full(len(self.state), UNKNOWN, np.int16)
+        self.norms[places], self.nearest[places] = norms, np.where(np.isfinite(norms), nearest, UNKNOWN)
+
+    def judge(self, ball: Ball, labels: np.ndarray) -> None:
+        """Sets the state and the prediction of each image with a known norm to those within a ball.
+
+        Args:
+            ball: `Ball` with a number as eps.
+            labels: integer [N].
+        """
+        if self.norms is None or self.nearest is None:
+            return
+        within = self.norms <= ball.limit
+        known = ~np.isnan(self.norms)
+        # Stage 0 is the clean image, stage 1 the attack; where that has found nothing, it returns the clean image.
+        self.state[known] = np.where(within, np.where(self.norms > 0, -2, -1), 2)[known]
+        self.prediction[known] = np.where(within, self.nearest, labels)[known]
+
     def broken_by(self, attack: AttackSequence) -> dict[str, int]:
         """Returns, for each part of the attack, its name -> number of images that it broke."""
         counts: dict[str, int] = {}
@@ -66,7 +112,8 @@ class Outcomes:
     """The outcomes of several attacks in one `.npz` file.
 
     For each attack, the file holds the arrays `<key>/label` int32 [N], `<key>/state`, `<key>/prediction` and
-    `<key>/seconds` (see `Outcome`).
+    `<key>/seconds`, and of an attack that searches for the smallest perturbation `<key>/norms` and `<key>/nearest` (see
+    `Outcome`).
 
     Args:
         path: the file; None to keep the outcomes in memory.
@@ -87,7 +134,11 @@ class Outcomes:
                     content = dict(arrays)
                 for key in {name.rpartition("/")[0] for name in content if name.endswith("/state")}:
                     self._outcomes[key] = Outcome(
-                        content[f"{key}/state"], content[f"{key}/prediction"], float(content[f"{key}/seconds"])
+                        content[f"{key}/state"],
+                        content[f"{key}/prediction"],
+                        float(content[f"{key}/seconds"]),
+                        content.get(f"{key}/norms"),
+                        content.get(f"{key}/nearest"),
                     )
                     self._labels[key] = content[f"{key}/label"]
             except (OSError, ValueError, KeyError, TypeError) as error:
@@ -132,5 +183,7 @@ class Outcomes:
                 f"{key}/prediction": outcome.prediction,
                 f"{key}/seconds": np.array(outcome.seconds),
             }
+            if outcome.norms is not None and outcome.nearest is not None:
+                arrays |= {f"{key}/norms": outcome.norms, f"{key}/nearest": outcome.nearest}
         with replacing(self._path) as path, open(path, "wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # NumPy's own arguments are keywords, too

@@ -121,7 +121,7 @@ class EvaluationRecord:
         finished = [name for name in same if name in self.results]
         return key if key in same else next(iter(finished + same), key)
 
-    def begin(self, key: str, attack: AttackSequence, labels: np.ndarray, *, seed: int) -> Outcome:
+    def begin(self, key: str, attack: AttackSequence, labels: np.ndarray, *, seed: int, reuse: bool = True) -> Outcome:
         """Returns the recorded `Outcome` to continue, or a fresh one if none fits.
 
         Args:
@@ -129,6 +129,8 @@ class EvaluationRecord:
             attack: `AttackSequence`.
             labels: int [N], labels of the images in order.
             seed: integer.
+            reuse: whether a fresh outcome of an attack that searches for the smallest perturbation begins with the
+                norms that are recorded for another eps.
         """
         described = self._description(attack, seed)
         if described != self._begun.get(key):
@@ -136,7 +138,19 @@ class EvaluationRecord:
             self._begun[key] = described
             # Written before any outcome with these settings.
             self._write()
-        return self._outcomes.get(key, labels)
+        outcome = self._outcomes.get(key, labels)
+        if attack.minimum_norm and reuse and outcome.norms is None:
+            self._begin_with_known_norms(outcome, attack, labels, seed)
+        return outcome
+
+    def _begin_with_known_norms(self, outcome: Outcome, attack: AttackSequence, labels: np.ndarray, seed: int) -> None:
+        wanted = _without_eps(self._description(attack, seed))
+        alike = (key for key, each in self._begun.items() if not AUDIT.match(key) and _without_eps(each) == wanted)
+        known = [self._outcomes.known(key) for key in alike if key in self._outcomes]
+        searched = {each.searched: each for each in known if each.searched}
+        if searched:
+            outcome.take_norms(searched[max(searched)])
+            outcome.judge(attack.ball, labels)
 
     def _description(self, attack: AttackSequence, seed: int) -> dict[str, Any]:
         return json.loads(json.dumps({"attack": attack.settings(), "seed": seed, "examples": self.examples}))
@@ -275,6 +289,11 @@ class EvaluationRecord:
         if not self._is_renamed:
             self._is_renamed = True
             self._outcomes.save()  # first, since outcomes without a result do no harm
+
+
+def _without_eps(described: Mapping[str, Any]) -> dict[str, Any]:
+    parts = [{name: value for name, value in part.items() if name != "eps"} for part in described["attack"]]
+    return {**described, "attack": parts}
 
 
 def check_known(subject: Mapping[str, Any], argument: str) -> None:

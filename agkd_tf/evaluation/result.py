@@ -2,11 +2,13 @@
 
 import dataclasses
 import html
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from agkd_tf.attacks.ball import Ball
 from agkd_tf.environment import describe_environment
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation.outcome import Outcome
@@ -63,6 +65,9 @@ class AttackResult(Accuracy):
         images_per_second: num_examples / seconds.
         correct: bool [num_examples], whether each image stayed correctly classified.
         predictions: int16 [num_examples], the class predicted for each image's last adversary.
+        norms: of an attack that searches for the smallest perturbation, float32 [num_examples]: the norm of the
+            smallest one that it found, in the ball's norm; 0 for an image that is misclassified as it is, infinity
+            where it found none. None for other attacks.
     """
 
     name: str
@@ -73,6 +78,7 @@ class AttackResult(Accuracy):
     images_per_second: float
     correct: np.ndarray = dataclasses.field(repr=False)
     predictions: np.ndarray = dataclasses.field(repr=False)
+    norms: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     @classmethod
     def of_outcome(cls, outcome: Outcome, attack: "AttackSequence", *, seed: int) -> "AttackResult":
@@ -87,6 +93,7 @@ class AttackResult(Accuracy):
             images_per_second=len(outcome.state) / max(outcome.seconds, 1e-9),
             correct=outcome.robust,
             predictions=outcome.prediction,
+            norms=outcome.norms,
         )
 
     @classmethod
@@ -110,11 +117,30 @@ class AttackResult(Accuracy):
             images_per_second=record["images_per_second"],
             correct=outcome.robust,
             predictions=outcome.prediction,
+            norms=outcome.norms,
         )
+
+    @property
+    def median_norm(self) -> float | None:
+        """The median of `norms`: at any smaller eps, at least half of the images stay correct. None without norms."""
+        return None if self.norms is None else quantile(self.norms, 0.5)
+
+    def within(self, eps: float) -> Accuracy:
+        """Returns the accuracy in a ball of another radius, which follows from `norms`.
+
+        Args:
+            eps: radius in the attack's norm, in units of images in [0, 1].
+
+        Raises:
+            InputError: if the attack does not search for the smallest perturbation, or for an invalid radius.
+        """
+        if self.norms is None:
+            raise InputError(f"{self.name} has no norms per image: take an attack such as fmn-100")
+        return Accuracy.of(self.norms > Ball(self.settings[-1]["norm"], eps).limit)
 
     def record(self) -> dict[str, Any]:
         """Returns the result for JSON, without the images' own outcomes."""
-        return super().record() | {
+        found = super().record() | {
             "attack": self.settings,
             "broken_by": self.broken_by,
             "seed": self.seed,
@@ -122,6 +148,18 @@ class AttackResult(Accuracy):
             "images_per_second": round(self.images_per_second, 2),
             "environment": describe_environment(),
         }
+        if self.norms is not None:
+            shares = {"lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.75}
+            numbers = {name: quantile(self.norms, share) for name, share in shares.items()}
+            # JSON has no infinity.
+            found["norms"] = {name: each if math.isfinite(each) else None for name, each in numbers.items()}
+            found["norms"]["not_found"] = int(np.count_nonzero(np.isinf(self.norms)))
+        return found
+
+
+def quantile(norms: np.ndarray, share: float) -> float:
+    """Returns the norm, one of `norms`, that a share of the images lie below."""
+    return float(np.quantile(norms, share, method="lower"))  # between infinities there is no mean
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -199,17 +237,28 @@ class Evaluation(Mapping[str, AttackResult]):
             rows[f"worst case of {len(self._over)}"] = self.worst_case
         return rows
 
+    def _medians(self) -> dict[str, str]:
+        """Returns the median norms of the attacks that have norms, as text."""
+        return {
+            name: format_norm(found.median_norm, found.settings[-1]["norm"])
+            for name, found in self.results.items()
+            if found.median_norm is not None
+        }
+
     def __str__(self) -> str:
         rows = self._rows()
         widest = max([10, *map(len, rows)])
-        lines = [self.title, f"  {'attack':<{widest}} {'accuracy':>8}   95 % interval     images  seconds  images/s"]
+        medians = self._medians()
+        heading = f"  {'attack':<{widest}} {'accuracy':>8}   95 % interval     images  seconds  images/s"
+        lines = [self.title, heading + ("  median norm" if medians else "")]
         for name, found in rows.items():
             low, high = found.interval
             seconds, rate = _speed(found)
-            lines.append(
+            line = (
                 f"  {name:<{widest}} {100 * found.accuracy:>7.2f}%  {100 * low:>6.2f} to {100 * high:<6.2f}  "
-                f"{found.num_examples:>7}  {seconds:>7}  {rate:>8}".rstrip()
+                f"{found.num_examples:>7}  {seconds:>7}  {rate:>8}"
             )
+            lines.append((line + (f"  {medians.get(name, ''):>11}" if medians else "")).rstrip())
         return "\n".join(lines if self.estimate is None else [*lines, "", str(self.estimate)])
 
     __repr__ = __str__
@@ -217,14 +266,15 @@ class Evaluation(Mapping[str, AttackResult]):
     def to_dataframe(self) -> "pandas.DataFrame":
         """Returns a `pandas.DataFrame` with a row for each attack and, if there are several, one for the worst case.
 
-        The columns are accuracy, low and high (of the interval), num_examples, seconds and images_per_second. The worst
-        case has no seconds and images_per_second.
+        The columns are accuracy, low and high (of the interval), num_examples, seconds and images_per_second, and
+        median_norm if an attack has norms. The worst case has no seconds, images_per_second and median_norm.
         """
         import pandas  # here, since it takes a second to load and few need it
 
         rows = {}
         for name, found in self._rows().items():
-            times = {column: getattr(found, column, None) for column in ("seconds", "images_per_second")}
+            more = ("seconds", "images_per_second", *(["median_norm"] if self._medians() else []))
+            times = {column: getattr(found, column, None) for column in more}
             low, high = found.interval
             rows[name] = {
                 "accuracy": found.accuracy,
@@ -235,6 +285,7 @@ class Evaluation(Mapping[str, AttackResult]):
         return pandas.DataFrame.from_dict(rows, orient="index")
 
     def _repr_html_(self) -> str:
+        medians = self._medians()
         cells = [
             [
                 name,
@@ -242,10 +293,12 @@ class Evaluation(Mapping[str, AttackResult]):
                 f"{100 * found.interval[0]:.2f} to {100 * found.interval[1]:.2f}",
                 str(found.num_examples),
                 *_speed(found),
+                *([medians.get(name, "")] if medians else []),
             ]
             for name, found in self._rows().items()
         ]
-        return html_table(self.title, ["attack", "accuracy", "95 % interval", "images", "seconds", "images/s"], cells)
+        heading = ["attack", "accuracy", "95 % interval", "images", "seconds", "images/s"]
+        return html_table(self.title, heading + (["median norm"] if medians else []), cells)
 
     def save(self, folder: PathLike) -> None:
         """Writes the results to a folder, like `folder` of `agkd_tf.evaluate`; a later evaluation can continue there.
@@ -264,6 +317,13 @@ def _speed(found: "AttackResult | AutoAttackEstimate | WorstCase") -> tuple[str,
     if isinstance(found, WorstCase):
         return "", ""
     return f"{round(found.seconds, 2):,.1f}", f"{round(found.images_per_second, 2):,.1f}"
+
+
+def format_norm(value: float, norm: str) -> str:
+    """Returns the norm of a perturbation as text: in l_inf in 255ths, `7.53/255`; in l_2 a decimal; `inf` for none."""
+    if math.isinf(value):
+        return "inf"
+    return f"{255 * value:.2f}/255" if norm == "linf" else f"{value:.3f}"
 
 
 def html_table(title: str, heading: list[str], rows: list[list[str]]) -> str:

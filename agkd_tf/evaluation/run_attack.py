@@ -1,5 +1,6 @@
 """The evaluation loop: runs an attack batch by batch, each stage on the images that earlier stages did not break."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from agkd_tf.attacks import Attack, AttackSequence, Ball
+from agkd_tf.attacks.rounding import Rounded, towards
 from agkd_tf.data import Examples
 from agkd_tf.data.pixels import as_float
 from agkd_tf.distribution import by_all_replicas, num_replicas
@@ -120,13 +122,17 @@ def continue_attack(
         waiting = outcome.waiting(number)
         if places is not None:
             waiting = np.intersect1d(waiting, places)
+        if not len(waiting):
+            continue
         if part not in steps:
             start = time.perf_counter()
             if compiled is None:
                 steps.clear()
-            steps[part] = by_all_replicas(_compiled(part, attack.ball, logits, examples, seed_pair, jit_compile))
+            make = measuring_step if attack.minimum_norm else attack_step
+            step = make(part, attack.ball, logits, seed_pair)
+            steps[part] = by_all_replicas(_compiled(step, examples, jit_compile))
             outcome.seconds += time.perf_counter() - start
-        if progress and len(waiting):
+        if progress:
             progress(part, variant, 0, len(waiting))
         for begin in range(0, len(waiting), batch_size):
             start, chosen = time.perf_counter(), waiting[begin : begin + batch_size]
@@ -134,7 +140,7 @@ def continue_attack(
             batch = examples.take(padded)
             rows = (tf.constant(batch.images), tf.constant(batch.labels), tf.constant(padded, tf.int32))
             adv, *found = steps[part](rows, tf.constant(variant))
-            prediction, finite = (tensor.numpy()[: len(chosen)] for tensor in found)
+            prediction, finite, *measured = (tensor.numpy()[: len(chosen)] for tensor in found)
             if not finite.all():
                 raise InputError(
                     f"the classifier's logits of image {chosen[~finite][0]} under {part.name} are NaN or infinite"
@@ -143,6 +149,9 @@ def continue_attack(
                 adversaries[chosen] = adv.numpy()[: len(chosen)]
             outcome.prediction[chosen] = prediction
             outcome.state[chosen] = np.where(prediction == batch.labels[: len(chosen)], number + 1, -(number + 1))
+            for norms in measured:
+                outcome.measure(chosen, norms, prediction)
+                outcome.judge(attack.ball, examples.labels)
             outcome.seconds += time.perf_counter() - start
             if checkpoint:
                 checkpoint()
@@ -173,14 +182,37 @@ def attack_step(part: Attack, ball: Ball, logits: Logits, seed: tf.Tensor) -> Ca
     return step
 
 
-def _compiled(
-    part: Attack, ball: Ball, logits: Logits, examples: Examples, seed: tf.Tensor, jit_compile: bool
-) -> Callable:
+def measuring_step(part: Attack, ball: Ball, logits: Logits, seed: tf.Tensor) -> Callable[..., tuple]:
+    """Returns a function like that of `attack_step` for an attack that searches for the smallest perturbation.
+
+    It returns a fourth tensor, the norms of the smallest perturbations, float32 [B]: for the attack infinity, and for
+    clean images NaN, where the classifier is not fooled. The classes and whether logits are finite are those of the
+    images with these perturbations; an adversary outside the ball is replaced by the clean image.
+
+    Args:
+        part: the attack, or the one that leaves images clean.
+        ball, logits, seed: as `attack_step`.
+    """
+    missing = math.inf if part.minimum_norm else math.nan
+
+    def step(images: tf.Tensor, labels: tf.Tensor, indices: tf.Tensor, variant: tf.Tensor) -> tuple:
+        clean = as_float(images)
+        if isinstance(part, Rounded):
+            clean = towards(clean, clean)  # in its bits
+        everything = Ball(ball.norm, 1.0 if ball.norm == "linf" else math.sqrt(math.prod(clean.shape[1:])))
+        nearest, prediction, finite = attack_step(part, everything, logits, seed)(images, labels, indices, variant)
+        norms = tf.where(tf.equal(prediction, labels), missing, ball.length(nearest - clean))
+        within = (norms <= ball.limit)[:, None, None, None]
+        return tf.where(within, nearest, clean), prediction, finite, norms
+
+    return step
+
+
+def _compiled(step: Callable[..., tuple], examples: Examples, jit_compile: bool) -> Callable:
     # Without XLA, one trace serves all batch sizes.
     shape = examples.images.shape[1:]
     integers = tf.TensorSpec([None], tf.int32)
     signature = [tf.TensorSpec([None, *shape], examples.images.dtype), integers, integers, tf.TensorSpec([], tf.int32)]
-    step = attack_step(part, ball, logits, seed)
     if jit_compile or num_replicas() > 1:
         return tf.function(
             step, jit_compile=jit_compile, autograph=False, input_signature=None if jit_compile else signature

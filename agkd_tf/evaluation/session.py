@@ -434,6 +434,7 @@ class EvaluationSession:
         self._begin()
         own = self.record.begin(self._find(bound), bound, self.examples.labels, seed=self.options.seed)
         own.state[:], own.prediction[:], own.seconds = outcome.state, outcome.prediction, outcome.seconds
+        own.norms, own.nearest = outcome.norms, outcome.nearest
         self.record.save_outcomes()
         return own.finished(len(bound.stages))
 
@@ -445,7 +446,9 @@ class EvaluationSession:
                 self.record.forget(key)
 
     def _compute(self, key: str, attack: AttackSequence, *, keep: bool = False) -> None:
-        outcome = self.record.begin(key, attack, self.examples.labels, seed=self.options.seed)
+        outcome = self.record.begin(
+            key, attack, self.examples.labels, seed=self.options.seed, reuse=not self.options.recompute
+        )
         adversaries = None
         if self.options.adversaries or keep:
             adversaries = self._adversaries(key)
@@ -601,6 +604,9 @@ class EvaluationSession:
     ) -> EpsSweep:
         """Returns the accuracies under an attack for several radii, including those of earlier recorded sweeps.
 
+        An attack that searches for the smallest perturbation, such as fmn-100, runs once, at the session's own eps. Its
+        norms give the accuracy for every radius.
+
         Args:
             sizes: radii, in units of images in [0, 1].
             attack: the attack's name.
@@ -612,16 +618,22 @@ class EvaluationSession:
         if not sizes:
             raise InputError("`sizes` must be at least one size, such as `sizes=(0, 2 / 255, 4 / 255)`. Received: none")
         bound = {size: next(iter(self.prepare([attack], size).values())) for size in sorted(set(sizes))}
-        self._begin()
-        keys = {size: self._find(each, size) for size, each in bound.items()}
-        self._forget(keys.values())
-        for size, each in bound.items():
-            self._compute(keys[size], each)
+        norms, found = None, {}
+        if all(each.minimum_norm for each in bound.values()):
+            (searched,) = self.accuracies([attack]).values()
+            norms, found = searched.norms, {size: searched.within(size) for size in bound}
+        else:
+            self._begin()
+            keys = {size: self._find(each, size) for size, each in bound.items()}
+            self._forget(keys.values())
+            for size, each in bound.items():
+                self._compute(keys[size], each)
+            found = {size: self.record.result(key, attack) for size, key in keys.items()}
         suffix = dataclasses.replace(self.key(attack), norm=None, eps=None).suffix
         name = f"eps_sweep {attack} {self.ball.norm}{suffix}"
         # Sizes of an earlier sweep stay in the curve.
         sweep = EpsSweep.recorded(attack, self.ball.norm, self.record.sections.get(name, {}))
-        sweep = sweep.joined({size: self.record.result(key, attack) for size, key in keys.items()})
+        sweep = dataclasses.replace(sweep, norms=norms).joined(found)
         self.record.add_section(name, sweep.record())
         if self.record.path is None:
             return sweep

@@ -15,6 +15,7 @@ def write_eps_curve(
     *,
     attack: str,
     norm: str,
+    curve: Sequence[tuple[float, float, Interval]] = (),
     folder: PathLike | None = None,
 ) -> list[pathlib.Path]:
     """Draws a curve with its confidence band as PNG and PDF, and writes it to TensorBoard; returns the paths.
@@ -24,17 +25,21 @@ def write_eps_curve(
         points: list of (eps, accuracy, (low, high)), by rising eps.
         attack: name of the attack.
         norm: linf or l2.
+        curve: points like these, close enough to draw the curve with; the others are only marked. Without them, lines
+            join the points.
         folder: TensorBoard folder; the scalar `eps_sweep/<attack>` is in percent, its step is eps in
             255ths (l_inf) or thousandths (l_2). None for no TensorBoard.
     """
     unit, label = (255.0, "eps (l_inf, in 255ths)") if norm == "linf" else (1.0, "eps (l_2)")
-    sizes = [unit * eps for eps, _, _ in points]
-    accuracies = [100 * accuracy for _, accuracy, _ in points]
-    low, high = ([100 * interval[side] for _, _, interval in points] for side in (0, 1))
+    drawn = curve or points
+    sizes = [unit * eps for eps, _, _ in drawn]
+    low, high = ([100 * interval[side] for _, _, interval in drawn] for side in (0, 1))
     figure = new_figure(3.4, 2.4)
     axes, color = figure.subplots(), CLASS_COLORS[0]
     axes.fill_between(sizes, low, high, color=color, alpha=0.2, linewidth=0, label="95 % interval")
-    axes.plot(sizes, accuracies, color=color, marker="o", markersize=3, label=attack)
+    axes.plot(sizes, [100 * accuracy for _, accuracy, _ in drawn], color=color, label=attack)
+    marked = [(unit * eps, 100 * accuracy) for eps, accuracy, _ in points]
+    axes.plot(*zip(*marked, strict=True), color=color, marker="o", markersize=3, linestyle="")
     axes.set(xlabel=label, ylabel="accuracy (%)", ylim=(0, 100))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

@@ -14,7 +14,20 @@ from agkd_tf.data.pixels import as_float
 # K stands for a number of steps that is drawn.
 NAMES = ("clean", "fgsm", "fgsm-rs", "bim-K", "pgd-Kx2", "cw-K", "mim-K", "pgd-K@mc", "cw-K@least", "fgsm@random")
 NAMES += ("bim-K~1/3", "pgd-K~1")
-NAMES += ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "autoattack-rand", "apgd-pm", "malt", "cr")
+NAMES += (
+    "apgd-ce",
+    "apgd-dlr",
+    "apgd-t",
+    "fab-t",
+    "square",
+    "autoattack-rand",
+    "apgd-pm",
+    "malt",
+    "cr",
+    "fmn-K",
+    "ddn-K",
+)
+CASES = [(norm, name) for norm in ("linf", "l2") for name in NAMES if (norm, name) != ("linf", "ddn-K")]
 FEW = 6
 IMAGES = ("random", "constant", "saturated", "black")
 NETWORKS = ("linear", "steep", "flat", "blind", "equal")
@@ -48,8 +61,7 @@ def quick(part):
     return dataclasses.replace(part, **few)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("norm", "name"), CASES)
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     batch=st.integers(1, 4),

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
@@ -30,6 +29,7 @@ from agkd_tf.models.storage import load_classifier
 from agkd_tf.training.recipe_file import read_recipe
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
+from tools.laboratory.numbered_weights import numbered_weights
 
 FLAGS = flags.FLAGS
 PARTS = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -84,7 +84,7 @@ def main(argv: list[str]) -> None:
         images=images,
         labels=examples.labels,
         logits=classifier.logits(tf.constant(images)),
-        **_arrays(model),
+        **numbered_weights(model),
     )
     problem = {"eps": eps, "norm": FLAGS.norm, "threads": FLAGS.threads, "batch_size": FLAGS.batch_size}
     problem |= {"depth": int(network[1]), "width": int(network[2])}
@@ -124,18 +124,6 @@ def _peer(folder: pathlib.Path, name: str, seed: int) -> dict[str, Any]:
     if subprocess.run([FLAGS.peer_python, str(peer), str(folder), name, str(seed)], check=False).returncode:
         sys.exit(1)
     return json.loads((folder / "peer.json").read_text())
-
-
-def _arrays(model: keras.Model) -> dict[str, Any]:
-    """Returns the network's weights by kind of layer, numbered in the order in which the layers were built."""
-
-    def numbered(prefix: str) -> list[keras.layers.Layer]:
-        layers = [layer for layer in model.layers if re.fullmatch(rf"{prefix}(_\d+)?", layer.name)]
-        return sorted(layers, key=lambda layer: int(layer.name.removeprefix(prefix).lstrip("_") or 0))
-
-    arrays = {f"conv_{k}": layer.get_weights()[0] for k, layer in enumerate(numbered("conv2d"))}
-    arrays |= {f"bn_{k}": np.stack(layer.get_weights()) for k, layer in enumerate(numbered("batch_normalization"))}
-    return arrays | {f"dense_{k}": weight for k, weight in enumerate(model.get_layer("logits").get_weights())}
 
 
 def _table(rows: Sequence[Row]) -> str:

@@ -1,5 +1,6 @@
 """A wide residual network in PyTorch, for the scripts in this folder."""
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -46,3 +47,39 @@ class WideResNet(torch.nn.Module):
         features = functional.relu(self.bn(self.blocks(2.0 * images - 1.0)))
         embedding = features.mean((2, 3))
         return features, embedding, self.dense(embedding)
+
+
+def network(arrays, problem):
+    """Returns the network with the given weights, as a function from images in [0, 1] to logits.
+
+    Args:
+        arrays: dict with `conv_k` [H, W, I, O], `bn_k` [4, C] (scale, shift, mean, variance), `dense_0`
+            [K, n] and `dense_1` [n]; k counts the layers in the order in which the network was built.
+        problem: dict with `depth` and `width`.
+    """
+    channels, classes = arrays["conv_0"].shape[2], len(arrays["dense_1"])
+    model = WideResNet(problem["depth"], problem["width"], channels, classes).eval().requires_grad_(False)
+    numbers = dict.fromkeys(("conv", "bn"), 0)
+
+    def following(kind):
+        numbers[kind] += 1
+        return torch.tensor(np.ascontiguousarray(arrays[f"{kind}_{numbers[kind] - 1}"]))
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight.copy_(following("conv").permute(3, 2, 0, 1))
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            parts = (module.weight, module.bias, module.running_mean, module.running_var)
+            for part, value in zip(parts, following("bn"), strict=True):
+                part.copy_(value)
+    model.dense.weight.copy_(torch.tensor(arrays["dense_0"]).T)
+    model.dense.bias.copy_(torch.tensor(arrays["dense_1"]))
+    return torch.nn.Sequential(model, Logits())
+
+
+class Logits(torch.nn.Module):
+    """Takes the logits out of (features, embedding, logits)."""
+
+    def forward(self, outputs):
+        """Returns the logits."""
+        return outputs[2]
