@@ -97,6 +97,11 @@ def cosine_decay(learning_rate: float, *, steps: int, rising: float = 0.0) -> Le
     return keras.optimizers.schedules.CosineDecay(0.0, steps - warm, warmup_target=learning_rate, warmup_steps=warm)
 
 
+def _check_rising(rising: float) -> None:
+    if not 0.0 < rising < 1.0:
+        raise InputError(f"`rising` must be in (0, 1). Received: {rising}")
+
+
 @keras.saving.register_keras_serializable(package="agkd_tf")
 class OneCycle(LearningRateSchedule):
     """A learning rate that rises along a cosine to its peak, and falls along another.
@@ -120,13 +125,16 @@ class OneCycle(LearningRateSchedule):
         self, peak: float, steps: int, rising: float = 0.3, first: float | None = None, last: float | None = None
     ) -> None:
         check_range("learning_rate", peak, 0.0, low_open=True)
-        check_range("rising", rising, 0.0, 1.0, low_open=True)
+        _check_rising(rising)
         self.peak, self.steps, self.rising = float(peak), int(steps), float(rising)
         self.first = self.peak / self.FIRST if first is None else float(first)
         self.last = self.first / self.LAST if last is None else float(last)
         self._top, self._end = self.rising * self.steps - 1.0, self.steps - 1.0
         if not 0.0 < self._top < self._end:
-            raise InputError(f"a one-cycle learning rate needs more steps. Received: {steps}")
+            raise InputError(
+                f"a one-cycle learning rate needs at least {int(1 / self.rising) + 1} optimizer steps: train more "
+                f"epochs, or in smaller batches. Received: {steps}"
+            )
 
     def __call__(self, step: Any) -> tf.Tensor:
         """Returns the rate, float32, of a step, counted from 0."""
@@ -163,8 +171,7 @@ class Triangle(LearningRateSchedule):
     def __init__(self, peak: float, steps: int, rising: float = 0.5, foot: float = 0.0) -> None:
         check_range("learning_rate", peak, 0.0, low_open=True)
         check_range("steps", steps, 1)
-        if not 0.0 < rising < 1.0:
-            raise InputError(f"`rising` must be in (0, 1). Received: {rising}")
+        _check_rising(rising)
         self.peak, self.steps, self.rising, self.foot = float(peak), int(steps), float(rising), float(foot)
 
     def __call__(self, step: Any) -> tf.Tensor:

@@ -95,8 +95,9 @@ def test_each_has_a_warm_up_of_the_length_that_is_asked_for(name):
 
 
 def test_what_cannot_be_scheduled_is_refused():
-    with pytest.raises(InputError, match="a one-cycle learning rate needs more steps"):
+    with pytest.raises(InputError, match=r"needs at least 4 optimizer steps: .* Received: 3"):
         OneCycle(0.1, 3)
+    assert float(OneCycle(0.1, 4)(0)) < 0.1
     with pytest.raises(InputError, match="must not rise all the time"):
         cosine_decay(0.1, steps=10, rising=1.0)
     with pytest.raises(InputError, match=r"`rising` must be in \(0, 1\)"):
