@@ -1,9 +1,10 @@
-"""Compares AutoAttack's parts with torchattacks' on the same network, images and machine.
+"""Compares AutoAttack's parts with those of another implementation on the same network, images and machine.
 
-  python3 -m venv peer && peer/bin/pip install torch torchattacks numpy
+  python3 -m venv peer && peer/bin/pip install torch pyautoattack numpy
   python -m tools.laboratory.parity --workdir=runs/cifar10_small/at --peer_python=peer/bin/python --output=runs/parity
 
-torch is not a requirement of this project, so torchattacks runs in its own environment. Both sides run each part
+pyautoattack is the authors' code as a package; --peer=torchattacks compares with torchattacks instead. torch is not a
+requirement of this project, so the other side runs in an environment of its own. Both sides run each part
 alone on all images, one side after the other. The table compares their robust accuracy, how many images they agree on,
 and their seconds (ours include tracing).
 """
@@ -35,7 +36,8 @@ FLAGS = flags.FLAGS
 PARTS = ("apgd-ce", "apgd-t", "fab-t", "square")
 
 flags.DEFINE_string("workdir", None, "Folder of the run to attack; its model must be a wide residual network.")
-flags.DEFINE_string("peer_python", None, "Path of the Python of an environment with torch and torchattacks.")
+flags.DEFINE_string("peer_python", None, "Path of the Python of an environment with torch and --peer.")
+flags.DEFINE_enum("peer", "pyautoattack", ["pyautoattack", "torchattacks"], "Implementation to compare with.")
 flags.DEFINE_string("output", None, "Folder to write the comparison into.")
 _flags.define_eps("attack")
 flags.DEFINE_enum("norm", "linf", list(NORMS), "Norm of the ball.")
@@ -87,6 +89,7 @@ def main(argv: list[str]) -> None:
         **numbered_weights(model),
     )
     problem = {"eps": eps, "norm": FLAGS.norm, "threads": FLAGS.threads, "batch_size": FLAGS.batch_size}
+    problem["peer"] = FLAGS.peer
     problem |= {"depth": int(network[1]), "width": int(network[2])}
     write_text(folder / "problem.json", json.dumps(problem))
 
@@ -119,7 +122,7 @@ class Row(NamedTuple):
 
 
 def _peer(folder: pathlib.Path, name: str, seed: int) -> dict[str, Any]:
-    """Runs an attack with torchattacks; returns what its script writes: `robust`, `seconds`, `versions`."""
+    """Runs an attack on the other side; returns what its script writes: `robust`, `seconds`, `versions`."""
     peer = pathlib.Path(__file__).parent / "peers" / "auto_attack.py"
     if subprocess.run([FLAGS.peer_python, str(peer), str(folder), name, str(seed)], check=False).returncode:
         sys.exit(1)
@@ -128,7 +131,7 @@ def _peer(folder: pathlib.Path, name: str, seed: int) -> dict[str, Any]:
 
 def _table(rows: Sequence[Row]) -> str:
     lines = [
-        "| attack | seed | agkd_tf % | torchattacks % | agreement % | agkd_tf s | torchattacks s |",
+        f"| attack | seed | agkd_tf % | {FLAGS.peer} % | agreement % | agkd_tf s | {FLAGS.peer} s |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:

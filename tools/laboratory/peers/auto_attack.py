@@ -1,23 +1,25 @@
-"""Runs torchattacks' versions of the attacks that `tools.laboratory.parity` compares.
+"""Runs another implementation of the attacks that `tools.laboratory.parity` compares.
 
-`tools.laboratory.parity` calls this script in an environment of its own. It needs torch, torchattacks and numpy, and
-nothing of this project.
+`tools.laboratory.parity` calls this script in an environment of its own. It needs torch, numpy, and pyautoattack (the
+authors' code as a package) or torchattacks; and nothing of this project.
 """
 
+import importlib
+import importlib.metadata
 import json
 import sys
 import time
 
 import numpy as np
 import torch
-import torchattacks
 from wide_resnet import network
 
-NORMS = {"linf": "Linf", "l2": "L2"}  # as torchattacks spells them
+NORMS = {"linf": "Linf", "l2": "L2"}  # as both spell them
 
 
-def attacks(model, eps, norm, seed, classes):
+def of_torchattacks(model, eps, norm, seed, classes):
     """Returns a dict of name -> attack, with the settings of AutoAttack's standard version."""
+    torchattacks = importlib.import_module("torchattacks")
     settings = {"norm": NORMS[norm], "eps": eps, "seed": seed, "n_restarts": 1}
     parts = {
         "apgd-ce": torchattacks.APGD(model, steps=100, loss="ce", **settings),
@@ -27,6 +29,26 @@ def attacks(model, eps, norm, seed, classes):
     }
     # torchattacks' own AutoAttack runs its first three parts for 10 steps instead of 100.
     return parts | {"autoattack": torchattacks.MultiAttack(list(parts.values()))}
+
+
+def of_pyautoattack(model, eps, norm, seed, classes):
+    """Returns a dict of name -> attack: AutoAttack's standard version, and each of its parts alone."""
+    auto_attack = importlib.import_module("pyautoattack").AutoAttack
+
+    def attack_of(parts):
+        attack = auto_attack(model, norm=NORMS[norm], eps=eps, seed=seed)  # the standard version's settings
+        attack.verbose, attack.attacks_to_run = False, parts
+
+        def adversaries(images, labels):
+            return attack.run_standard_evaluation(images, labels, batch_size=len(images))[0]
+
+        return adversaries
+
+    parts = ["apgd-ce", "apgd-t", "fab-t", "square"]
+    return {part: attack_of([part]) for part in parts} | {"autoattack": attack_of(parts)}
+
+
+IMPLEMENTATIONS = {"pyautoattack": of_pyautoattack, "torchattacks": of_torchattacks}
 
 
 def main(folder, name, seed):
@@ -43,7 +65,8 @@ def main(folder, name, seed):
         found = model(images).numpy()
     if np.abs(found - logits).max() > 1e-3:
         raise SystemExit(f"error: the rebuilt network's logits differ by up to {np.abs(found - logits).max():g}")
-    attack = attacks(model, problem["eps"], problem["norm"], seed, logits.shape[1])[name]
+    peer = problem["peer"]
+    attack = IMPLEMENTATIONS[peer](model, problem["eps"], problem["norm"], seed, logits.shape[1])[name]
     start, robust = time.perf_counter(), []
     for begin in range(0, len(images), problem["batch_size"]):
         part = slice(begin, begin + problem["batch_size"])
@@ -51,8 +74,8 @@ def main(folder, name, seed):
         with torch.no_grad():
             robust += (model(adv).argmax(1) == labels[part]).tolist()
     seconds = time.perf_counter() - start
-    print(f"{name}, seed {seed}: torchattacks {np.mean(robust):.2%} in {seconds:.0f} s", flush=True)
-    versions = f"torchattacks {torchattacks.__version__}, torch {torch.__version__}"
+    print(f"{name}, seed {seed}: {peer} {np.mean(robust):.2%} in {seconds:.0f} s", flush=True)
+    versions = f"{peer} {importlib.metadata.version(peer)}, torch {torch.__version__}"
     with open(f"{folder}/peer.json", "w", encoding="utf-8") as file:
         json.dump({"robust": robust, "seconds": seconds, "versions": versions}, file)
 
