@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -361,8 +361,10 @@ class EvaluationSession:
         Raises:
             InputError: see `prepare` and `run_attack`.
         """
+        if isinstance(attacks, Iterator):
+            attacks = list(attacks)  # read twice
         bound = self.prepare(attacks, estimates=True)
-        estimated = ESTIMATE in ([attacks] if isinstance(attacks, str | Attack | AttackSequence) else list(attacks))
+        estimated = attacks == ESTIMATE or (not isinstance(attacks, Attack | AttackSequence) and ESTIMATE in attacks)
         if not bound and not estimated:
             raise InputError(f"`attacks` must name at least one attack, such as {', '.join(ATTACKS)}. Received: none")
         self._begin()

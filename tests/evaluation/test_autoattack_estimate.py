@@ -164,7 +164,7 @@ def test_an_interrupted_estimate_goes_on_and_a_later_autoattack_attacks_only_the
     monkeypatch.setattr(session, "continue_attack", stopped)
     with pytest.raises(KeyboardInterrupt):
         agkd_tf.evaluate(*linear, attacks="autoattack-estimate", **settings)
-    result = agkd_tf.evaluate(*linear, attacks=[CHEAP, "autoattack-estimate"], **settings)
+    result = agkd_tf.evaluate(*linear, attacks=iter([CHEAP, "autoattack-estimate"]), **settings)
     found = result.estimate
     assert str(found) in str(result)
     assert "autoattack-estimate" in result.to_dataframe().index
