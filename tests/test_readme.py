@@ -90,8 +90,18 @@ def everything():
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_each_link_and_picture_leads_to_a_file(page):
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
-        path = link.partition("#")[0]
-        assert re.match("https?:", link) or (page.parent / path).is_file(), link
+        if re.match("https?:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def anchors(page):
+    """Returns the anchors of a page's headings, as they are made of their words."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_each_table_and_figure_of_the_supplement_has_its_command():
