@@ -3,8 +3,8 @@
   python3 -m venv peer && peer/bin/pip install torch pyautoattack numpy
   python -m tools.laboratory.parity --workdir=runs/cifar10_small/at --peer_python=peer/bin/python --output=runs/parity
 
-pyautoattack is the authors' code as a package; --peer=torchattacks compares with torchattacks instead. torch is not a
-requirement of this project, so the other side runs in an environment of its own. Both sides run each part
+pyautoattack is the authors' code as a package; --implementation=torchattacks compares with torchattacks instead. torch
+is not a requirement of this project, so the other side runs in an environment of its own. Both sides run each part
 alone on all images, one side after the other. The table compares their robust accuracy, how many images they agree on,
 and their seconds (ours include tracing).
 """
@@ -36,8 +36,8 @@ FLAGS = flags.FLAGS
 PARTS = ("apgd-ce", "apgd-t", "fab-t", "square")
 
 flags.DEFINE_string("workdir", None, "Folder of the run to attack; its model must be a wide residual network.")
-flags.DEFINE_string("peer_python", None, "Path of the Python of an environment with torch and --peer.")
-flags.DEFINE_enum("peer", "pyautoattack", ["pyautoattack", "torchattacks"], "Implementation to compare with.")
+flags.DEFINE_string("peer_python", None, "Path of the Python of an environment with torch and --implementation.")
+flags.DEFINE_enum("implementation", "pyautoattack", ["pyautoattack", "torchattacks"], "Implementation to compare with.")
 flags.DEFINE_string("output", None, "Folder to write the comparison into.")
 _flags.define_eps("attack")
 flags.DEFINE_enum("norm", "linf", list(NORMS), "Norm of the ball.")
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> None:
         **numbered_weights(model),
     )
     problem = {"eps": eps, "norm": FLAGS.norm, "threads": FLAGS.threads, "batch_size": FLAGS.batch_size}
-    problem["peer"] = FLAGS.peer
+    problem["implementation"] = FLAGS.implementation
     problem |= {"depth": int(network[1]), "width": int(network[2])}
     write_text(folder / "problem.json", json.dumps(problem))
 
@@ -130,8 +130,9 @@ def _peer(folder: pathlib.Path, name: str, seed: int) -> dict[str, Any]:
 
 
 def _table(rows: Sequence[Row]) -> str:
+    other = FLAGS.implementation
     lines = [
-        f"| attack | seed | agkd_tf % | {FLAGS.peer} % | agreement % | agkd_tf s | {FLAGS.peer} s |",
+        f"| attack | seed | agkd_tf % | {other} % | agreement % | agkd_tf s | {other} s |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:

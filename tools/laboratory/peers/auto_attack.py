@@ -65,7 +65,7 @@ def main(folder, name, seed):
         found = model(images).numpy()
     if np.abs(found - logits).max() > 1e-3:
         raise SystemExit(f"error: the rebuilt network's logits differ by up to {np.abs(found - logits).max():g}")
-    peer = problem["peer"]
+    peer = problem["implementation"]
     attack = IMPLEMENTATIONS[peer](model, problem["eps"], problem["norm"], seed, logits.shape[1])[name]
     start, robust = time.perf_counter(), []
     for begin in range(0, len(images), problem["batch_size"]):
