@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from agkd_tf.attacks.attack import Attack, known, named_with
 from agkd_tf.attacks.ball import Ball
-from agkd_tf.attacks.crafting import Logits
+from agkd_tf.attacks.crafting import Logits, logits_at
 from agkd_tf.attacks.objectives import cross_entropy, margin, probability_margin
 from agkd_tf.attacks.pgd import Clean
 from agkd_tf.attacks.standing import while_standing
@@ -124,7 +124,7 @@ class APGD(Attack):
 
         def judge(adv: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             own, target = tf.gather(labels, rows), tf.gather(targets, rows)
-            scores = [logits(adv) for _ in range(self.passes)]
+            scores = [logits_at(logits, rows)(adv) for _ in range(self.passes)]
             seen = tf.argmax(tf.add_n(scores), axis=1, output_type=tf.int32)
             value = tf.add_n([self._value(each, own, target) for each in scores]) / self.passes
             return value, tf.not_equal(seen, own)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from agkd_tf.attacks.attack import Attack, known, named_with
 from agkd_tf.attacks.ball import Ball
-from agkd_tf.attacks.crafting import Logits
+from agkd_tf.attacks.crafting import Logits, logits_at
 from agkd_tf.attacks.pgd import PGD, Clean
 from agkd_tf.attacks.standing import while_standing
 from agkd_tf.logits import ranked_other_class
@@ -84,7 +84,7 @@ class CR(Attack):
             return Ball(ball.norm, tf.reshape(share * ball.eps, [1, 1, 1, 1])).project(adv, clean)
 
         def look(adv: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            scores, own = logits(adv), tf.gather(labels, rows)
+            scores, own = logits_at(logits, rows)(adv), tf.gather(labels, rows)
             true, target = (tf.gather(scores, each, batch_dims=1) for each in (own, tf.gather(targets, rows)))
             return true - target, tf.not_equal(tf.argmax(scores, axis=1, output_type=tf.int32), own)
 

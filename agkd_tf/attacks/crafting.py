@@ -16,6 +16,30 @@ from agkd_tf.models import logits_of
 from agkd_tf.randomness import step_seed
 
 Logits = Callable[[tf.Tensor], tf.Tensor]
+
+
+class PlacedLogits:
+    """A classifier that treats each image by its place in the batch.
+
+    Attacks whose batch shrinks (`while_standing`) ask `logits_at` for the images that are left.
+
+    Args:
+        of: callable, (images [b, H, W, C], their places, int32 [b], or None for the whole batch) -> logits [b, n].
+    """
+
+    def __init__(self, of: Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor]) -> None:
+        self.of = of
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns the logits of a whole batch."""
+        return self.of(images, None)
+
+
+def logits_at(logits: Logits, rows: tf.Tensor) -> Logits:
+    """Returns the classifier of the images at some places of the batch, int32 [b]: itself, but for `PlacedLogits`."""
+    return (lambda images: logits.of(images, rows)) if isinstance(logits, PlacedLogits) else logits
+
+
 # (attack, variant) pairs, in order. See `agkd_tf.attacks.attack`, which imports this module.
 Stages = Sequence[tuple[Any, int]]
 FIRST = 8  # number of images that a classifier is given to check that it returns logits

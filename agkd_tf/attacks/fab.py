@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from agkd_tf.attacks.attack import Attack, known, named_with
 from agkd_tf.attacks.ball import Ball
-from agkd_tf.attacks.crafting import Logits
+from agkd_tf.attacks.crafting import Logits, logits_at
 from agkd_tf.attacks.pgd import Clean
 from agkd_tf.attacks.projections import onto_hyperplane
 from agkd_tf.attacks.standing import while_standing
@@ -110,15 +110,15 @@ def fast_adaptive_boundary(
     shape, flat = tf.shape(clean), [tf.shape(clean)[0], clean.shape[1] * clean.shape[2] * clean.shape[3]]
     origin = tf.reshape(clean, flat)
 
-    def logits_at(points: tf.Tensor) -> tf.Tensor:
-        return logits(tf.reshape(points, [-1, *clean.shape[1:]]))
+    def logits_of(points: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        return logits_at(logits, rows)(tf.reshape(points, [-1, *clean.shape[1:]]))
 
     def iterate(count: tf.Tensor, rows: tf.Tensor, state: tuple) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         origin, point, found, distance = state
         true, target = tf.gather(labels, rows), tf.gather(targets, rows)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(point)
-            scores = logits_at(point)
+            scores = logits_of(point, rows)
             gap = tf.gather(scores, target, batch_dims=1) - tf.gather(scores, true, batch_dims=1)
             total = tf.reduce_sum(gap)
         normal = tape.gradient(total, point, unconnected_gradients="zero")
@@ -135,7 +135,7 @@ def fast_adaptive_boundary(
         alpha = tf.clip_by_value(near / (near + far), 0.0, ALPHA_MAX)[:, None]
         ahead = (1.0 - alpha) * (point + OVERSHOOT * from_point) + alpha * (origin + OVERSHOOT * from_origin)
         point = tf.clip_by_value(ahead, *bounds)
-        fooled = tf.not_equal(tf.argmax(logits_at(point), axis=1, output_type=tf.int32), true)
+        fooled = tf.not_equal(tf.argmax(logits_of(point, rows), axis=1, output_type=tf.int32), true)
         reached = ball.length(point - origin)
         closer = tf.logical_and(fooled, tf.logical_and(reached < distance, distance > ball.eps))
         found = tf.where(closer[:, None], point, found)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from agkd_tf.attacks.apgd import APGD, CLASSES_NEEDED, ITERATIONS, auto_pgd
 from agkd_tf.attacks.attack import Attack, known, named_with
 from agkd_tf.attacks.ball import Ball, Norm
-from agkd_tf.attacks.crafting import Logits
+from agkd_tf.attacks.crafting import Logits, logits_at
 from agkd_tf.attacks.pgd import Clean
 from agkd_tf.logits import mask_labels, targeted_difference_of_logits_ratio
 from agkd_tf.randomness import named_seed, variant_seed
@@ -80,7 +80,7 @@ class MALT(Attack):
             beyond = tf.gather(distances, variant, axis=1) > self.reach * ball.eps
 
         def judge(adv: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            own, scores = tf.gather(labels, rows), logits(adv)
+            own, scores = tf.gather(labels, rows), logits_at(logits, rows)(adv)
             value = targeted_difference_of_logits_ratio(scores, own, tf.gather(targets, rows))
             return value, tf.not_equal(tf.argmax(scores, axis=1, output_type=tf.int32), own)
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from agkd_tf.attacks.attack import Attack
 from agkd_tf.attacks.ball import Ball
-from agkd_tf.attacks.crafting import Logits
+from agkd_tf.attacks.crafting import Logits, PlacedLogits
 from agkd_tf.attacks.pgd import Clean
 from agkd_tf.attacks.sequence import AttackSequence
 from agkd_tf.errors import InputError
@@ -83,12 +83,17 @@ class Rounded(Attack):
         seed: tf.Tensor,
         variant: int | tf.Tensor = 0,
     ) -> tf.Tensor:
-        @tf.custom_gradient
-        def seen(points: tf.Tensor) -> tuple:
-            return towards(points, images), lambda gradient: gradient
+        def rounded_logits(points: tf.Tensor, rows: tf.Tensor | None) -> tf.Tensor:
+            clean = images if rows is None else tf.gather(images, rows)
+
+            @tf.custom_gradient
+            def seen(points: tf.Tensor) -> tuple:
+                return towards(points, clean), lambda gradient: gradient
+
+            return logits(seen(points))
 
         adv = self.attack.perturb(
-            lambda points: logits(seen(points)),
+            PlacedLogits(rounded_logits),
             images,
             labels,
             ball=ball,

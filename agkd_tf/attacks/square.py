@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from agkd_tf.attacks.attack import Attack, named_with
 from agkd_tf.attacks.ball import Ball
-from agkd_tf.attacks.crafting import Logits
+from agkd_tf.attacks.crafting import Logits, logits_at
 from agkd_tf.attacks.pgd import Clean
 from agkd_tf.attacks.standing import while_standing
 from agkd_tf.logits import label_margin
@@ -74,7 +74,7 @@ class SquareAttack(Attack):
         seed = variant_seed(named_seed(seed, self.name), variant)
 
         def judge(adv: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-            return label_margin(logits(adv), tf.gather(labels, rows))
+            return label_margin(logits_at(logits, rows)(adv), tf.gather(labels, rows))
 
         def draws(name: str, shape: tuple[int, ...]) -> tf.Tensor:
             return uniform_per_example(indices, shape, named_seed(seed, name))

@@ -124,21 +124,19 @@ def continue_attack(
             waiting = np.intersect1d(waiting, places)
         if not len(waiting):
             continue
-        # A rounded attack knows the batch's clean images by their places: no image may leave its batch.
-        static = jit_compile or isinstance(part, Rounded)
         if part not in steps:
             start = time.perf_counter()
             if compiled is None:
                 steps.clear()
             make = measuring_step if attack.minimum_norm else attack_step
             step = make(part, attack.ball, logits, seed_pair)
-            steps[part] = by_all_replicas(_compiled(step, examples, jit_compile, static=static))
+            steps[part] = by_all_replicas(_compiled(step, examples, jit_compile))
             outcome.seconds += time.perf_counter() - start
         if progress:
             progress(part, variant, 0, len(waiting))
         for begin in range(0, len(waiting), batch_size):
             start, chosen = time.perf_counter(), waiting[begin : begin + batch_size]
-            padded = _filled(chosen, batch_size, static)
+            padded = _filled(chosen, batch_size, jit_compile)
             batch = examples.take(padded)
             rows = (tf.constant(batch.images), tf.constant(batch.labels), tf.constant(padded, tf.int32))
             adv, *found = steps[part](rows, tf.constant(variant))
@@ -210,24 +208,24 @@ def measuring_step(part: Attack, ball: Ball, logits: Logits, seed: tf.Tensor) ->
     return step
 
 
-def _compiled(step: Callable[..., tuple], examples: Examples, jit_compile: bool, *, static: bool) -> Callable:
+def _compiled(step: Callable[..., tuple], examples: Examples, jit_compile: bool) -> Callable:
     # Without XLA, one trace serves all batch sizes.
     shape = examples.images.shape[1:]
     integers = tf.TensorSpec([None], tf.int32)
     signature = [tf.TensorSpec([None, *shape], examples.images.dtype), integers, integers, tf.TensorSpec([], tf.int32)]
-    if static or num_replicas() > 1:
+    if jit_compile or num_replicas() > 1:
         return tf.function(
-            step, jit_compile=jit_compile, autograph=False, input_signature=None if static else signature
+            step, jit_compile=jit_compile, autograph=False, input_signature=None if jit_compile else signature
         )
     # Traced here: TensorFlow would take the traces of several attacks for needless ones of a single function, and warn.
     return tf.function(step, autograph=False).get_concrete_function(*signature)
 
 
-def _filled(places: np.ndarray, batch_size: int, static: bool) -> np.ndarray:
+def _filled(places: np.ndarray, batch_size: int, jit_compile: bool) -> np.ndarray:
     """Returns the indices, padded with copies of the first one to a size that the replicas, and XLA, can take."""
     replicas = num_replicas()
     size = replicas * -(-len(places) // replicas)
-    if static:
+    if jit_compile:
         sizes = (replicas * max(1, -(-batch_size // (share * replicas))) for share in STATIC_SHARES)
         size = next(each for each in sizes if each >= size)
     return np.concatenate([places, np.full(size - len(places), places[0])])

@@ -9,7 +9,19 @@ import tensorflow as tf
 from PIL import Image
 
 from agkd_tf import InputError
-from agkd_tf.attacks import APGD, FAB, PGD, AttackSequence, Ball, SquareAttack, TransferAttack, parse_attack, rounded
+from agkd_tf.attacks import (
+    APGD,
+    CR,
+    FAB,
+    MALT,
+    PGD,
+    AttackSequence,
+    Ball,
+    SquareAttack,
+    TransferAttack,
+    parse_attack,
+    rounded,
+)
 from agkd_tf.attacks.rounding import towards
 from agkd_tf.data import Examples
 from agkd_tf.evaluation import AdversaryPNGs, Outcome, run_attack, write_pngs
@@ -28,6 +40,8 @@ ATTACKS = {
     "clean": lambda eps, norm: parse_attack("clean", eps=eps, norm=norm),
     "fgsm": lambda eps, norm: parse_attack("fgsm", eps=eps, norm=norm),
     "pgd-5x2": lambda eps, norm: parse_attack("pgd-5x2", eps=eps, norm=norm),
+    "malt": lambda eps, norm: AttackSequence("malt", (MALT(steps=8, targets=1),), Ball(norm, eps)),
+    "cr": lambda eps, norm: AttackSequence("cr", (CR(targets=1, cycles=1, further=0),), Ball(norm, eps)),
     "apgd-ce": lambda eps, norm: AttackSequence("apgd-ce", (APGD(steps=8),), Ball(norm, eps)),
     "fab-t": lambda eps, norm: AttackSequence("fab-t", (FAB(steps=5, targets=2),), Ball(norm, eps)),
     "square": lambda eps, norm: AttackSequence("square", (SquareAttack(15),), Ball(norm, eps)),
