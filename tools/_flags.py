@@ -161,9 +161,7 @@ def given_recipe_flags() -> list[str]:
 def define_evaluation() -> None:
     """Defines the flags of an evaluation."""
     group = "evaluation"
-    text = (
-        f"Attacks, separated by commas: {GRAMMAR}; autoattack-estimate for AutoAttack on a sample (see --precision); "
-    )
+    text = f"Attacks, separated by commas: {GRAMMAR}; autoattack-estimate for AutoAttack on a sample (--precision); "
     text += "transfer:SOURCE for adversaries crafted on another run, .keras file or SavedModel."
     flags.DEFINE_list("attacks", "clean,fgsm,pgd-20,cw-20", text, module_name=group)
     flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to evaluate on.", module_name=group)

@@ -104,7 +104,7 @@ def nearest_classes(logits: Logits, images: tf.Tensor, labels: tf.Tensor, *, nor
 
     The distance of class k is (z_c - z_k) / ||grad (z_k - z_label)||_q, where c is the predicted class and q is the
     dual norm: 1 for l_inf, 2 for l_2. With more than 101 classes, only the 100 of the largest logits are considered,
-    since each takes a backward pass.
+    since each takes a forward and a backward pass.
 
     Args:
         logits: callable, float32 images [B, H, W, C] -> float32 logits [B, n].
@@ -112,15 +112,23 @@ def nearest_classes(logits: Logits, images: tf.Tensor, labels: tf.Tensor, *, nor
         labels: int32 [B].
         norm: linf or l2.
     """
-    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-        tape.watch(images)
-        scores = logits(images)
-        candidates = tf.math.top_k(mask_labels(scores, labels), min(CANDIDATES, scores.shape[1] - 1)).indices
-        gaps = tf.gather(scores, candidates, batch_dims=1) - tf.gather(scores, labels, batch_dims=1)[:, None]
-        totals = tf.unstack(tf.reduce_sum(gaps, axis=0))
-    normals = [tape.gradient(total, images, unconnected_gradients="zero") for total in totals]
-    flat = tf.stack([tf.reshape(normal, [tf.shape(images)[0], -1]) for normal in normals], axis=1)
-    slope = tf.norm(flat, ord=2 if norm == "l2" else 1, axis=2)
+    scores = logits(images)
+    candidates = tf.math.top_k(mask_labels(scores, labels), min(CANDIDATES, scores.shape[1] - 1)).indices
+
+    def slope_to(classes: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(images)
+            found = logits(images)
+            gap = tf.gather(found, classes, batch_dims=1) - tf.gather(found, labels, batch_dims=1)
+            total = tf.reduce_sum(gap)
+        normal = tape.gradient(total, images, unconnected_gradients="zero")
+        return tf.norm(tf.reshape(normal, [tf.shape(images)[0], -1]), ord=2 if norm == "l2" else 1, axis=1)
+
+    # One class after the other: the gradients of all at once would need a hundred times the memory of the images.
+    slopes = tf.map_fn(
+        slope_to, tf.transpose(candidates), parallel_iterations=1, fn_output_signature=tf.TensorSpec([None], tf.float32)
+    )
+    slope = tf.transpose(slopes)
     behind = tf.reduce_max(scores, axis=1, keepdims=True) - tf.gather(scores, candidates, batch_dims=1)
     distances = behind / tf.maximum(slope, 1e-12)
     order = tf.argsort(distances, axis=1, stable=True)
