@@ -115,7 +115,8 @@ def nearest_classes(logits: Logits, images: tf.Tensor, labels: tf.Tensor, *, nor
     scores = logits(images)
     candidates = tf.math.top_k(mask_labels(scores, labels), min(CANDIDATES, scores.shape[1] - 1)).indices
 
-    def slope_to(classes: tf.Tensor) -> tf.Tensor:
+    def slope_to(rank: tf.Tensor) -> tf.Tensor:
+        classes = candidates[:, rank]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             found = logits(images)
@@ -126,7 +127,10 @@ def nearest_classes(logits: Logits, images: tf.Tensor, labels: tf.Tensor, *, nor
 
     # One class after the other: the gradients of all at once would need a hundred times the memory of the images.
     slopes = tf.map_fn(
-        slope_to, tf.transpose(candidates), parallel_iterations=1, fn_output_signature=tf.TensorSpec([None], tf.float32)
+        slope_to,
+        tf.range(candidates.shape[1]),
+        parallel_iterations=1,
+        fn_output_signature=tf.TensorSpec([None], tf.float32),
     )
     slope = tf.transpose(slopes)
     behind = tf.reduce_max(scores, axis=1, keepdims=True) - tf.gather(scores, candidates, batch_dims=1)
