@@ -7,7 +7,8 @@ from agkd_tf.models import build_model
 from agkd_tf.training import Recipe
 from agkd_tf.training.recipe_file import write_recipe
 from agkd_tf.workdir import Workdir
-from tools.laboratory.cheap_attacks import Row, masked
+from tools.laboratory.agreement import Agreement
+from tools.laboratory.masking import masked
 from tools.laboratory.passes import CountedLogits, Passes
 
 WEIGHTS = tf.constant(np.random.default_rng(0).normal(size=(12, 3)), tf.float32)
@@ -71,7 +72,7 @@ def test_masks_hide_the_gradient():
 
 def test_a_row_says_what_each_broke_alone():
     robust, reference = np.array([1, 1, 0, 0], bool), np.array([1, 0, 0, 1], bool)
-    cells = Row("net", "malt", robust, reference, Passes(400, 200), 3.2).cells()
+    cells = Agreement("net", "malt", robust, reference, Passes(400, 200), 3.2).cells()
     assert cells == ["net", "malt", "50.0", "50.0", "1", "1", "50.0", "100", "50", "3"]
 
 

@@ -8,12 +8,10 @@ gradients are masked: `rounding` rounds pixels to 8 levels, which stops every gr
 by 1000, which saturates the softmax. Their outcomes are recorded in the output folder.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
 from agkd_tf.attacks import APGD, CR, MALT, Attack, AutoAttack, bound
@@ -23,10 +21,11 @@ from agkd_tf.files import write_text
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import load_classifier
 from agkd_tf.training.recipe_file import read_recipe
-from agkd_tf.types import Logits
 from agkd_tf.workdir import Workdir
 from tools import _app, _flags
-from tools.laboratory.passes import CountedLogits, Passes
+from tools.laboratory.agreement import HEADING, Agreement
+from tools.laboratory.masking import MASKS, masked
+from tools.laboratory.passes import CountedLogits
 
 FLAGS = flags.FLAGS
 ATTACKS: Mapping[str, Attack] = {
@@ -44,75 +43,15 @@ ATTACKS: Mapping[str, Attack] = {
     "cr": CR(),
     "autoattack": AutoAttack(),
 }
-LEVELS, SCALE = 8, 1000.0
 
 flags.DEFINE_list("workdirs", [], "Folders of the runs to attack, separated by commas.")
 flags.DEFINE_list("attacks", [name for name in ATTACKS if name != "autoattack"], f"Some of: {', '.join(ATTACKS)}.")
-flags.DEFINE_enum("mask", None, ["rounding", "scaling"], "Mask the networks' gradients.")
+flags.DEFINE_enum("mask", None, MASKS, "Mask the networks' gradients.")
 flags.DEFINE_integer("num_examples", 1000, "Attack the first N test images.", 1)
 flags.DEFINE_integer("batch_size", 100, "Images per batch.", 1)
 flags.DEFINE_integer("seed", 0, "Seed of the attacks.", 0)
 flags.DEFINE_string("output", None, "Folder to write the table into.")
 _flags.define_data_place()
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One attack on one network.
-
-    Attributes:
-        network, attack: their names.
-        robust: bool [N], images that the attack leaves.
-        reference: bool [N], images that AutoAttack leaves.
-        passes: of the network, in all.
-        seconds: with compiling.
-    """
-
-    network: str
-    attack: str
-    robust: np.ndarray
-    reference: np.ndarray
-    passes: Passes
-    seconds: float
-
-    def cells(self) -> list[str]:
-        """Returns the row's cells."""
-        count = len(self.robust)
-        return [
-            self.network,
-            self.attack,
-            f"{100 * np.mean(self.robust):.1f}",
-            f"{100 * np.mean(self.reference):.1f}",
-            str(int(np.sum(self.robust & ~self.reference))),
-            str(int(np.sum(~self.robust & self.reference))),
-            f"{100 * np.mean(self.robust == self.reference):.1f}",
-            f"{self.passes.forward / count:,.0f}",
-            f"{self.passes.backward / count:,.0f}",
-            f"{self.seconds:.0f}",
-        ]
-
-
-HEADING = (
-    "network",
-    "attack",
-    "left, %",
-    "AutoAttack leaves, %",
-    "broken by AutoAttack alone",
-    "broken by this alone",
-    "same outcome, %",
-    "forward passes an image",
-    "backward",
-    "seconds",
-)
-
-
-def masked(logits: Logits, mask: str | None) -> Logits:
-    """Returns a classifier with masked gradients: see the module's docstring."""
-    if mask == "scaling":
-        return lambda images: SCALE * logits(images)
-    if mask == "rounding":
-        return lambda images: logits(tf.round(images * (LEVELS - 1)) / (LEVELS - 1))
-    return logits
 
 
 def main(argv: list[str]) -> None:
@@ -139,8 +78,8 @@ def main(argv: list[str]) -> None:
     print(f"\n{table}\n\nRecorded in {folder / name}.md")
 
 
-def compared(workdir: str, folder: pathlib.Path) -> Iterator[Row]:
-    """Yields a `Row` per attack on one run's network."""
+def compared(workdir: str, folder: pathlib.Path) -> Iterator[Agreement]:
+    """Yields an `Agreement` per attack on one run's network."""
     recipe, name = read_recipe(Workdir(workdir).flags), pathlib.Path(workdir).name
     examples = recipe.load_dataset(**_flags.data_place()).test.take(slice(0, FLAGS.num_examples))
     settings = {"seed": FLAGS.seed, "batch_size": FLAGS.batch_size}
@@ -165,7 +104,7 @@ def compared(workdir: str, folder: pathlib.Path) -> Iterator[Row]:
         counted = CountedLogits(logits)
         sequence = bound(ATTACKS[attack], session.ball, session.num_classes)
         found = run_attack(counted, examples, sequence, batch_size=FLAGS.batch_size, seed=FLAGS.seed)
-        yield Row(name, attack, found.correct, reference, counted.passes, found.seconds)
+        yield Agreement(name, attack, found.correct, reference, counted.passes, found.seconds)
 
 
 if __name__ == "__main__":
