@@ -119,7 +119,7 @@ def test_an_interrupted_search_continues(settings, fragile):
     np.testing.assert_array_equal(rest.correct, whole.correct)
 
 
-@pytest.mark.parametrize("png", [False, True])
+@pytest.mark.parametrize("png", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_saved_adversaries_lie_in_the_ball_and_verify(settings, tmp_path, png):
     own = EvaluationSession(**settings, folder=tmp_path, adversaries=tmp_path / "saved", png=png)
     result = own.accuracy(NAME)
