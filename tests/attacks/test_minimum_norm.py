@@ -1,5 +1,6 @@
 """FMN and DDN: against transcriptions of the algorithms, and against distances known in closed form."""
 
+import functools
 import math
 
 import numpy as np
@@ -45,15 +46,22 @@ def problem():
     return network, images, labels
 
 
-def searched(attack, network, images, labels, norm, indices=None, seed=SEED, compiled=False):
-    indices = range(len(images)) if indices is None else indices
-    arguments = (tf.constant(images), tf.constant(labels), tf.constant(list(indices)), seed)
+@functools.cache
+def search_of(attack, network, norm, compiled):
+    """Returns the attack's search as one graph for any number of images, traced once for all tests."""
+    shapes = ([None, 4, 4, 3], [None], [None], [2])
+    signature = [tf.TensorSpec(shape, tf.int32 if number else tf.float32) for number, shape in enumerate(shapes)]
 
-    @tf.function(autograph=False, jit_compile=compiled)
     def search(images, labels, indices, seed):
         return attack.search(network, images, labels, norm=norm, indices=indices, seed=seed)
 
-    return [each.numpy() for each in search(*arguments)]
+    return tf.function(search, autograph=False, jit_compile=compiled, input_signature=signature)
+
+
+def searched(attack, network, images, labels, norm, indices=None, seed=SEED, compiled=False):
+    indices = list(range(len(images)) if indices is None else indices)
+    found = search_of(attack, network, norm, compiled)(images, tf.constant(labels), tf.constant(indices), seed)
+    return [each.numpy() for each in found]
 
 
 def fmn(network, x, label, norm, steps):
@@ -142,7 +150,7 @@ def test_what_it_finds_fools_and_lies_in_the_box_and_depends_on_no_other_image(p
     network, images, labels = problem
     labels = labels.copy()
     labels[3] = (labels[3] + 1) % 4  # wrong as it is
-    found, distance = searched(attack(30), network, images, labels, norm)
+    found, distance = searched(attack(20), network, images, labels, norm)
     assert (network.logits(found.reshape(12, -1)).argmax(1) != labels).all()
     assert found.min() >= 0
     assert found.max() <= 1
@@ -150,7 +158,7 @@ def test_what_it_finds_fools_and_lies_in_the_box_and_depends_on_no_other_image(p
     assert (np.delete(distance, 3) > 0).all()
     np.testing.assert_array_equal(found[3], images[3])
     some = [7, 3, 0]
-    _, fewer = searched(attack(30), network, images[some], labels[some], norm, some)
+    _, fewer = searched(attack(20), network, images[some], labels[some], norm, some)
     np.testing.assert_allclose(fewer, distance[some], rtol=1e-4)
 
 
@@ -196,8 +204,8 @@ def test_where_the_gradient_is_zero_ddn_takes_random_steps_of_the_images_own(pro
 @pytest.mark.parametrize(("attack", "norm"), [pytest.param(FMN, "linf", marks=pytest.mark.slow), (FMN, "l2")])
 def test_it_is_the_same_under_xla(problem, attack, norm):
     network, images, labels = problem
-    _, distance = searched(attack(6), network, images, labels, norm)
-    _, compiled = searched(attack(6), network, images, labels, norm, compiled=True)
+    _, distance = searched(attack(20), network, images, labels, norm)
+    _, compiled = searched(attack(20), network, images, labels, norm, compiled=True)
     np.testing.assert_allclose(compiled, distance, rtol=1e-3)
 
 

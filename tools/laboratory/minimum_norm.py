@@ -86,7 +86,7 @@ def main(argv: list[str]) -> None:
     problem = {"threads": FLAGS.threads, "batch_size": FLAGS.batch_size}
     write_text(folder / "problem.json", json.dumps(problem | {"depth": int(network[1]), "width": int(network[2])}))
 
-    rows, versions = [], ""
+    rows = []
     for kind, norm, projected in COMPARED:
         attack = kind(FLAGS.steps)
         start = time.perf_counter()
@@ -103,11 +103,12 @@ def main(argv: list[str]) -> None:
         ours, theirs = (each[logits.argmax(1) == examples.labels] for each in both)
         title = f"{attack.name}, {norm}" + (", the peer's projection put right" if projected else "")
         rows.append(Row(title, norm, ours, theirs, seconds, peer["seconds"]))
-        versions = f"{peer['versions']}, TensorFlow {tf.__version__}"
         print(f"{title}: {seconds:.0f} s, adv-lib {peer['seconds']:.0f} s", flush=True)
-    counted = f"{len(rows[0].ours)} correctly classified of {len(examples)} images"
-    table = f"{counted}; CPU threads {FLAGS.threads}; {versions}\n\n{_table(rows)}\n"
-    write_text(folder / "minimum_norm.md", table)
+        table = (
+            f"{len(ours)} correctly classified of {len(examples)} images; CPU threads {FLAGS.threads}; "
+            f"{peer['versions']}, TensorFlow {tf.__version__}\n\n{_table(rows)}\n"
+        )
+        write_text(folder / "minimum_norm.md", table)
     print(f"\n{table}\nRecorded in {folder / 'minimum_norm.md'}")
 
 

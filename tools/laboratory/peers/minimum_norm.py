@@ -18,8 +18,13 @@ from wide_resnet import network
 RELEASED = fast_minimum_norm.l2_projection_
 
 
-def within(displacement, radius):
-    """Projects displacements onto the l_2 ball in place; the released code moves those within it to its surface."""
+def within(**given):
+    """Projects displacements onto the l_2 ball in place; the released code moves those within it to its surface.
+
+    Args:
+        **given: the displacements [B, ...] and the radii [B], which the library names by Greek letters.
+    """
+    displacement, radius = given.values()
     flat = displacement.flatten(1)
     lengths = flat.norm(p=2, dim=1, keepdim=True).clamp_(min=1e-12)
     return flat.mul_((radius.unsqueeze(1) / lengths).clamp_(max=1))
