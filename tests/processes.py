@@ -106,6 +106,25 @@ def run_tool_in(folder, name, *arguments):
     run_tool(name, *arguments)
 
 
+def run_tool_with_forked_workers(folder, server, name, *arguments):
+    """Does what `python -m tools.NAME ARGUMENTS` does in a folder, but forks the processes that it starts.
+
+    New interpreters would have to import TensorFlow, and would not know the networks of `tests.networks`.
+
+    Args:
+        folder: the folder.
+        server: address of the server that this process was forked from: `server_address()` where it was started.
+        name: the tool.
+        *arguments: of the tool.
+    """
+    forkserver._forkserver._forkserver_address = server
+    with (
+        mock.patch.object(multiprocessing, "get_context", return_value=FORKED),
+        mock.patch.object(forkserver._forkserver, "ensure_running"),  # it runs, but is no child of this process
+    ):
+        run_tool_in(folder, name, *arguments)
+
+
 def run_file_in(folder, path, *arguments):
     """Does what `python PATH ARGUMENTS` does in a folder."""
     os.chdir(folder)
@@ -162,6 +181,12 @@ def _begin(devices, worker):
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, devices * [tf.config.LogicalDeviceConfiguration()])
+
+
+def server_address():
+    """Returns where the server listens that processes are forked from."""
+    forkserver.ensure_running()
+    return forkserver._forkserver._forkserver_address  # nothing public says
 
 
 def stop_the_server():

@@ -10,7 +10,14 @@ import shutil
 
 from tests.documentation import PAGES, ROOT, Code, NotUnderstoodError, Shell, commands
 from tests.mocked import prepare_mocked
-from tests.processes import Process, print_flags, run_file_in, run_tool_in
+from tests.processes import (
+    Process,
+    print_flags,
+    run_file_in,
+    run_tool_in,
+    run_tool_with_forked_workers,
+    server_address,
+)
 
 CHECKOUT = ("agkd_tf", "docs", "flags", "tests", "tools")
 QUICKSTART = ROOT / "tools" / "quickstart.sh"
@@ -24,8 +31,7 @@ TRAINING = ("--model=tiny", "--train_examples=64", "--validation_examples=20", "
 SMALL = {
     "tools.train": (*TRAINING, "--decay_epochs=", "--validation_attack_steps=1"),
     "tools.evaluate": ("--num_examples=8", "--batch_size=8", "--audit_examples=20"),
-    # Measured in new interpreters, which do not know `tiny`.
-    "tools.benchmark training": (*TRAINING[1:], "--model=wrn-10-1", "--batch_size=16", "--rounds=1", "--steps=1"),
+    "tools.benchmark training": (*TRAINING, "--rounds=1", "--steps=1"),
     "tools.benchmark inference": ("--batch_size=8", "--rounds=1", "--steps=1"),
     "tools.visualize attention": ("--num_examples=60", "--batch_size=20"),
     "tools.visualize tsne": (
@@ -268,7 +274,11 @@ class Sandbox:
             call = dataclasses.replace(call, words=tuple(words))
         known = self._materials.flags(call.program) or ()
         arguments = small_arguments(call, known, self._materials.data, whole=self._whole)
-        return Finished(process, run_tool_in, self.folder, call.program.removeprefix("tools."), *arguments, **where)
+        name = call.program.removeprefix("tools.")
+        if name == "benchmark":  # its new interpreters are tested in tests/benchmark and tests/tools/test_benchmark.py
+            arguments = (server_address(), name, *arguments)
+            return Finished(process, run_tool_with_forked_workers, self.folder, *arguments, **where)
+        return Finished(process, run_tool_in, self.folder, name, *arguments, **where)
 
     def furnish(self, call):
         """Puts what a call reads in its place, where no command before has.

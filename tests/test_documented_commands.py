@@ -2,8 +2,8 @@
 
 Commands run as a shell reads them, at tiny size: `tests/sandbox.py` has the rule. A page's run in their order in one
 folder, where what other pages make is there already. The fast run has, of each tool and kind of its flags, the call
-with the fewest flags (of benchmarks none), and reads the flags and words of the others as the tool does; with --all
-every command runs, but those of `NOT_RUN`.
+with the fewest flags (but for `COSTLY`), and reads the flags and words of the others as the tool does; with --all every
+command runs once, but those of `NOT_RUN`: where it first stands, and of a loop over seeds for the first.
 """
 
 import importlib.util
@@ -52,7 +52,9 @@ SEVERAL_MACHINES = "--distribution=multi_worker"
 # Flags by which a tool does something else; the others change numbers, places and names.
 MODES = {"adversaries", "audit", "distribution", "dry_run", "eps_sweep", "help", "knn", "model_file", "norm"}
 MODES |= {"saved_model", "tables", "verify"}
-COSTLY = {"tools.benchmark"}  # starts new interpreters, five seconds each: runs with --all alone
+# They run with --all alone: a benchmark builds each network in a process of its own, and the portable folder's command
+# lines are in the fast run of tests/laboratory/test_portable.py, too.
+COSTLY = {"tools.benchmark", "tools.laboratory.portable", "portable/run.py"}
 ABSLS = {"help", "helpfull", "helpshort", "flagfile"}
 # What commands write beside the checkout's files.
 OF_A_USER = {"runs", "report", "portable", "gpu", "found", "peer"}
@@ -70,11 +72,19 @@ def chosen(materials, pytestconfig):
     """The calls that run, a code and a number within it: all, or of each shape the one with the fewest flags."""
     everything, found = pytestconfig.getoption("--all"), {}
     calls = [(call, code, number) for code, calls in materials.calls.items() for number, call in enumerate(calls)]
-    for call, code, number in sorted(calls, key=lambda each: len(each[0].flags)):
+    for call, code, number in calls if everything else sorted(calls, key=lambda each: len(each[0].flags)):
         if can_run(call) and (call.program not in COSTLY or everything):
             shape = (kind(call), *sorted(MODES.intersection(call.flags)))
-            found.setdefault((code, number) if everything else shape, (code, number))
+            found.setdefault(but_for_the_seed(call) if everything else shape, (code, number))
     return set(found.values())
+
+
+def but_for_the_seed(call):
+    """Returns what a call has in common with those of its loop's other seeds: no seed, and no folder named by it."""
+    words = [re.sub(r"^(--seed=|.*\bruns/.*_)\d+$", r"\1", word) for word in call.words]
+    # Without a seed among its loop's rounds, a number may name something else, such as a size.
+    rounds_of_seeds = re.search(r"\bfor seed in\b", call.code.text)
+    return tuple(words) if rounds_of_seeds else call.words, tuple(sorted(call.environment.items()))
 
 
 def can_run(call):
