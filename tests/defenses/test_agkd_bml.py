@@ -69,11 +69,10 @@ def test_attention_is_zero_when_the_student_is_the_teacher_and_nothing_is_attack
 
 
 @pytest.mark.slow
-def test_a_step_with_xla_agrees_with_one_without(digits):
+def test_a_step_with_xla_agrees_with_one_without(bench, digits):
     results = []
     for jit in (False, True):
-        defense = defense_of(digits)
-        defense.compile(keras.optimizers.SGD(0.05), jit_compile=jit)
+        defense = bench.defense("agkd_bml", jit_compile=jit)
         images, labels = a_batch(digits)
         gradients, scalars, _ = defense.training_step.gradients(images, labels, step_seed(0, 0), {})
         craft = tf.function(defense.craft, jit_compile=jit)
