@@ -2,8 +2,8 @@
 
 Commands run as a shell reads them, at tiny size: `tests/sandbox.py` has the rule. A page's run in their order in one
 folder, where what other pages make is there already. The fast run has, of each tool and kind of its flags, the call
-with the fewest flags (of benchmarks none), and reads the flags and words of the others as the tool does; with --all
-every command runs once, but those of `NOT_RUN`: where it first stands, and of a loop over seeds for the first.
+with the fewest flags (but for `COSTLY`), and reads the flags and words of the others as the tool does; with --all every
+command runs once, but those of `NOT_RUN`: where it first stands, and of a loop over seeds for the first.
 """
 
 import importlib.util
@@ -53,7 +53,9 @@ SEVERAL_MACHINES = "--distribution=multi_worker"
 # Flags by which a tool does something else; the others change numbers, places and names.
 MODES = {"adversaries", "audit", "distribution", "dry_run", "eps_sweep", "help", "knn", "model_file", "norm"}
 MODES |= {"saved_model", "tables", "verify"}
-COSTLY = {"tools.benchmark"}  # builds each network in a process of its own: runs with --all alone
+# They run with --all alone: a benchmark builds each network in a process of its own, and the portable folder's command
+# lines are in the fast run of tests/laboratory/test_portable.py, too.
+COSTLY = {"tools.benchmark", "tools.laboratory.portable", "portable/run.py"}
 ABSLS = {"help", "helpfull", "helpshort", "flagfile"}
 # What commands write beside the checkout's files.
 OF_A_USER = {"runs", "report", "portable", "gpu", "found", "peer"}

@@ -25,6 +25,7 @@ from agkd_tf.models.storage import load_classifier
 from agkd_tf.randomness import step_seed
 from agkd_tf.training import Recipe
 from agkd_tf.workdir import Workdir
+from tests.processes import fresh_process
 from tests.trainings import train
 
 SMALL = {"train_examples": 160, "validation_examples": 33, "model": "tiny", "batch_size": 32, "decay_epochs": ()}
@@ -306,6 +307,24 @@ def test_two_devices_with_a_bounded_pool_and_the_images_on_them_train_as_one(tmp
     assert largest_difference(found[0][2], found[1][2]) < 1e-5
 
 
+def short(**fields):
+    """Returns a recipe of two steps an epoch, at whose rate devices agree."""
+    return recipe_of("undefended", train_examples=64, synchronized_bn=True, learning_rate=RATE, **fields)
+
+
+@pytest.fixture(scope="module")
+def of_one_device(tmp_path_factory):
+    """Returns the weights that one device ends with after so many epochs of `short`, each trained once."""
+
+    @functools.cache
+    def train_for(epochs):
+        with fresh_process() as executor:
+            given = (tmp_path_factory.mktemp("alone") / "run", "none", short(epochs=epochs), False)
+            return executor.submit(run, *given).result(timeout=300)[2]
+
+    return train_for
+
+
 @pytest.mark.parametrize(
     "sittings",
     [
@@ -314,24 +333,20 @@ def test_two_devices_with_a_bounded_pool_and_the_images_on_them_train_as_one(tmp
     ],
     ids=len,
 )
-def test_a_run_goes_on_with_other_numbers_of_devices_as_with_one(tmp_path, on_devices, sittings):
-    recipe = functools.partial(recipe_of, "undefended", train_examples=64, synchronized_bn=True, learning_rate=RATE)
+def test_a_run_goes_on_with_other_numbers_of_devices_as_with_one(tmp_path, on_devices, of_one_device, sittings):
     for epochs, (devices, name) in enumerate(sittings, 1):
-        replicas, steps, weights = on_devices(devices, run, tmp_path / "run", name, recipe(epochs=epochs), False)
+        replicas, steps, weights = on_devices(devices, run, tmp_path / "run", name, short(epochs=epochs), False)
         assert (replicas, steps) == (devices, 2 * epochs)
-    _, _, alone = on_devices(1, run, tmp_path / "alone", "none", recipe(epochs=len(sittings)), False)
-    assert largest_difference(weights, alone) < 1e-5
+    assert largest_difference(weights, of_one_device(len(sittings))) < 1e-5
 
 
 @pytest.mark.parametrize("sittings", [[2], pytest.param([1, 2], marks=pytest.mark.slow)], ids=["once", "resumed"])
-def test_two_workers_train_and_end_with_the_weights_of_one(tmp_path, on_workers, on_devices, sittings):
-    recipe = functools.partial(recipe_of, "undefended", synchronized_bn=True, learning_rate=RATE)
+def test_two_workers_train_and_end_with_the_weights_of_one(tmp_path, on_workers, of_one_device, sittings):
     for epochs in sittings:
-        results = on_workers(run, tmp_path / "both", "multi_worker", recipe(epochs=epochs), False)
-        assert [(replicas, steps) for replicas, steps, _ in results] == 2 * [(2, 5 * epochs)]
+        results = on_workers(run, tmp_path / "both", "multi_worker", short(epochs=epochs), False)
+        assert [(replicas, steps) for replicas, steps, _ in results] == 2 * [(2, 2 * epochs)]
     assert largest_difference(results[0][2], results[1][2]) == 0
-    _, _, alone = on_devices(1, run, tmp_path / "alone", "none", recipe(epochs=2), False)
-    assert largest_difference(results[0][2], alone) < 1e-5
+    assert largest_difference(results[0][2], of_one_device(2)) < 1e-5
     assert len((tmp_path / "both" / "history.csv").read_text().splitlines()) == 3
 
 

@@ -24,10 +24,6 @@ def test_figures_of_a_run_and_its_teacher(tmp_path, tool, small):
     for other in ("teacher, clean", "student, clean"):
         assert f"{other}: {numbers['distance_to'][other]['mean']:.4f}" in drawn.stdout
 
-    drawn = tool("visualize", "attention", f"--workdir={run}", "--attack=pgd-1", "--num_examples=60")
-    assert drawn.returncode == 0, drawn.stderr
-    assert (run / "figures" / "attention_agkd_pgd-1.png").is_file()
-
     figures = tmp_path / "figures"
     workdirs = f"--workdirs={run}/teacher,{run}"
     few = ("--num_examples=60", "--clean_per_class=3", "--adversaries_per_class=3", "--neighbors=5", "--attack=pgd-1")

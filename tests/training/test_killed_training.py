@@ -17,7 +17,7 @@ FLAGS = (
     "--validation_examples=200",
     "--model=tiny",
     "--batch_size=16",
-    "--decay_epochs=6",
+    "--decay_epochs=3",
     "--eps=38/255",
     "--validation_attack_steps=1",
     "--panel_every=0",
@@ -26,21 +26,13 @@ FLAGS = (
     "--progress=off",
 )
 RUNS = {
-    "agkd_bml": ("--defense=agkd_bml", "--ema=0.9", "--epochs=12", "--teacher_epochs=4", "--teacher_decay_epochs=2"),
-    "cat_mix": ("--defense=cat_mix", "--eps=19/255", "--ema=0.9", "--epochs=12", "--attack_steps=1"),
-    "short": ("--defense=cat_mix", "--eps=19/255", "--ema=0.9", "--epochs=8", "--attack_steps=1"),
+    "agkd_bml": ("--defense=agkd_bml", "--ema=0.9", "--epochs=6", "--teacher_epochs=1", "--teacher_decay_epochs="),
+    "cat_mix": ("--defense=cat_mix", "--eps=19/255", "--ema=0.9", "--epochs=5", "--attack_steps=1"),
 }
-# The run, the moments when it is killed, and how many of the first at least hit its teacher's training. Twenty-four in
-# all, each within such a moment.
-KILLS = {
-    "few": ("short", ["step", "checkpoint", "validation", "edge"], 0),
-    "agkd_bml": (
-        "agkd_bml",
-        ["step", "validation", "checkpoint", "edge"] + ["step", "checkpoint", "validation", "edge"] * 2,
-        3,
-    ),
-    "cat_mix": ("cat_mix", ["checkpoint", "step", "edge", "validation"] * 2, 0),
-}
+MOMENTS = ["step", "checkpoint", "validation", "edge"]
+# The moments when each run is killed, and how many of the first at least hit its teacher's training: five do, the fifth
+# at its end, where each is cut short in time.
+KILLS = {"cat_mix": (MOMENTS, 0), "agkd_bml": ([*MOMENTS, "edge", *MOMENTS], 4)}
 
 
 def state(folder):
@@ -69,12 +61,10 @@ def history(folder):
     return {epoch: line | {"images_per_second": None} for epoch, line in lines.items()}
 
 
-@pytest.mark.parametrize(
-    "kills", ["few", *(pytest.param(name, marks=pytest.mark.slow) for name in KILLS if name != "few")]
-)
-def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, start, tool, kills):
+@pytest.mark.parametrize("name", ["cat_mix", pytest.param("agkd_bml", marks=pytest.mark.slow)])
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, start, tool, name):
     killed, unbroken, log = tmp_path / "killed", tmp_path / "unbroken", tmp_path / "log.txt"
-    name, moments, of_teachers = KILLS[kills]
+    moments, of_teachers = KILLS[name]
     flags, teachers = (*FLAGS, *RUNS[name]), 0
     for number, moment in enumerate(moments):
         process = start(killed_training, log, moment, number, *flags, f"--workdir={killed}")
@@ -96,7 +86,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_p
         for key in expected:
             np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
         assert curves(ours) == curves(its)
-        assert len(curves(its)) > 20
+        assert len(curves(its)) > 5
         assert history(ours) == history(its)
         # The moving average of its weights.
         weights = [load_classifier("workdir", folder).get_weights() for folder in (ours, its)]
