@@ -6,6 +6,7 @@
 A flag after --flagfile overrides the file's. A finished run goes on if --epochs grows.
 """
 
+import pathlib
 import shlex
 import sys
 
@@ -55,8 +56,10 @@ def main(argv: list[str]) -> None:
         tf.config.experimental.enable_op_determinism()
     recipe = _flags.recipe_from_flags()
     recipe.check_teacher()  # before any data is read
-    if not FLAGS.dry_run and not FLAGS.workdir:
-        raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
+    if not FLAGS.dry_run:
+        if not FLAGS.workdir:
+            raise InputError("`workdir`, the run's folder, is needed: --workdir=runs/NAME")
+        _check_teacher_is_trained(recipe.teacher)
     options = TrainingOptions(
         jit_compile=_flags.switch("jit_compile"),
         resident=_flags.switch("resident"),
@@ -91,6 +94,16 @@ def main(argv: list[str]) -> None:
         print(f"\nTrained: {workdir.path}. Next:")
         for tool in ("evaluate", "export"):
             print(f"  python -m tools.{tool} --workdir={shlex.quote(str(workdir.path))}")
+
+
+def _check_teacher_is_trained(teacher: str | None) -> None:
+    """Says how to train a teacher that another recipe makes, runs/NAME by flags/NAME.flags, while there is none."""
+    flagfile = pathlib.Path("flags", *pathlib.Path(f"{teacher}.flags").parts[-2:])
+    if teacher and not pathlib.Path(teacher).exists() and flagfile.is_file():
+        raise InputError(
+            f"`teacher`: there is no run in {teacher} yet; train it first: "
+            f"python -m tools.train --flagfile={flagfile} --workdir={shlex.quote(teacher)}"
+        )
 
 
 class Listener(TrainingListener):

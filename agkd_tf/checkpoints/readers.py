@@ -95,8 +95,8 @@ def _floats(tree: Any, path: pathlib.Path, name: str = "") -> dict[str, Any]:
                 value = value.astype(np.float32)
             elif value.ndim > 1 and whole.endswith("weight"):
                 raise InputError(
-                    f"`checkpoint`: {path} holds quantized weights ({whole} is {value.dtype}): give the file from "
-                    "before the quantization, with weights as floats"
+                    f"`checkpoint`: {path} holds quantized weights ({whole} is {value.dtype}): give a file with "
+                    "dense weights as floats"
                 )
             found[str(key)] = value
     return found
@@ -135,7 +135,7 @@ def _as_arrays(tree: Mapping, torch: Any, path: pathlib.Path) -> dict[str, Any]:
             if value.is_quantized or value.layout != torch.strided:
                 kind = "quantized" if value.is_quantized else "sparse"
                 raise InputError(
-                    f"`checkpoint`: {path} holds {kind} weights ({key}): give the file from before, with dense floats"
+                    f"`checkpoint`: {path} holds {kind} weights ({key}): give a file with dense weights as floats"
                 )
             value = value.detach()
             found[str(key)] = (value.float() if value.is_floating_point() else value).numpy()

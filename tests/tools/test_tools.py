@@ -169,6 +169,10 @@ MISTAKES = {
         ["--teacher=/nowhere", "--workdir=/tmp/unused", "--model=wrn-10-1"],
         "`teacher` must be a run's folder",
     ),
+    "teacher of another recipe, not trained": (
+        ["--flagfile=flags/cifar10_small/agkd_bml_robust.flags", "--workdir=/tmp/unused"],
+        "train it first: python -m tools.train --flagfile=flags/cifar10_small/robust_teacher.flags --workdir=",
+    ),
     "a disk for what needs none": (["--images_dir=FOLDER", "--dry_run"], "`images_dir` is for data sets that are read"),
     "no time": (["--checkpoint_every_minutes=nan", "--dry_run"], "`checkpoint_every_minutes` must be a finite number"),
     "stray word": (["train"], "only flags are allowed"),
