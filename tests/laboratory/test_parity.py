@@ -60,17 +60,27 @@ def test_both_sides_stand_beside_each_other(parity, tmp_path):
     assert [row[6] for row in rows] == ["1", "5", "3.0"]
 
 
+def test_both_sides_start_at_the_same_points(parity, tmp_path):
+    compared = parity("--attacks=apgd-ce-same-start", "--seeds=3")
+    assert compared.returncode == 0, compared.stderr
+    starts, images = (np.load(tmp_path / "parity" / name) for name in ("starts.npy", "problem.npz"))
+    assert starts.shape == images["images"].shape
+    np.testing.assert_allclose(np.abs(starts).max(axis=(1, 2, 3)), Recipe(defense="at").hyperparameters["eps"])
+    assert "| apgd-ce-same-start | 3 |" in (tmp_path / "parity" / "parity.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("flag", "expected"),
     [
         ("--seeds=x", "`seeds` must be whole numbers of at least 0. Received: 'x'"),
         ("--seeds=", "`seeds` must be whole numbers of at least 0. Received: ''"),
-        ("--attacks=", "`attacks` must be among apgd-ce, apgd-t, fab-t, square, autoattack. Received: ''"),
+        ("--attacks=", "among apgd-ce, apgd-t, fab-t, square, autoattack, apgd-ce-same-start. Received: ''"),
+        ("--attacks=apgd-ce-same-start --implementation=torchattacks", "needs --implementation=pyautoattack"),
         ("--norm=l2", "`norm` l2 needs --eps"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(parity, flag, expected):
-    refused = parity(flag)
+    refused = parity(*flag.split())
     assert refused.returncode == 2, refused.stderr
     (line,) = refused.stderr.strip().splitlines()
     assert expected in line

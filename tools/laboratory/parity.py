@@ -6,9 +6,11 @@
 pyautoattack is the authors' code as a package; --implementation=torchattacks compares with torchattacks instead. torch
 is not a requirement of this project, so the other side runs in an environment of its own. Both sides run each part
 alone on all images, one side after the other. The table compares their robust accuracy, how many images they agree on,
-and their seconds (ours include tracing).
+and their seconds (ours include tracing). The two sides' random numbers differ, but for `apgd-ce-same-start`: there
+both sides' APGD-CE begins at the same points, which needs pyautoattack.
 """
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -21,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from agkd_tf.attacks import NORMS, parse_attack
+from agkd_tf.attacks import NORMS, Ball, bound
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import run_attack
 from agkd_tf.files import write_text
@@ -34,6 +36,8 @@ from tools.laboratory.numbered_weights import numbered_weights
 
 FLAGS = flags.FLAGS
 PARTS = ("apgd-ce", "apgd-t", "fab-t", "square")
+SAME_START = "apgd-ce-same-start"
+OTHERS = ("autoattack", SAME_START)
 
 flags.DEFINE_string("workdir", None, "Folder of the run to attack; its model must be a wide residual network.")
 flags.DEFINE_string("peer_python", None, "Path of the Python of an environment with torch and --implementation.")
@@ -44,9 +48,7 @@ flags.DEFINE_enum("norm", "linf", list(NORMS), "Norm of the ball.")
 flags.DEFINE_integer("num_examples", 500, "Attack the first N test images.", 1)
 flags.DEFINE_integer("batch_size", 100, "Images per batch.", 1)
 flags.DEFINE_list("seeds", ["0", "1"], "Seeds, separated by commas.")
-flags.DEFINE_list(
-    "attacks", list(PARTS), "Attacks to compare, separated by commas: apgd-ce, apgd-t, fab-t, square, autoattack."
-)
+flags.DEFINE_list("attacks", list(PARTS), f"Attacks to compare, separated by commas: {', '.join((*PARTS, *OTHERS))}.")
 flags.DEFINE_integer("threads", 2, "CPU threads that each side uses.", 1)
 _flags.define_data_place()
 
@@ -57,10 +59,12 @@ def main(argv: list[str]) -> None:
     for name in ("workdir", "peer_python", "output"):
         if not FLAGS[name].value:
             raise InputError(f"`{name}` is needed: --{name}=...")
-    if not FLAGS.attacks or set(FLAGS.attacks) - {*PARTS, "autoattack"}:
+    if not FLAGS.attacks or set(FLAGS.attacks) - {*PARTS, *OTHERS}:
         raise InputError(
-            f"`attacks` must be among {', '.join(PARTS)}, autoattack. Received: {','.join(FLAGS.attacks)!r}"
+            f"`attacks` must be among {', '.join((*PARTS, *OTHERS))}. Received: {','.join(FLAGS.attacks)!r}"
         )
+    if SAME_START in FLAGS.attacks and FLAGS.implementation != "pyautoattack":
+        raise InputError(f"`attacks`: {SAME_START} needs --implementation=pyautoattack")
     if not FLAGS.seeds or not all(re.fullmatch("[0-9]+", seed) for seed in FLAGS.seeds):
         raise InputError(f"`seeds` must be whole numbers of at least 0. Received: {','.join(FLAGS.seeds)!r}")
     tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
@@ -95,8 +99,12 @@ def main(argv: list[str]) -> None:
 
     rows = []
     for name in FLAGS.attacks:
-        attack = parse_attack(name, eps=eps, norm=FLAGS.norm, num_classes=classifier.num_classes)
         for seed in seeds:
+            ball = Ball(FLAGS.norm, eps)
+            if name == SAME_START:
+                ball = _with_starts(ball, images.shape, seed)
+                np.save(folder / "starts.npy", ball.starts)
+            attack = bound(name.removesuffix("-same-start"), ball, classifier.num_classes)
             result = run_attack(classifier.logits, examples, attack, batch_size=FLAGS.batch_size, seed=seed)
             print(f"{name}, seed {seed}: agkd_tf {result.accuracy:.2%} in {result.seconds:.0f} s", flush=True)
             peer = _peer(folder, name, seed)
@@ -108,6 +116,21 @@ def main(argv: list[str]) -> None:
             )
             write_text(folder / "parity.md", table)
     print(f"\n{table}\nRecorded in {folder / 'parity.md'}")
+
+
+@dataclasses.dataclass(frozen=True)
+class BallWithStarts(Ball):
+    """A ball whose random points on its surface are given: `starts`, float32 [N, H, W, C], for N images in order."""
+
+    starts: np.ndarray = dataclasses.field(compare=False)
+
+    def edge_per_example(self, indices: tf.Tensor, shape: tuple[int, ...], seed: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.starts, indices)
+
+
+def _with_starts(ball: Ball, shape: tuple[int, ...], seed: int) -> BallWithStarts:
+    starts = ball.edge_per_example(tf.range(shape[0]), shape[1:], tf.constant([seed, 0]))
+    return BallWithStarts(ball.norm, ball.eps, starts.numpy())
 
 
 class Row(NamedTuple):

@@ -17,7 +17,7 @@ from wide_resnet import network
 NORMS = {"linf": "Linf", "l2": "L2"}  # as both spell them
 
 
-def of_torchattacks(model, eps, norm, seed, classes):
+def of_torchattacks(model, eps, norm, seed, classes, starts):
     """Returns a dict of name -> attack, with the settings of AutoAttack's standard version."""
     torchattacks = importlib.import_module("torchattacks")
     settings = {"norm": NORMS[norm], "eps": eps, "seed": seed, "n_restarts": 1}
@@ -31,8 +31,11 @@ def of_torchattacks(model, eps, norm, seed, classes):
     return parts | {"autoattack": torchattacks.MultiAttack(list(parts.values()))}
 
 
-def of_pyautoattack(model, eps, norm, seed, classes):
-    """Returns a dict of name -> attack: AutoAttack's standard version, and each of its parts alone."""
+def of_pyautoattack(model, eps, norm, seed, classes, starts):
+    """Returns a dict of name -> attack: AutoAttack's standard version, each of its parts alone, and one from `starts`.
+
+    `starts` are an iterator over the displacements that each batch begins with.
+    """
     auto_attack = importlib.import_module("pyautoattack").AutoAttack
 
     def attack_of(parts):
@@ -44,8 +47,17 @@ def of_pyautoattack(model, eps, norm, seed, classes):
 
         return adversaries
 
+    def from_starts(images, labels):
+        attack = auto_attack(model, norm=NORMS[norm], eps=eps, seed=seed).apgd
+        attack.loss = "ce"
+        attack.init_hyperparam(images)
+        return attack.attack_single_run(images, labels, x_init=images + next(starts))[3]
+
     parts = ["apgd-ce", "apgd-t", "fab-t", "square"]
-    return {part: attack_of([part]) for part in parts} | {"autoattack": attack_of(parts)}
+    return {part: attack_of([part]) for part in parts} | {
+        "autoattack": attack_of(parts),
+        "apgd-ce-same-start": from_starts,
+    }
 
 
 IMPLEMENTATIONS = {"pyautoattack": of_pyautoattack, "torchattacks": of_torchattacks}
@@ -65,11 +77,14 @@ def main(folder, name, seed):
         found = model(images).numpy()
     if np.abs(found - logits).max() > 1e-3:
         raise SystemExit(f"error: the rebuilt network's logits differ by up to {np.abs(found - logits).max():g}")
-    peer = problem["implementation"]
-    attack = IMPLEMENTATIONS[peer](model, problem["eps"], problem["norm"], seed, logits.shape[1])[name]
+    peer, batch_size = problem["implementation"], problem["batch_size"]
+    starts = iter([])
+    if name == "apgd-ce-same-start":
+        starts = iter(torch.tensor(np.load(f"{folder}/starts.npy").transpose(0, 3, 1, 2).copy()).split(batch_size))
+    attack = IMPLEMENTATIONS[peer](model, problem["eps"], problem["norm"], seed, logits.shape[1], starts)[name]
     start, robust = time.perf_counter(), []
-    for begin in range(0, len(images), problem["batch_size"]):
-        part = slice(begin, begin + problem["batch_size"])
+    for begin in range(0, len(images), batch_size):
+        part = slice(begin, begin + batch_size)
         adv = attack(images[part], labels[part])
         with torch.no_grad():
             robust += (model(adv).argmax(1) == labels[part]).tolist()
