@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import torch
-from wide_resnet import network
+from problem import read_problem
 
 NORMS = {"linf": "Linf", "l2": "L2"}  # as both spell them
 
@@ -65,23 +65,12 @@ IMPLEMENTATIONS = {"pyautoattack": of_pyautoattack, "torchattacks": of_torchatta
 
 def main(folder, name, seed):
     """Attacks the network and images in a folder's `problem.npz` and `problem.json`; writes `peer.json` there."""
-    with open(f"{folder}/problem.json", encoding="utf-8") as file:
-        problem = json.load(file)
-    torch.set_num_threads(problem["threads"])
-    arrays = dict(np.load(f"{folder}/problem.npz"))
-    images = torch.tensor(arrays.pop("images").transpose(0, 3, 1, 2).copy())
-    labels = torch.tensor(arrays.pop("labels").astype(np.int64))
-    logits = arrays.pop("logits")
-    model = network(arrays, problem)
-    with torch.no_grad():
-        found = model(images).numpy()
-    if np.abs(found - logits).max() > 1e-3:
-        raise SystemExit(f"error: the rebuilt network's logits differ by up to {np.abs(found - logits).max():g}")
+    problem, model, images, labels = read_problem(folder)
     peer, batch_size = problem["implementation"], problem["batch_size"]
     starts = iter([])
     if name == "apgd-ce-same-start":
         starts = iter(torch.tensor(np.load(f"{folder}/starts.npy").transpose(0, 3, 1, 2).copy()).split(batch_size))
-    attack = IMPLEMENTATIONS[peer](model, problem["eps"], problem["norm"], seed, logits.shape[1], starts)[name]
+    attack = IMPLEMENTATIONS[peer](model, problem["eps"], problem["norm"], seed, problem["classes"], starts)[name]
     start, robust = time.perf_counter(), []
     for begin in range(0, len(images), batch_size):
         part = slice(begin, begin + batch_size)

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import torch
 from adv_lib.attacks import ddn, fast_minimum_norm
-from wide_resnet import network
+from problem import read_problem
 
 RELEASED = fast_minimum_norm.l2_projection_
 
@@ -43,18 +43,7 @@ def main(folder, attack, norm, steps, step_size, projected):
         step_size: first step of FMN.
         projected: whether FMN's l_2 projection is put right.
     """
-    with open(f"{folder}/problem.json", encoding="utf-8") as file:
-        problem = json.load(file)
-    torch.set_num_threads(problem["threads"])
-    arrays = dict(np.load(f"{folder}/problem.npz"))
-    images = torch.tensor(arrays.pop("images").transpose(0, 3, 1, 2).copy())
-    labels = torch.tensor(arrays.pop("labels").astype(np.int64))
-    logits = arrays.pop("logits")
-    model = network(arrays, problem)
-    with torch.no_grad():
-        found = model(images).numpy()
-    if np.abs(found - logits).max() > 1e-3:
-        raise SystemExit(f"error: the rebuilt network's logits differ by up to {np.abs(found - logits).max():g}")
+    problem, model, images, labels = read_problem(folder)
     fast_minimum_norm.l2_projection_ = within if projected else RELEASED
     order = {"linf": math.inf, "l2": 2}[norm]
     start, adversaries = time.perf_counter(), []
