@@ -28,9 +28,24 @@ from tools.laboratory.portable.collect import PortableResults, collect_run
 from tools.laboratory.portable.export import export_portable
 
 EPOCHS, STEPS, IMAGES = 2, 10, 64
-ATTACKS = ("clean", "pgd-20", "autoattack")
+FAST = ("clean", "pgd-20", "apgd-ce")
 # Few and small: of each million signs of a gradient one or so is decided by rounding, and then trainings part.
 DATA = {"image_size": 8, "train_examples": 80, "validation_examples": 50}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs():
+    """A program of several tests is compiled once."""
+    compiled, programs = run.Device.compiled, {}
+
+    def once(self, text):
+        if text not in programs:
+            programs[text] = compiled(self, text)
+        return programs[text]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.Device, "compiled", once)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +61,16 @@ def recipe(**settings):
 
 
 @pytest.fixture(scope="module")
-def portable(data, tmp_path_factory):
+def attacks(pytestconfig):
+    """What is evaluated: with --all, AutoAttack, which compiles a program for each of its attacks."""
+    return (*FAST[:-1], "autoattack") if pytestconfig.getoption("--all") else FAST
+
+
+@pytest.fixture(scope="module")
+def portable(data, attacks, tmp_path_factory):
     """(portable folder that has run, losses of its student's steps)."""
     folder, losses = tmp_path_factory.mktemp("portable") / "folder", []
-    export_portable(recipe(ema=0.8), data, folder, attacks=ATTACKS, batch_size=IMAGES)
+    export_portable(recipe(ema=0.8), data, folder, attacks=attacks, batch_size=IMAGES)
     names = run.Folder(folder).description["stages"][-1]["step"]["scalars"]
     with pytest.MonkeyPatch.context() as patch:
         step = run.Training.step
@@ -117,14 +138,14 @@ def test_twenty_steps_are_those_of_fit(portable, collected, fitted):
                 assert one[name] == pytest.approx(other[name], rel=2e-3, abs=0.021), name  # one of 50 images
 
 
-def test_outcomes_are_those_of_an_evaluation_image_by_image(collected, data):
+def test_outcomes_are_those_of_an_evaluation_image_by_image(collected, attacks, data):
     model = load_classifier("workdir", collected[0].path)
-    own = agkd_tf.evaluate(model, data.test.take(slice(0, IMAGES)), attacks=ATTACKS, eps=0.03)
+    own = agkd_tf.evaluate(model, data.test.take(slice(0, IMAGES)), attacks=attacks, eps=0.03)
     (elsewhere,) = collected[1]
-    for name in ATTACKS:
+    for name in attacks:
         assert 0 < elsewhere[name].accuracy < 1
         assert np.count_nonzero(elsewhere[name].correct != own[name].correct) <= 2, name
-    assert elsewhere["autoattack"].broken_by.keys() == own["autoattack"].broken_by.keys()
+    assert elsewhere[attacks[-1]].broken_by.keys() == own[attacks[-1]].broken_by.keys()
 
 
 def test_the_collected_folder_is_a_run_like_any_other(collected, fitted, data, tmp_path):
@@ -245,9 +266,9 @@ def test_a_loss_that_is_not_finite_ends_the_training(portable, tmp_path, capsys,
     assert re.search("loss.* became NaN or infinite at step 13: training stopped; 1 epochs are saved", error), error
 
 
-def test_what_is_asked_for_must_be_there(portable, capsys):
+def test_what_is_asked_for_must_be_there(portable, attacks, capsys):
     assert run.main([str(portable[0]), "--attacks=fgsm"]) == 2
-    assert "--attacks must be among clean, pgd-20, autoattack. Received: fgsm" in capsys.readouterr().err
+    assert f"--attacks must be among {', '.join(attacks)}. Received: fgsm" in capsys.readouterr().err
     assert run.main([str(portable[0]), "--num_examples=100000"]) == 2
     assert "--num_examples must be at most" in capsys.readouterr().err
 
