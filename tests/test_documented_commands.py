@@ -53,9 +53,10 @@ SEVERAL_MACHINES = "--distribution=multi_worker"
 # Flags by which a tool does something else; the others change numbers, places and names.
 MODES = {"adversaries", "audit", "distribution", "dry_run", "eps_sweep", "help", "knn", "model_file", "norm"}
 MODES |= {"saved_model", "tables", "verify"}
-# They run with --all alone: a benchmark builds each network in a process of its own, and the portable folder's command
-# lines are in the fast run of tests/laboratory/test_portable.py, too.
-COSTLY = {"tools.benchmark", "tools.laboratory.portable", "portable/run.py"}
+# They run with --all alone: a benchmark builds each network in a process of its own, and others have the like in the
+# fast run: tests/laboratory/test_portable.py, tests/tools/test_visualize.py, test_tools.py, tests/distribution.
+COSTLY = {"tools.benchmark", "tools.laboratory.portable", "portable/run.py", "tools.visualize tsne"}
+COSTLY_MODES = {"audit", "distribution"}
 ABSLS = {"help", "helpfull", "helpshort", "flagfile"}
 # What commands write beside the checkout's files.
 OF_A_USER = {"runs", "report", "portable", "gpu", "found", "peer"}
@@ -74,10 +75,14 @@ def chosen(materials, pytestconfig):
     everything, found = pytestconfig.getoption("--all"), {}
     calls = [(call, code, number) for code, calls in materials.calls.items() for number, call in enumerate(calls)]
     for call, code, number in calls if everything else sorted(calls, key=lambda each: len(each[0].flags)):
-        if can_run(call) and (call.program not in COSTLY or everything):
+        if can_run(call) and (everything or not is_costly(call)):
             shape = (kind(call), *sorted(MODES.intersection(call.flags)))
             found.setdefault(but_for_the_seed(call) if everything else shape, (code, number))
     return set(found.values())
+
+
+def is_costly(call):
+    return bool({call.program, kind(call)} & COSTLY or COSTLY_MODES.intersection(call.flags))
 
 
 def but_for_the_seed(call):
@@ -281,9 +286,9 @@ def test_files_in_backticks_are_there(page):
 
 @pytest.mark.parametrize(
     "page",
-    # README's is in the fast run of tests/test_readme.py, too.
+    # README's are in the fast run of tests/test_readme.py, too; those of evaluation.md, mostly.
     [
-        pytest.param(page, marks=[pytest.mark.slow] if page.name == "README.md" else [])
+        pytest.param(page, marks=[pytest.mark.slow] if page.name in ("README.md", "evaluation.md") else [])
         for page in PAGES
         if python_blocks(page)
     ],

@@ -99,11 +99,8 @@ def test_fit_takes_plain_arrays(digits):
     ("dtype", "jit_compile"),
     [
         ("mixed_bfloat16", False),
-        ("mixed_float16", True),
-        pytest.param("float32", False, marks=pytest.mark.slow),
         pytest.param("float32", True, marks=pytest.mark.slow),
-        pytest.param("mixed_bfloat16", True, marks=pytest.mark.slow),
-        pytest.param("mixed_float16", False, marks=pytest.mark.slow),
+        pytest.param("mixed_float16", True, marks=pytest.mark.slow),
     ],
 )
 def test_a_training_of_any_precision_compiles_once_and_has_float32_losses(bench, monkeypatch, dtype, jit_compile):

@@ -10,13 +10,14 @@ import pytest
 
 from agkd_tf.data.batches import training_batches
 from agkd_tf.defenses import DEFENSES
+from tests.matrices import fast_for
 
 PATH = pathlib.Path(__file__).resolve().parents[1] / "golden" / "first_steps.json"
 # Signs of gradients near zero may differ between processors, which moves a few pixels of an adversary.
 TOLERANCE = 5e-3
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@pytest.mark.parametrize("name", fast_for(DEFENSES))
 def test_the_first_two_steps_are_the_recorded_ones(bench, name, request):
     settings = {"mart": True} if name == "agkd_bml" else {}
     defense = bench.defense(name, augmentation="crop_flip", weight_decay=2e-4, **settings)

@@ -253,7 +253,8 @@ def test_an_accuracy_counts_each_image_once_whatever_the_device(on_devices):
     assert 0 < expected < 1
 
 
-@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jit_compile", [False, True])
 def test_two_devices_evaluate_as_one(tmp_path, digits, on_devices, jit_compile):
     student = recipe_of("undefended").build_student(digits)
     student.save(tmp_path / "student.keras")
@@ -325,15 +326,9 @@ def of_one_device(tmp_path_factory):
     return train_for
 
 
-@pytest.mark.parametrize(
-    "sittings",
-    [
-        [(2, "mirrored"), (1, "none")],
-        pytest.param([(2, "mirrored"), (1, "none"), (2, "mirrored")], marks=pytest.mark.slow),
-    ],
-    ids=len,
-)
-def test_a_run_goes_on_with_other_numbers_of_devices_as_with_one(tmp_path, on_devices, of_one_device, sittings):
+@pytest.mark.slow
+def test_a_run_goes_on_with_other_numbers_of_devices_as_with_one(tmp_path, on_devices, of_one_device):
+    sittings = [(2, "mirrored"), (1, "none"), (2, "mirrored")]
     for epochs, (devices, name) in enumerate(sittings, 1):
         replicas, steps, weights = on_devices(devices, run, tmp_path / "run", name, short(epochs=epochs), False)
         assert (replicas, steps) == (devices, 2 * epochs)

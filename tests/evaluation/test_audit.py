@@ -64,6 +64,7 @@ def test_a_boundless_l2_ball_reaches_from_any_image_to_any_other(fragile, monkey
     assert max(radii) == 16.0  # the square root of 16 * 16 * 1
 
 
+@pytest.mark.slow
 def test_an_audit_that_is_broken_off_goes_on_where_it_was(fragile, monkeypatch):
     # By its name: the package has the function under that of its module.
     monkeypatch.setattr(sys.modules[masked_gradient_signs.__module__], "SQUARE_QUERIES", 20)
@@ -133,6 +134,7 @@ def test_transfer_and_one_step_beat_an_attack_that_gets_lost(digits, trained):
     assert {"transfer beats white box", "one step beats many", "a boundless ball leaves images"} <= found
 
 
+@pytest.mark.slow
 def test_an_attack_that_gets_lost_in_a_larger_ball_is_seen(digits, trained):
     def rough(images):
         # The gradient ends where neighbouring pixels differ much, as after a large random start.

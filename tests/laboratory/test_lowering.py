@@ -12,6 +12,7 @@ from agkd_tf.defenses import DEFENSES, AdversarialTraining
 from agkd_tf.errors import InputError
 from agkd_tf.models import Classifier, build_model
 from agkd_tf.training import Recipe
+from tests.matrices import crossed, fast_for
 from tools.laboratory.portable.programs import attack_program, step_program, validation_program
 from tools.laboratory.stablehlo import check_portable, lowered
 
@@ -52,18 +53,9 @@ def step_of(name, data, precision="float32", platform="GPU", **settings):
     return step_program(defense, batch_size=BATCH, total_steps=10, platform=platform)
 
 
-# In the fast run each defense in one precision, and each precision in some defenses.
-@pytest.mark.parametrize(
-    ("name", "precision"),
-    [
-        pytest.param(
-            name, precision, marks=[] if place % len(PRECISIONS) == number % len(PRECISIONS) else [pytest.mark.slow]
-        )
-        for place, name in enumerate(DEFENSES)
-        for number, precision in enumerate(PRECISIONS)
-    ],
-)
-def test_a_defenses_step_lowers_for_a_gpu(name, precision, data):
+@pytest.mark.parametrize("name", fast_for(DEFENSES))
+def test_a_defenses_step_lowers_for_a_gpu(name, data):
+    precision = PRECISIONS[list(DEFENSES).index(name) % len(PRECISIONS)]  # each in some defenses
     program, scalars = step_of(name, data, precision)
     assert "loss" in scalars
     computes = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[precision]
@@ -72,8 +64,7 @@ def test_a_defenses_step_lowers_for_a_gpu(name, precision, data):
     assert all(f"x{computes}>" in line.rpartition("->")[2] for line in convolutions)
 
 
-@pytest.mark.parametrize("norm", BALLS)
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(("norm", "name"), crossed(BALLS, ATTACKS))
 def test_an_attack_lowers_for_a_gpu(name, norm, classifier):
     ball = BALLS[norm]
     for part in parse_attack(name, eps=ball.eps, norm=norm, num_classes=10).attacks:

@@ -273,6 +273,7 @@ def test_what_is_asked_for_must_be_there(portable, attacks, capsys):
     assert "--num_examples must be at most" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_step_is_timed_and_nothing_is_written(portable, tmp_path, capsys):
     folder = tmp_path / "folder"
     shutil.copytree(portable[0], folder, ignore=without_results)

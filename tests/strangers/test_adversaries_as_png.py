@@ -25,6 +25,7 @@ from agkd_tf.attacks import (
 from agkd_tf.attacks.rounding import towards
 from agkd_tf.data import Examples
 from agkd_tf.evaluation import AdversaryPNGs, Outcome, run_attack, write_pngs
+from tests.matrices import crossed
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +49,21 @@ ATTACKS = {
 }
 
 
+BALLS = {"8/255": ("linf", 8 / 255), "0.05": ("linf", 0.05), "l2": ("l2", 0.8)}
+
+
+def compiled():
+    """Returns (ball, name, True) for each attack, as `parametrize` takes them."""
+    balls = ("0.05", "l2")  # of two of l_inf, XLA's programs differ in a number
+    return [pytest.param(balls[place % 2], name, True, marks=pytest.mark.slow) for place, name in enumerate(ATTACKS)]
+
+
 @pytest.mark.parametrize(
-    ("norm", "eps", "jit_compile"),
-    [
-        ("linf", 8 / 255, False),  # with XLA, it would be the program of the next, with another number
-        ("linf", 0.05, False),
-        ("l2", 0.8, False),
-        pytest.param("linf", 0.05, True, marks=pytest.mark.slow),
-        pytest.param("l2", 0.8, True, marks=pytest.mark.slow),
-    ],
+    ("ball", "name", "jit_compile"),
+    [*(pytest.param(*each.values, False, marks=each.marks) for each in crossed(BALLS, ATTACKS)), *compiled()],
 )
-@pytest.mark.parametrize("name", ATTACKS)
-def test_pngs_lie_in_the_ball_and_are_seen_as_recorded(name, norm, eps, jit_compile, colored, tmp_path):
-    network, examples = colored
+def test_pngs_lie_in_the_ball_and_are_seen_as_recorded(ball, name, jit_compile, colored, tmp_path):
+    (network, examples), (norm, eps) = colored, BALLS[ball]
     attack, outcome = rounded(ATTACKS[name](eps, norm)), Outcome.fresh(len(examples))
     adversaries = np.empty(examples.images.shape, np.float32)
     result = run_attack(network, examples, attack, adversaries=adversaries, outcome=outcome, jit_compile=jit_compile)

@@ -326,6 +326,7 @@ def test_what_needs_no_map_takes_every_classifier(name, tmp_path):
     assert ("attention" in served) == (name in ("vision transformer", "a whole classifier", "ensemble"))
 
 
+@pytest.mark.slow
 def test_an_audit_takes_a_subclassed_model():
     signs = masked_gradient_signs(subclassed(), Examples(IMAGES[:4], LABELS[:4]), eps=0.1)
     assert "one step beats many" in {sign.name for sign in signs}

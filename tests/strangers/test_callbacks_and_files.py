@@ -14,6 +14,7 @@ import agkd_tf.export
 from agkd_tf import AGKDBML, ClassPool, InputError, Undefended
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.training.callbacks import AppendedHistory
+from tests.matrices import fast_for
 
 COUNT, CLASSES = 12, 3
 LABELS = np.arange(COUNT) % CLASSES
@@ -131,7 +132,7 @@ def test_a_defense_from_a_checkpoint_trains_on_as_if_it_had_never_stopped(tmp_pa
     assert int(documented.step) > 3
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@pytest.mark.parametrize("name", fast_for(DEFENSES))
 def test_weights_and_files_of_every_defense_come_back(tmp_path, name):
     needs, settings = DEFENSES[name].needs, {}
     if "num_examples" in needs:

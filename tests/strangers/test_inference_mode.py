@@ -13,6 +13,7 @@ from agkd_tf.attacks import APGD, PGD, AttackSequence, Ball, parse_attack
 from agkd_tf.data import Examples
 from agkd_tf.errors import Note
 from agkd_tf.evaluation import logits_of_probabilities, masked_gradient_signs, run_attack, verify_adversaries
+from tests.matrices import crossed
 
 # Layers that do otherwise in training: the first ones also where `training` is not said.
 RANDOM = {
@@ -66,8 +67,7 @@ def labelled(model):
     return Examples(IMAGES, labels)
 
 
-@pytest.mark.parametrize("build", [network, nested, subclassed])
-@pytest.mark.parametrize("name", RANDOM)
+@pytest.mark.parametrize(("build", "name"), crossed([network, nested, subclassed], RANDOM))
 def test_a_models_accuracy_is_that_of_its_inference_mode(name, build):
     model = build(RANDOM[name]())
     examples = labelled(model)
@@ -107,6 +107,7 @@ def test_probabilities_and_their_logarithms_are_those_of_inference_mode():
     np.testing.assert_allclose(np.exp(logits), model.predict(FLOATS, verbose=0), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_audit_sees_no_random_outputs_of_inference_mode():
     model = network(layers.RandomRotation(0.4, seed=1))
     examples = labelled(model).take(slice(0, 20))

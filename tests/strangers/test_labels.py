@@ -11,6 +11,7 @@ from agkd_tf.attacks import parse_attack
 from agkd_tf.data import Examples
 from agkd_tf.defenses import DEFENSES
 from agkd_tf.evaluation import run_attack
+from tests.matrices import crossed
 
 COUNT, BATCH, CLASSES = 8, 4, 3
 LABELS = np.arange(COUNT) % CLASSES
@@ -123,8 +124,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("way", "case"), crossed(WAYS, CASES))
 def test_labels_by_every_way(defense, right, case, way):
     labels, words = CASES[case]
     if way == "evaluation.evaluate" and words and "[N, 3]" in words:

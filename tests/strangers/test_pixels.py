@@ -10,6 +10,7 @@ from agkd_tf import ClassPool, InputError, Undefended
 from agkd_tf.attacks import parse_attack
 from agkd_tf.data import DeviceImages, Examples
 from agkd_tf.evaluation import run_attack
+from tests.matrices import crossed
 
 COUNT, BATCH = 8, 4
 LABELS = np.arange(COUNT) % 3
@@ -117,17 +118,17 @@ def calls(defense, way, images):
 
 
 # All images by all ways for `fit`; what is told apart by type and by value by all ways for the others.
-TABLE = [(way, "fit", pixels) for way in WAYS for pixels in PIXELS]
-TABLE += [
-    (way, call, pixels)
-    for way in WAYS
+TABLE = {f"fit of {pixels}": ("fit", pixels) for pixels in PIXELS}
+TABLE |= {
+    f"{call} of {pixels}": (call, pixels)
     for call in ("validation_data", "evaluate", "predict")
     for pixels in ("uint8", "float 0..255")
-]
+}
 
 
-@pytest.mark.parametrize(("way", "call", "pixels"), TABLE)
-def test_pixels_by_every_way(defense, right, way, call, pixels):
+@pytest.mark.parametrize(("way", "call_of_pixels"), crossed(WAYS, TABLE))
+def test_pixels_by_every_way(defense, right, way, call_of_pixels):
+    call, pixels = TABLE[call_of_pixels]
     images, words = PIXELS[pixels]
     # Batches begin with images that are right: what is wrong in the second one is found, too.
     if words and images.dtype == np.float32:

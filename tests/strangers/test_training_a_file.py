@@ -66,7 +66,7 @@ TRAINED = {
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow) if name in ("its own pixels", "0 to 255") else name
+        pytest.param(name, marks=pytest.mark.slow) if name in ("its own pixels", "0 to 255", "no map") else name
         for name in TRAINED
     ],
 )

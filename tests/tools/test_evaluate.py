@@ -125,6 +125,7 @@ def test_a_source_of_transfer_is_checked_by_name_before_anything_is_recorded(eva
     assert not (tmp_path / "r.json").exists()
 
 
+@pytest.mark.slow
 def test_an_audit_is_done_anew_when_its_source_is_another(evaluate, tmp_path):
     model, sections = save(tmp_path / "saved"), []
     for seed in (1, 2):

@@ -48,6 +48,7 @@ def test_a_run_continues_with_its_auxiliary_images_and_refuses_others(data, tmp_
         train(dataclasses.replace(recipe, epochs=3), run, data)
 
 
+@pytest.mark.slow
 def test_other_auxiliary_images_give_another_student(data, tmp_path):
     kernels = []
     for seed in (0, 1):

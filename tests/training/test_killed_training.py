@@ -32,7 +32,7 @@ RUNS = {
 MOMENTS = ["step", "checkpoint", "validation", "edge"]
 # The moments when each run is killed, and how many of the first at least hit its teacher's training: five do, the fifth
 # at its end, where each is cut short in time.
-KILLS = {"cat_mix": (MOMENTS, 0), "agkd_bml": ([*MOMENTS, "edge", *MOMENTS], 4)}
+KILLS = {"cat_mix": (["checkpoint", "edge"], 0), "agkd_bml": ([*MOMENTS, "edge", *MOMENTS], 4)}
 
 
 def state(folder):
