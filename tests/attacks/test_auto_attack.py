@@ -302,6 +302,7 @@ def test_few_classes_work(images, classes):
 @pytest.mark.parametrize(
     "name", ["apgd-t", *(pytest.param(name, marks=pytest.mark.slow) for name in PARTS if name != "apgd-t")]
 )
+@pytest.mark.slow
 def test_it_is_the_same_under_xla(network, correct, name):
     compiled = tf.function(lambda *batch: attacked(PARTS[name], network, *batch), jit_compile=True)
     np.testing.assert_allclose(compiled(*correct), attacked(PARTS[name], network, *correct), atol=2e-3)

@@ -13,6 +13,7 @@ from agkd_tf.defenses import DEFENSES, Defense, Undefended
 from agkd_tf.evaluation import run_attack
 from agkd_tf.randomness import step_seed
 from agkd_tf.training import default_hyperparameters
+from tests.matrices import ONE_OF_EACH_KIND, fast_for
 
 # Settings under which every term and every setting of a defense has an effect.
 FULL = {
@@ -114,8 +115,8 @@ SHARED = {"norm", "start_radius", "clip_to_ball", "awp_gamma", "awp_start"}
 def cases():
     for name in DEFENSES:
         for setting in settings_of(name):
-            marks = [pytest.mark.slow] if setting in SHARED and name != "at" else []
-            yield pytest.param(name, setting, marks=marks)
+            again = name != "at" if setting in SHARED else name not in ONE_OF_EACH_KIND
+            yield pytest.param(name, setting, marks=[pytest.mark.slow] if again else [])
 
 
 def first_loss(bench, name, **settings):
@@ -154,12 +155,12 @@ def test_each_setting_changes_the_loss_or_is_refused(bench, plain_loss, name, se
     assert first_loss(bench, name, **others, **{setting: OTHER[setting]}) != before
 
 
-@pytest.mark.parametrize("name", sorted(set(DEFENSES) - {"undefended"}))
+@pytest.mark.parametrize("name", fast_for(sorted(set(DEFENSES) - {"undefended"})))
 def test_another_seed_gives_another_loss(bench, plain_loss, name):
     assert first_loss(bench, name, seed=3) != plain_loss(name)
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@pytest.mark.parametrize("name", fast_for(DEFENSES))
 def test_the_first_loss_is_the_same_each_time(bench, plain_loss, name):
     assert first_loss(bench, name) == plain_loss(name)
 
@@ -188,7 +189,7 @@ def test_every_term_reaches_the_student_and_nothing_else(bench, name, attention)
             assert not np.any(gradient), term
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@pytest.mark.parametrize("name", fast_for(DEFENSES))
 def test_moving_statistics_are_updated_once_a_training_pass_however_many_steps_attack(bench, name):
     updates = {"sml": 4, "trades": 2, "mart": 2, "fgsm_pgi": 2, "ard": 2, "rslad": 2, "adaad": 2, "igdm": 3}.get(
         name, 1
@@ -220,7 +221,7 @@ def test_adversaries_stay_in_the_ball_and_the_box_and_batch_statistics_alone(ben
             assert 0 <= crafted[image].numpy().min() <= crafted[image].numpy().max() <= 1
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@pytest.mark.parametrize("name", fast_for(DEFENSES))
 def test_a_defense_trains_and_its_file_restores_it(bench, name, tmp_path):
     defense = bench.defense(name, validation_attack_steps=1, **FULL[name])
     batches = training_batches(bench.data.train, batch_size=16, seed=0)
@@ -277,7 +278,7 @@ def test_a_step_with_xla_agrees_with_one_without(bench, name):
         assert float(tf.norm(plain - compiled)) <= 2e-2 * float(tf.norm(plain)) + 1e-4
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@pytest.mark.parametrize("name", fast_for(DEFENSES))
 def test_two_classes_work_or_are_refused_with_the_reason(bench, name):
     few = bench.data.train.labels < 2
     images, labels = bench.data.train.images[few][:16], bench.data.train.labels[few][:16]

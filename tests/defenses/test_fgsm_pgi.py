@@ -111,7 +111,7 @@ def test_the_gradient_of_the_difference_flows_through_both_passes(bench, defense
     assert np.abs(found - slope(("start",))).max() > 1e-3 * np.abs(found).max()
 
 
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_step_remembers_the_rows_of_its_batch_and_leaves_the_others(bench, xla):
     defense = bench.defense("fgsm_pgi", jit_compile=xla)
     batch = next(iter(training_batches(bench.data.train, batch_size=16, seed=0)))

@@ -37,6 +37,7 @@ def test_it_equals_predict_for_any_batch_size_and_both_signatures(digits, tiny_m
             np.testing.assert_allclose(outputs["attention"], class_irrelevant_map(seen.features), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_second_model_takes_the_place_of_the_first(digits, tiny_model, tmp_path):
     other = build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10, seed=1)
     for model in (tiny_model, other):

@@ -84,6 +84,7 @@ def test_a_step_of_agkd_bml_does_no_more_than_it_must(digits, steps):
     assert counted == pytest.approx(minimum, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("defense", "settings"), [("at", {}), ("bml", {}), ("agkd", {"backward_adversary": False})])
 def test_the_least_of_other_steps_is_not_known(digits, defense, settings):
     small = {"model": "wrn-10-1", "batch_size": 16, "epochs": 1, "decay_epochs": ()}

@@ -302,6 +302,7 @@ def test_only_an_own_place_is_written_and_only_whole_results_are_collected(porta
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_weights_that_a_training_begins_with_are_not_drawn_anew(data, tmp_path):
     build_model("tiny", image_shape=(8, 8, 1), num_classes=10, seed=5).save(tmp_path / "own.keras")
 

@@ -46,6 +46,7 @@ def test_each_operation_of_a_step_is_found_once_and_under_its_kind(digits, monke
     assert sum(found.values()) == pytest.approx(2 * seconds)
 
 
+@pytest.mark.slow
 def test_the_time_is_that_of_a_step(digits):
     profile = StepProfile(RECIPE, digits)
     one, three = profile.run(1), profile.run(3)

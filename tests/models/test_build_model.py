@@ -11,6 +11,7 @@ from agkd_tf.attention import grad_cam
 from agkd_tf.errors import InputError
 from agkd_tf.export import export_saved_model
 from agkd_tf.models import Classifier, build_model
+from tests.matrices import fast_for
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "networks.json"
 NETWORKS = ["resnet-18", "resnet-38", "preact-resnet-18", "vgg-11", "wrn-10-1", "mobilenet-v2"]
@@ -59,7 +60,7 @@ def test_a_network_has_its_published_size(name):
     assert model.get_layer("features").output.shape[1] == map_height
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", fast_for(NETWORKS, ["wrn-10-1", "preact-resnet-18"]))
 def test_every_network_has_an_attention_map_and_starts_alike_from_one_seed(name):
     models = [build_model(name, image_shape=(32, 32, 3), num_classes=5, seed=seed) for seed in (3, 3, 4)]
     first, again, other = (model.get_weights() for model in models)
@@ -81,7 +82,7 @@ def test_every_network_has_an_attention_map_and_starts_alike_from_one_seed(name)
     np.testing.assert_array_equal(models[0].get_layer("scaling")(np.array([[0.0, 0.5, 1.0]])), [[-1, 0, 1]])
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", fast_for(NETWORKS, ["wrn-10-1", "preact-resnet-18"]))
 def test_the_first_logits_are_the_recorded_ones(name, request):
     """How the layers are wired, which their sizes do not tell; in training mode, where normalization does something."""
     model = build_model(name, image_shape=(32, 32, 3), num_classes=5)

@@ -94,6 +94,7 @@ def test_a_users_own_network_is_trained_evaluated_and_exported(name, train, tool
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.slow
 def test_fresh_weights_are_those_of_the_seed_and_not_the_files(train, tmp_path):
     model, found = network(), []
     for seed in (3, 3, 4):

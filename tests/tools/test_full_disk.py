@@ -52,6 +52,7 @@ def test_a_disk_without_room_is_refused_before_training(disk, tool, small):
         assert not (folder / "run" / "checkpoints").exists() or not checkpoint_paths(folder / "run" / "checkpoints")
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_in_the_middle_keeps_the_checkpoint_and_training_goes_on(disk, tool, small, start):
     with disk("size=16m") as folder:
         run = Workdir(folder / "run")

@@ -55,7 +55,7 @@ def test_an_epoch_that_was_resumed_counts_as_a_whole_one(monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1].split()[-1] == "01:30"  # three epochs of 30 seconds
 
 
-@pytest.mark.parametrize("mode", ["lines", "off"])
+@pytest.mark.parametrize("mode", ["lines", pytest.param("off", marks=pytest.mark.slow)])
 def test_a_training_shows_each_epoch_once_under_one_heading(mode, tmp_path, digits, capsys):
     options = TrainingOptions(progress=mode, panel_every=0)
     for epochs in (1, 2):  # the second goes on where the first ended

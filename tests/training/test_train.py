@@ -200,6 +200,7 @@ def cat(**changes):
     return like_small("cat_ce", {"smoothing_scale": 2.0, "attack_steps": 2}, **changes)
 
 
+@pytest.mark.slow
 def test_memory_and_moving_average_survive_a_resume(data, tmp_path):
     whole, broken = Workdir(tmp_path / "whole"), Workdir(tmp_path / "broken")
     unbroken = train(cat(ema=0.9), whole, data)
