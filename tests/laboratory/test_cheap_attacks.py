@@ -3,10 +3,6 @@ import pytest
 import tensorflow as tf
 
 from agkd_tf.attacks import APGD, Ball
-from agkd_tf.models import build_model
-from agkd_tf.training import Recipe
-from agkd_tf.training.recipe_file import write_recipe
-from agkd_tf.workdir import Workdir
 from tools.laboratory.agreement import Agreement
 from tools.laboratory.masking import masked
 from tools.laboratory.passes import CountedLogits, Passes
@@ -74,15 +70,6 @@ def test_a_row_says_what_each_broke_alone():
     robust, reference = np.array([1, 1, 0, 0], bool), np.array([1, 0, 0, 1], bool)
     cells = Agreement("net", "malt", robust, reference, Passes(400, 200), 3.2).cells()
     assert cells == ["net", "malt", "50.0", "50.0", "1", "1", "50.0", "100", "50", "3"]
-
-
-@pytest.fixture
-def workdir(tmp_path):
-    """A run of a network that was never trained."""
-    found = Workdir(tmp_path / "run")
-    write_recipe(found.flags, Recipe(dataset="digits", model="wrn-10-1", defense="at", hyperparameters={"eps": 0.01}))
-    build_model("wrn-10-1", image_shape=(16, 16, 1), num_classes=10).save(found.student)
-    return found.path
 
 
 @pytest.mark.slow
