@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from agkd_tf.attacks import APGD, Ball, bound
 from agkd_tf.data import Examples
+from agkd_tf.errors import InputError
 from tools.laboratory.counted_attacks import CountedAttacks
 from tools.laboratory.passes import Passes
 
@@ -28,8 +29,8 @@ class StoppedError(Exception):
 
 
 def test_what_is_kept_is_not_done_again_and_an_interrupted_count_goes_on(tmp_path):
-    def attacks(folder, progress=lambda title: None):
-        return CountedAttacks(tmp_path / folder, linear, EXAMPLES, batch_size=4, progress=progress)
+    def attacks(folder, progress=lambda title: None, examples=EXAMPLES, **settings):
+        return CountedAttacks(tmp_path / folder, linear, examples, batch_size=4, progress=progress, **settings)
 
     def stopping(title):
         def show(part, variant, done, total):
@@ -51,6 +52,13 @@ def test_what_is_kept_is_not_done_again_and_an_interrupted_count_goes_on(tmp_pat
     assert attacks("parts").run("one", ATTACK).finished(len(ATTACK.stages))
     assert attacks("parts").passes("one") == passes
     assert attacks("parts").passes("another") == (0, 0)
+    for other, settings in {
+        "images": {"examples": EXAMPLES.take(slice(0, 6))},
+        "seed": {"seed": 1},
+        "network": {"of": {"network": "1"}},
+    }.items():
+        with pytest.raises(InputError, match=f"parts has outcomes of another {other}, .*: give another folder"):
+            attacks("parts", **settings)
 
 
 @pytest.mark.slow
@@ -63,7 +71,7 @@ def test_the_command_says_what_both_find_and_at_what_cost(tool, workdir, tmp_pat
     name, images, *_ = (cell.strip() for cell in row.strip("|").split("|"))
     assert (name, images) == ("run", "6")
     passes = json.loads((tmp_path / "estimate" / "run" / "passes.json").read_text())
-    assert passes.keys() == {"cheap", "sample", "autoattack"}
+    assert passes["passes"].keys() == {"cheap", "sample", "autoattack"}
 
 
 def test_bad_flags_are_one_line(tool):

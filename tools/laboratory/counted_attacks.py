@@ -1,16 +1,18 @@
-"""Attacks on one network whose outcomes and passes are kept in a folder, so that an interruption costs nothing."""
+"""Attacks on one network whose outcomes and passes are kept in a folder, so that an interruption costs a batch."""
 
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from agkd_tf.attacks import Attack, AttackSequence
 from agkd_tf.data import Examples
+from agkd_tf.errors import InputError
 from agkd_tf.evaluation import Outcome, Outcomes
 from agkd_tf.evaluation.run_attack import continue_attack
-from agkd_tf.files import write_text
+from agkd_tf.files import read_json, write_text
 from agkd_tf.types import Logits
 from tools.laboratory.passes import CountedLogits, Passes
 
@@ -18,17 +20,21 @@ from tools.laboratory.passes import CountedLogits, Passes
 class CountedAttacks:
     """Runs attacks and counts the network's passes.
 
-    attacks = CountedAttacks("runs/counted", classifier.logits, examples)
+    attacks = CountedAttacks(pathlib.Path("runs/counted"), classifier.logits, examples)
     outcome = attacks.run("malt", bound("malt", ball))
     print(outcome.robust.mean(), attacks.passes("malt"))
 
     Args:
         folder: folder for `outcomes.npz` and `passes.json`; what these have is not done again.
         logits: callable, float32 images [B, H, W, C] -> float32 logits [B, n].
-        examples: `Examples`, the same as those of the folder's outcomes.
+        examples: `Examples`.
+        of: for the folder, what its outcomes depend on beside the images and the seed, such as the network's digest.
         batch_size: images per step.
         seed: seed of the attacks' random numbers.
-        progress: as `continue_attack`'s.
+        progress: callable, an attack's name -> `progress` of `continue_attack`.
+
+    Raises:
+        InputError: if the folder has outcomes of something else, or is damaged.
     """
 
     def __init__(
@@ -37,6 +43,7 @@ class CountedAttacks:
         logits: Logits,
         examples: Examples,
         *,
+        of: Mapping[str, Any] | None = None,
         batch_size: int = 100,
         seed: int = 0,
         progress: Callable[[str], Callable | None] = lambda title: None,
@@ -45,8 +52,16 @@ class CountedAttacks:
         self._counted, self._examples, self._progress = CountedLogits(logits), examples, progress
         self._batch_size, self._seed = batch_size, seed
         self._outcomes, self._path = Outcomes(folder / "outcomes.npz"), folder / "passes.json"
-        found = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
-        self._passes = {name: Passes(*passes) for name, passes in found.items()}
+        self._of = {**(of or {}), "images": examples.digest().hex(), "seed": seed}
+        found = read_json(self._path, dict) if self._path.exists() else {"of": self._of, "passes": {}}
+        theirs = found.get("of", {})
+        for name in sorted({*self._of, *theirs}):
+            if theirs.get(name) != self._of.get(name):
+                raise InputError(
+                    f"{folder} has outcomes of another {name}, {theirs.get(name)} instead of {self._of.get(name)}: "
+                    "give another folder, or remove this one"
+                )
+        self._passes = {name: Passes(*passes) for name, passes in found["passes"].items()}
         self._compiled: dict[str, dict[Attack, Callable]] = {}
 
     def outcome(self, name: str) -> Outcome:
@@ -65,8 +80,9 @@ class CountedAttacks:
         def keep() -> None:
             now = self._counted.passes
             self._passes[name] = Passes(before.forward + now.forward, before.backward + now.backward)
+            # First, lest outcomes be there without what they are of: after a kill in between, a batch counts twice.
+            write_text(self._path, json.dumps({"of": self._of, "passes": self._passes}))
             self._outcomes.save()
-            write_text(self._path, json.dumps(self._passes))
 
         continue_attack(
             self._counted,

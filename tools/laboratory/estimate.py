@@ -4,7 +4,7 @@ r"""Compares AutoAttack on a sample with AutoAttack on all images: what each fin
     --precision=0.75 --output=runs/estimate
 
 Both begin with nothing, on all test images unless `--num_examples` says otherwise. Outcomes and passes are kept in the
-output folder: the same command goes on after an interruption.
+output folder: the same command goes on after an interruption, another network or setting is refused.
 """
 
 import pathlib
@@ -15,6 +15,7 @@ from absl import flags
 from agkd_tf.attacks import Ball, bound
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation.autoattack_estimate import CHEAP, FULL, AutoAttackEstimate, estimate_autoattack
+from agkd_tf.evaluation.digests import network_digest
 from agkd_tf.files import write_text
 from agkd_tf.models import Classifier
 from agkd_tf.models.storage import load_classifier
@@ -73,6 +74,7 @@ def compared(workdir: str, folder: pathlib.Path) -> tuple[str, ...]:
         folder / name,
         classifier.logits,
         examples,
+        of={"network": network_digest(classifier.model), "ball": repr(ball), "precision": FLAGS.precision},
         batch_size=FLAGS.batch_size,
         seed=FLAGS.seed,
         progress=lambda title: progress.of_attack(f"{name}, {title}"),
