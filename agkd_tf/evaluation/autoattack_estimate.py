@@ -32,8 +32,8 @@ class AutoAttackEstimate(Accuracy):
 
     Attributes:
         accuracy: share of all images that the cheaper attack leaves, times the share of the sample that AutoAttack
-            leaves. It is at most AutoAttack's own accuracy, which differs by images that only the cheaper attack
-            breaks.
+            leaves. It estimates the share that withstands both, which is AutoAttack's own accuracy less the images
+            that only the cheaper attack breaks.
         interval: (low, high), the exact 95 % interval of that share of these very images. Unlike `AttackResult`'s, it
             says nothing about other images of the same kind.
         left_by_cheap: number of images that the cheaper attack leaves.

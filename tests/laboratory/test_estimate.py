@@ -74,7 +74,9 @@ def test_the_command_says_what_both_find_and_at_what_cost(tool, workdir, tmp_pat
     assert passes["passes"].keys() == {"cheap", "sample", "autoattack"}
 
 
-def test_bad_flags_are_one_line(tool):
+def test_bad_flags_are_one_line(tool, workdir, tmp_path):
+    found = tool("laboratory.estimate", f"--workdirs={workdir}", f"--output={tmp_path}/x", "--num_examples=401")
+    assert (found.returncode, found.stderr) == (2, "error: `num_examples` must be at most 400. Received: 401\n")
     found = tool("laboratory.estimate", "--workdirs=x")
     assert found.returncode == 2
     assert found.stderr.splitlines() == [

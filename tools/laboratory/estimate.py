@@ -68,7 +68,10 @@ def compared(workdir: str, folder: pathlib.Path) -> tuple[str, ...]:
     recipe, name = read_recipe(Workdir(workdir).flags), pathlib.Path(workdir).name
     ball = Ball(recipe.hyperparameters["norm"], recipe.hyperparameters["eps"])
     examples = recipe.load_dataset(**_flags.data_place()).test
-    examples = examples if FLAGS.num_examples is None else examples.take(slice(0, FLAGS.num_examples))
+    count = FLAGS.num_examples or len(examples)
+    if count > len(examples):
+        raise InputError(f"`num_examples` must be at most {len(examples)}. Received: {count}")
+    examples = examples.take(slice(0, count))
     classifier, progress = Classifier(load_classifier("workdirs", workdir)), Progress()
     attacks = CountedAttacks(
         folder / name,
