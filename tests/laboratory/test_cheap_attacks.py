@@ -90,6 +90,8 @@ def test_bad_flags_are_one_line(tool, workdir):
     for flags, message in (
         ([f"--workdirs={workdir}"], "`workdirs` and `output` are needed"),
         ([f"--workdirs={workdir}", "--output=x", "--attacks=pgd-20"], "`attacks` must be among apgd-ce, "),
+        ([f"--workdirs={workdir}", "--output=x", "--num_examples=401"], "`num_examples` must be at most 400."),
+        (["--workdirs=none", "--output=x"], "`workdirs` has no flags.txt: it is not a run's folder"),
     ):
         found = tool("laboratory.cheap_attacks", *flags)
         assert found.returncode == 2

@@ -18,12 +18,9 @@ from agkd_tf.attacks import APGD, CR, MALT, Attack, AutoAttack, bound
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import EvaluationSession, run_attack
 from agkd_tf.files import write_text
-from agkd_tf.models import Classifier
-from agkd_tf.models.storage import load_classifier
-from agkd_tf.training.recipe_file import read_recipe
-from agkd_tf.workdir import Workdir
 from tools import _app, _flags
 from tools.laboratory.agreement import HEADING, Agreement
+from tools.laboratory.attacked_run import attacked_run
 from tools.laboratory.masking import MASKS, masked
 from tools.laboratory.passes import CountedLogits
 
@@ -80,10 +77,8 @@ def main(argv: list[str]) -> None:
 
 def compared(workdir: str, folder: pathlib.Path) -> Iterator[Agreement]:
     """Yields an `Agreement` per attack on one run's network."""
-    recipe, name = read_recipe(Workdir(workdir).flags), pathlib.Path(workdir).name
-    examples = recipe.load_dataset(**_flags.data_place()).test.take(slice(0, FLAGS.num_examples))
+    name, recipe, classifier, examples = attacked_run(workdir, FLAGS.num_examples, flag="workdirs")
     settings = {"seed": FLAGS.seed, "batch_size": FLAGS.batch_size}
-    classifier = Classifier(load_classifier("workdirs", workdir))
     logits: Callable = classifier.logits
     if FLAGS.mask is None:
         session = EvaluationSession(workdir, examples, folder=workdir, **settings)

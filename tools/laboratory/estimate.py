@@ -17,12 +17,9 @@ from agkd_tf.errors import InputError
 from agkd_tf.evaluation.autoattack_estimate import CHEAP, FULL, AutoAttackEstimate, estimate_autoattack
 from agkd_tf.evaluation.digests import network_digest
 from agkd_tf.files import write_text
-from agkd_tf.models import Classifier
-from agkd_tf.models.storage import load_classifier
 from agkd_tf.progress import Progress
-from agkd_tf.training.recipe_file import read_recipe
-from agkd_tf.workdir import Workdir
 from tools import _app, _flags
+from tools.laboratory.attacked_run import attacked_run
 from tools.laboratory.counted_attacks import CountedAttacks
 from tools.laboratory.passes import Passes
 
@@ -65,14 +62,8 @@ def main(argv: list[str]) -> None:
 
 def compared(workdir: str, folder: pathlib.Path) -> tuple[str, ...]:
     """Returns one network's row."""
-    recipe, name = read_recipe(Workdir(workdir).flags), pathlib.Path(workdir).name
-    ball = Ball(recipe.hyperparameters["norm"], recipe.hyperparameters["eps"])
-    examples = recipe.load_dataset(**_flags.data_place()).test
-    count = FLAGS.num_examples or len(examples)
-    if count > len(examples):
-        raise InputError(f"`num_examples` must be at most {len(examples)}. Received: {count}")
-    examples = examples.take(slice(0, count))
-    classifier, progress = Classifier(load_classifier("workdirs", workdir)), Progress()
+    name, recipe, classifier, examples = attacked_run(workdir, FLAGS.num_examples, flag="workdirs")
+    ball, progress = Ball(recipe.hyperparameters["norm"], recipe.hyperparameters["eps"]), Progress()
     attacks = CountedAttacks(
         folder / name,
         classifier.logits,

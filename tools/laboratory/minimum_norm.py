@@ -27,11 +27,9 @@ from agkd_tf.errors import InputError
 from agkd_tf.evaluation.result import format_norm, quantile
 from agkd_tf.files import write_text
 from agkd_tf.models import Classifier
-from agkd_tf.models.storage import load_classifier
-from agkd_tf.training.recipe_file import read_recipe
 from agkd_tf.types import Array
-from agkd_tf.workdir import Workdir
 from tools import _app, _flags
+from tools.laboratory.attacked_run import attacked_run
 from tools.laboratory.numbered_weights import numbered_weights
 
 FLAGS = flags.FLAGS
@@ -71,18 +69,16 @@ def main(argv: list[str]) -> None:
         if not FLAGS[name].value:
             raise InputError(f"`{name}` is needed: --{name}=...")
     tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
-    recipe = read_recipe(Workdir(FLAGS.workdir).flags)
+    _, recipe, classifier, examples = attacked_run(FLAGS.workdir, FLAGS.num_examples)
     network = re.fullmatch(r"wrn-(\d+)-(\d+)", recipe.model)
     if not network:
         raise InputError(f"`workdir` must be the run of a wide residual network. Received: {recipe.model}")
-    model = load_classifier("workdir", FLAGS.workdir)
-    classifier = Classifier(model)
-    examples = recipe.load_dataset(**_flags.data_place()).test.take(slice(0, FLAGS.num_examples))
     images = np.asarray(examples.images) / np.float32(255)
     logits = np.asarray(classifier.logits(tf.constant(images)))
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "problem.npz", images=images, labels=examples.labels, logits=logits, **numbered_weights(model))
+    weights = numbered_weights(classifier.model)
+    np.savez(folder / "problem.npz", images=images, labels=examples.labels, logits=logits, **weights)
     problem = {"threads": FLAGS.threads, "batch_size": FLAGS.batch_size}
     write_text(folder / "problem.json", json.dumps(problem | {"depth": int(network[1]), "width": int(network[2])}))
 

@@ -27,11 +27,8 @@ from agkd_tf.attacks import NORMS, Ball, bound
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import run_attack
 from agkd_tf.files import write_text
-from agkd_tf.models import Classifier
-from agkd_tf.models.storage import load_classifier
-from agkd_tf.training.recipe_file import read_recipe
-from agkd_tf.workdir import Workdir
 from tools import _app, _flags
+from tools.laboratory.attacked_run import attacked_run
 from tools.laboratory.numbered_weights import numbered_weights
 
 FLAGS = flags.FLAGS
@@ -68,12 +65,10 @@ def main(argv: list[str]) -> None:
     if not FLAGS.seeds or not all(re.fullmatch("[0-9]+", seed) for seed in FLAGS.seeds):
         raise InputError(f"`seeds` must be whole numbers of at least 0. Received: {','.join(FLAGS.seeds)!r}")
     tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
-    recipe = read_recipe(Workdir(FLAGS.workdir).flags)
+    _, recipe, classifier, examples = attacked_run(FLAGS.workdir, FLAGS.num_examples)
     network = re.fullmatch(r"wrn-(\d+)-(\d+)", recipe.model)
     if not network:
         raise InputError(f"`workdir` must be the run of a wide residual network. Received: {recipe.model}")
-    model = load_classifier("workdir", FLAGS.workdir)
-    examples = recipe.load_dataset(**_flags.data_place()).test.take(slice(0, FLAGS.num_examples))
     own, eps = recipe.hyperparameters, FLAGS.eps
     if eps is None and own["norm"] != FLAGS.norm:
         raise InputError(
@@ -83,14 +78,13 @@ def main(argv: list[str]) -> None:
     seeds = [int(seed) for seed in FLAGS.seeds]
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
-    classifier = Classifier(model)
     images = np.asarray(examples.images) / np.float32(255)
     np.savez(
         folder / "problem.npz",
         images=images,
         labels=examples.labels,
         logits=classifier.logits(tf.constant(images)),
-        **numbered_weights(model),
+        **numbered_weights(classifier.model),
     )
     problem = {"eps": eps, "norm": FLAGS.norm, "threads": FLAGS.threads, "batch_size": FLAGS.batch_size}
     problem["implementation"] = FLAGS.implementation
