@@ -1,13 +1,12 @@
 """Describes the machine and the versions that numbers were measured with."""
 
-import os
 import platform
 from importlib import metadata
 from typing import Any
 
 import tensorflow as tf
 
-from agkd_tf.processor import instruction_sets, onednn_is_on, processor_name
+from agkd_tf.processor import instruction_sets, num_cores, onednn_is_on, processor_name
 
 PACKAGES = ("tensorflow", "keras", "cleverhans", "numpy")
 
@@ -23,7 +22,7 @@ def describe_environment() -> dict[str, Any]:
         "processor": processor_name(),
         "instruction_sets": instruction_sets(),
         "onednn": onednn_is_on(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": num_cores(),
         "accelerators": accelerators,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},

@@ -1,6 +1,7 @@
 """Finds out which instructions the processor has, and warns if TensorFlow runs slower than it could."""
 
 import functools
+import os
 import pathlib
 import platform
 import warnings
@@ -25,6 +26,7 @@ INSTRUCTION_SETS = (
 )
 BFLOAT16_SETS = {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
 ONEDNN_SWITCH = "TF_ENABLE_ONEDNN_OPTS"
+THREADS_SWITCH, OPERATION_SWITCH = "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"
 
 
 class SlowProcessorWarning(Note):
@@ -43,6 +45,28 @@ def instruction_sets() -> list[str]:
     return [name for name in INSTRUCTION_SETS if name in flags]
 
 
+def num_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def has_accelerator() -> bool:
+    """Returns whether there is a device beside the processor, which computes instead."""
+    return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
+
+
+def num_threads() -> int:
+    """Returns how many operations TensorFlow computes at once: its `inter_op_parallelism_threads`, else one a core.
+
+    Beside an accelerator, which computes instead, it is 1.
+    """
+    if has_accelerator():
+        return 1
+    switch = os.environ.get(THREADS_SWITCH, "")
+    chosen = tf.config.threading.get_inter_op_parallelism_threads() or int(switch if switch.isdecimal() else 0)
+    return chosen or num_cores()
+
+
 def warn_of_slow_settings(model: keras.Model | None = None) -> None:
     """Warns, once per process, if settings make computation on the CPU much slower than necessary.
 
@@ -52,7 +76,7 @@ def warn_of_slow_settings(model: keras.Model | None = None) -> None:
     Args:
         model: Keras model that is trained or evaluated; None if only a callable to logits is known.
     """
-    if any(device.device_type != "CPU" for device in tf.config.list_physical_devices()):
+    if has_accelerator():
         return
     if platform.machine().lower() in ("x86_64", "amd64") and not onednn_is_on():
         _warn(

@@ -6,6 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # what the tests expect of devices and memory is a CPU's
 # Tests run in as many processes as there are cores, on small images: to share an operation costs more than it saves.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 import tools  # noqa: F401, I001  before TensorFlow: it sets the switches that the command lines have
 

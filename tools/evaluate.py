@@ -13,6 +13,7 @@ import sys
 
 from absl import flags
 
+from agkd_tf.cores import leave_cores_to_images
 from agkd_tf.data import ImageDataset, load_dataset
 from agkd_tf.distribution import ONE_MACHINE, make_strategy
 from agkd_tf.errors import InputError
@@ -59,6 +60,7 @@ _flags.define_progress()
 def main(argv: list[str]) -> None:
     """Evaluates the model attack by attack, and records the results."""
     del argv
+    leave_cores_to_images()
     with make_strategy(FLAGS.distribution).scope():
         session, dataset = _session()
         if FLAGS.verify:

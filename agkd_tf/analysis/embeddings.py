@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from agkd_tf.cores import by_all_cores
 from agkd_tf.data.image_dataset import ImagesOnDisk
 from agkd_tf.data.pixels import as_float
 from agkd_tf.models import Classifier
@@ -22,8 +23,9 @@ def embed(classifier: Classifier, images: np.ndarray | ImagesOnDisk, *, batch_si
     signature = [tf.TensorSpec([None, *images.shape[1:]], images.dtype)]
 
     @tf.function(autograph=False, input_signature=signature)
-    def step(batch: tf.Tensor) -> tf.Tensor:
-        return classifier(as_float(batch)).embedding
+    def step(batch: tf.Tensor) -> tuple[tf.Tensor]:
+        return (classifier(as_float(batch)).embedding,)
 
-    parts = range(0, len(images), batch_size)
-    return np.concatenate([step(images[begin : begin + batch_size]).numpy() for begin in parts])
+    shared = by_all_cores(step)
+    batches = (images[begin : begin + batch_size] for begin in range(0, len(images), batch_size))
+    return np.concatenate([embedding.numpy() for batch in batches for embedding in shared((batch,))])

@@ -41,7 +41,7 @@ def check_classifier(logits: keras.Model | Logits, examples: Examples) -> tf.Ten
     return first
 
 
-def check_answers(logits: Logits, examples: Examples, attack: AttackSequence, first: tf.Tensor) -> None:
+def check_answers(logits: Logits, examples: Examples, attack: AttackSequence, first: tf.Tensor) -> bool:
     """Warns if a classifier's outputs make the accuracy under an attack less meaningful than it seems.
 
     On the first `CHECKED` images, it checks whether two passes give the same logits, and whether the gradients that
@@ -53,6 +53,9 @@ def check_answers(logits: Logits, examples: Examples, attack: AttackSequence, fi
         attack: `agkd_tf.attacks.AttackSequence`.
         first: what `check_classifier` returned.
 
+    Returns:
+        Whether two passes give the same logits.
+
     Warns:
         Note: if the logits are random and the attack does not average over passes, if most gradients are zero, or if
             the clean accuracy is no better than chance; the last note also states the accuracy with pixels in 0..255.
@@ -63,7 +66,8 @@ def check_answers(logits: Logits, examples: Examples, attack: AttackSequence, fi
     images = as_float(tf.constant(examples.images[:CHECKED]))
     labels = tf.constant(examples.labels[:CHECKED], tf.int32)
     averaging = any(getattr(part, "passes", 1) > 1 for part in attack.attacks)
-    if not averaging and random_difference(first, logits(images)):
+    repeats = not random_difference(first, logits(images))
+    if not averaging and not repeats:
         warnings.warn(
             f"two passes over the same {len(images)} images give different logits, so the attack follows other "
             "gradients than those of the pass that is judged. Judge by autoattack-rand, which averages over 20 passes, "
@@ -83,6 +87,7 @@ def check_answers(logits: Logits, examples: Examples, attack: AttackSequence, fi
             Note,
             stacklevel=3,
         )
+    return repeats
 
 
 def _tell_of_chance(logits: Logits, examples: Examples) -> None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from agkd_tf.attacks import Attack, AttackSequence, Ball
 from agkd_tf.attacks.rounding import Rounded, towards
+from agkd_tf.cores import by_all_cores
 from agkd_tf.data import Examples
 from agkd_tf.data.pixels import as_float
 from agkd_tf.distribution import by_all_replicas, num_replicas
@@ -85,7 +86,8 @@ def continue_attack(
     Each stage of the attack sees only the images that the earlier stages did not break, packed into full batches. An
     image's adversary depends on the image, its index in `examples` and the seed, but not on its batch. An evaluation
     that is interrupted and continued therefore ends with the same numbers as one without interruption. In the scope of
-    a `tf.distribute.Strategy` for one machine, the devices share each batch, and the numbers are the same.
+    a `tf.distribute.Strategy` for one machine, the devices share each batch, and otherwise a processor's cores do; the
+    numbers are the same.
 
     Args:
         logits: a `keras.Model`, evaluated in inference mode; or a callable, float32 images [B, H, W, C] in [0, 1] ->
@@ -115,7 +117,7 @@ def continue_attack(
     warn_of_slow_settings(logits if isinstance(logits, keras.Model) else None)
     logits = logits_of(logits)
     seed_pair, steps = step_seed(seed, 0), {} if compiled is None else compiled
-    check_answers(logits, examples, attack, check_classifier(logits, examples))
+    repeats = check_answers(logits, examples, attack, check_classifier(logits, examples))
     for part in attack.attacks:
         part.check_images(examples.images)  # type: ignore[arg-type]  # images on disk can be read like an array
     for number, (part, variant) in enumerate(attack.stages):
@@ -130,7 +132,9 @@ def continue_attack(
                 steps.clear()
             make = measuring_step if attack.minimum_norm else attack_step
             step = make(part, attack.ball, logits, seed_pair)
-            steps[part] = by_all_replicas(_compiled(step, examples, jit_compile))
+            # XLA compiles for one size. Random layers that run at once would draw in any order.
+            shared = by_all_cores if repeats and num_replicas() == 1 and not jit_compile else by_all_replicas
+            steps[part] = shared(_compiled(step, examples, jit_compile))
             outcome.seconds += time.perf_counter() - start
         if progress:
             progress(part, variant, 0, len(waiting))

@@ -15,6 +15,7 @@ import numpy as np
 from absl import flags
 
 from agkd_tf.attacks import APGD, CR, MALT, Attack, AutoAttack, bound
+from agkd_tf.cores import leave_cores_to_images
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import EvaluationSession, run_attack
 from agkd_tf.files import write_text
@@ -59,6 +60,7 @@ def main(argv: list[str]) -> None:
     for name in FLAGS.attacks:
         if name not in ATTACKS:
             raise InputError(f"`attacks` must be among {', '.join(ATTACKS)}. Received: {name!r}")
+    leave_cores_to_images()
     folder, rows = pathlib.Path(FLAGS.output), []
     folder.mkdir(parents=True, exist_ok=True)
     name = "cheap" if FLAGS.mask is None else f"cheap_{FLAGS.mask}"

@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 
 from agkd_tf.attacks import Ball, bound
+from agkd_tf.cores import leave_cores_to_images
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation.autoattack_estimate import CHEAP, FULL, AutoAttackEstimate, estimate_autoattack
 from agkd_tf.evaluation.digests import network_digest
@@ -52,6 +53,7 @@ def main(argv: list[str]) -> None:
     del argv
     if not FLAGS.workdirs or not FLAGS.output:
         raise InputError("`workdirs` and `output` are needed: --workdirs=RUN,RUN --output=FOLDER")
+    leave_cores_to_images()
     folder, lines = pathlib.Path(FLAGS.output), [HEADING, len(HEADING) * ("---",)]
     for workdir in FLAGS.workdirs:
         lines.append(compared(workdir, folder))

@@ -23,6 +23,7 @@ from absl import flags
 
 from agkd_tf.attacks import DDN, FMN, Ball, MinimumNormAttack, Norm
 from agkd_tf.attacks.fmn import STEP_SIZES
+from agkd_tf.cores import leave_cores_to_images
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation.result import format_norm, quantile
 from agkd_tf.files import write_text
@@ -68,7 +69,7 @@ def main(argv: list[str]) -> None:
     for name in ("workdir", "peer_python", "output"):
         if not FLAGS[name].value:
             raise InputError(f"`{name}` is needed: --{name}=...")
-    tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
+    leave_cores_to_images(FLAGS.threads)
     _, recipe, classifier, examples = attacked_run(FLAGS.workdir, FLAGS.num_examples)
     network = re.fullmatch(r"wrn-(\d+)-(\d+)", recipe.model)
     if not network:

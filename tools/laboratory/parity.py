@@ -24,6 +24,7 @@ import tensorflow as tf
 from absl import flags
 
 from agkd_tf.attacks import NORMS, Ball, bound
+from agkd_tf.cores import leave_cores_to_images
 from agkd_tf.errors import InputError
 from agkd_tf.evaluation import run_attack
 from agkd_tf.files import write_text
@@ -64,7 +65,7 @@ def main(argv: list[str]) -> None:
         raise InputError(f"`attacks`: {SAME_START} needs --implementation=pyautoattack")
     if not FLAGS.seeds or not all(re.fullmatch("[0-9]+", seed) for seed in FLAGS.seeds):
         raise InputError(f"`seeds` must be whole numbers of at least 0. Received: {','.join(FLAGS.seeds)!r}")
-    tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
+    leave_cores_to_images(FLAGS.threads)
     _, recipe, classifier, examples = attacked_run(FLAGS.workdir, FLAGS.num_examples)
     network = re.fullmatch(r"wrn-(\d+)-(\d+)", recipe.model)
     if not network:
