@@ -17,10 +17,21 @@ from problem import read_problem
 NORMS = {"linf": "Linf", "l2": "L2"}  # as both spell them
 
 
-def of_torchattacks(model, eps, norm, seed, classes, starts):
+def in_batches(attack, batch_size):
+    """Returns an attack that sees so many images at a time."""
+
+    def adversaries(images, labels):
+        parts = zip(images.split(batch_size), labels.split(batch_size), strict=True)
+        return torch.cat([attack(*part) for part in parts])
+
+    return adversaries
+
+
+def of_torchattacks(model, problem, seed, starts):
     """Returns a dict of name -> attack, with the settings of AutoAttack's standard version."""
     torchattacks = importlib.import_module("torchattacks")
-    settings = {"norm": NORMS[norm], "eps": eps, "seed": seed, "n_restarts": 1}
+    classes, batch_size = problem["classes"], problem["batch_size"]
+    settings = {"norm": NORMS[problem["norm"]], "eps": problem["eps"], "seed": seed, "n_restarts": 1}
     parts = {
         "apgd-ce": torchattacks.APGD(model, steps=100, loss="ce", **settings),
         "apgd-t": torchattacks.APGDT(model, steps=100, n_classes=classes, **settings),
@@ -28,27 +39,29 @@ def of_torchattacks(model, eps, norm, seed, classes, starts):
         "square": torchattacks.Square(model, n_queries=5000, resc_schedule=False, **settings),
     }
     # torchattacks' own AutoAttack runs its first three parts for 10 steps instead of 100.
-    return parts | {"autoattack": torchattacks.MultiAttack(list(parts.values()))}
+    parts |= {"autoattack": torchattacks.MultiAttack(list(parts.values()))}
+    return {name: in_batches(attack, batch_size) for name, attack in parts.items()}
 
 
-def of_pyautoattack(model, eps, norm, seed, classes, starts):
+def of_pyautoattack(model, problem, seed, starts):
     """Returns a dict of name -> attack: AutoAttack's standard version, each of its parts alone, and one from `starts`.
 
     `starts` are an iterator over the displacements that each batch begins with.
     """
     auto_attack = importlib.import_module("pyautoattack").AutoAttack
+    settings = {"norm": NORMS[problem["norm"]], "eps": problem["eps"], "seed": seed}
 
     def attack_of(parts):
-        attack = auto_attack(model, norm=NORMS[norm], eps=eps, seed=seed)  # the standard version's settings
+        attack = auto_attack(model, **settings)  # the standard version's settings
         attack.verbose, attack.attacks_to_run = False, parts
 
-        def adversaries(images, labels):
-            return attack.run_standard_evaluation(images, labels, batch_size=len(images))[0]
+        def adversaries(images, labels):  # it packs the images that are left into batches by itself
+            return attack.run_standard_evaluation(images, labels, batch_size=problem["batch_size"])[0]
 
         return adversaries
 
     def from_starts(images, labels):
-        attack = auto_attack(model, norm=NORMS[norm], eps=eps, seed=seed).apgd
+        attack = auto_attack(model, **settings).apgd
         attack.loss = "ce"
         attack.init_hyperparam(images)
         return attack.attack_single_run(images, labels, x_init=images + next(starts))[3]
@@ -56,7 +69,7 @@ def of_pyautoattack(model, eps, norm, seed, classes, starts):
     parts = ["apgd-ce", "apgd-t", "fab-t", "square"]
     return {part: attack_of([part]) for part in parts} | {
         "autoattack": attack_of(parts),
-        "apgd-ce-same-start": from_starts,
+        "apgd-ce-same-start": in_batches(from_starts, problem["batch_size"]),
     }
 
 
@@ -70,13 +83,12 @@ def main(folder, name, seed):
     starts = iter([])
     if name == "apgd-ce-same-start":
         starts = iter(torch.tensor(np.load(f"{folder}/starts.npy").transpose(0, 3, 1, 2).copy()).split(batch_size))
-    attack = IMPLEMENTATIONS[peer](model, problem["eps"], problem["norm"], seed, problem["classes"], starts)[name]
+    attack = IMPLEMENTATIONS[peer](model, problem, seed, starts)[name]
     start, robust = time.perf_counter(), []
-    for begin in range(0, len(images), batch_size):
-        part = slice(begin, begin + batch_size)
-        adv = attack(images[part], labels[part])
-        with torch.no_grad():
-            robust += (model(adv).argmax(1) == labels[part]).tolist()
+    adversaries = attack(images, labels)
+    with torch.no_grad():
+        for adv, truth in zip(adversaries.split(batch_size), labels.split(batch_size), strict=True):
+            robust += (model(adv).argmax(1) == truth).tolist()
     seconds = time.perf_counter() - start
     print(f"{name}, seed {seed}: {peer} {np.mean(robust):.2%} in {seconds:.0f} s", flush=True)
     versions = f"{peer} {importlib.metadata.version(peer)}, torch {torch.__version__}"
