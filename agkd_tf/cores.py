@@ -20,8 +20,7 @@ def leave_cores_to_images(threads: int | None = None) -> None:
     Nothing changes beside an accelerator, or if the environment has TF_NUM_INTRAOP_THREADS.
 
         agkd_tf.cores.leave_cores_to_images()
-        model = keras.saving.load_model("classifier.keras")
-        print(agkd_tf.evaluate(model, x_test, y_test, eps=8 / 255))
+        print(agkd_tf.evaluate("classifier.keras", x_test, y_test, eps=8 / 255))
 
     Args:
         threads: how many cores compute; None for all.
