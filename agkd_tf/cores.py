@@ -34,18 +34,20 @@ def leave_cores_to_images(threads: int | None = None) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
-def by_all_cores(step: Callable[..., tuple[tf.Tensor, ...]]) -> Callable[..., tuple[tf.Tensor, ...]]:
+def by_all_cores(step: tf.types.experimental.ConcreteFunction) -> Callable[..., tuple[tf.Tensor, ...]]:
     """Returns a callable (rows, *others) that computes `step(*rows, *others)` with the rows split among all cores.
 
     TensorFlow splits each operation among the cores, and all wait for the last one each time. With images of its own,
-    a core waits once a batch. Beside an accelerator, and for few rows, it is one call of `step`.
+    a core waits once a batch. Beside an accelerator, for few rows, and where `step` calls back into Python, whose code
+    may not bear it (an interpreter of TensorFlow Lite does not), it is one call of `step`.
 
     Args:
-        step: as for `agkd_tf.distribution.by_all_replicas`; it may run several times at once, in any order.
+        step: as for `agkd_tf.distribution.by_all_replicas`, traced; it may run several times at once, in any order.
     """
+    most = 1 if _calls_python(step) else num_threads()
 
     def step_of_all(rows: Sequence[tf.Tensor], *others: Any) -> tuple[tf.Tensor, ...]:
-        shares = max(1, min(num_threads(), len(rows[0]) // LEAST))
+        shares = max(1, min(most, len(rows[0]) // LEAST))
         if shares == 1:
             return step(*rows, *others)
         ends = [len(rows[0]) * number // shares for number in range(shares + 1)]
@@ -55,3 +57,12 @@ def by_all_cores(step: Callable[..., tuple[tf.Tensor, ...]]) -> Callable[..., tu
         return tuple(tf.concat(pieces, 0) for pieces in zip(*found, strict=True))
 
     return step_of_all
+
+
+def _calls_python(step: tf.types.experimental.ConcreteFunction) -> bool:
+    try:
+        graph = step.graph.as_graph_def()
+    except ValueError:  # 2 GiB of constants or more: unknown
+        return True
+    nodes = itertools.chain(graph.node, *(function.node_def for function in graph.library.function))
+    return any("PyFunc" in node.op for node in nodes)

@@ -1,5 +1,6 @@
 """Cores that share a batch: the same numbers, at once."""
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -22,10 +23,17 @@ def threads(monkeypatch):
     return lambda count: monkeypatch.setattr(agkd_tf.cores, "num_threads", lambda: count)
 
 
+def traced(step):
+    """Gives a Python function the graph that a traced one has."""
+    step.graph = tf.Graph()
+    return step
+
+
 def test_shares_are_computed_at_once_and_come_back_in_order(threads):
     threads(3)
     together, sizes = threading.Barrier(3, timeout=20), []
 
+    @traced
     def step(images, numbers, factor):
         sizes.append(len(numbers))
         together.wait()  # a share that had to wait for another would never get past
@@ -43,6 +51,7 @@ def test_few_rows_are_not_torn_apart(threads, rows, shares):
     threads(8)
     calls = []
 
+    @traced
     def step(images):
         calls.append(len(images))
         return (images,)
@@ -54,10 +63,13 @@ def test_few_rows_are_not_torn_apart(threads, rows, shares):
 
 def test_an_error_of_a_share_is_raised(threads):
     threads(2)
+
+    @traced
+    def step(numbers):
+        tf.debugging.assert_less(numbers, 9, message="too large")
+
     with pytest.raises(tf.errors.InvalidArgumentError, match="too large"):
-        by_all_cores(lambda numbers: (tf.debugging.assert_less(numbers, 9, message="too large"), numbers))(
-            (tf.range(10),)
-        )
+        by_all_cores(step)((tf.range(10),))
 
 
 @pytest.mark.parametrize("name", ["pgd-20", "apgd-ce", "square"])
@@ -75,6 +87,25 @@ def test_an_attack_has_the_outcomes_and_passes_of_one_core(threads, fragile, nam
     np.testing.assert_array_equal(one.predictions, three.predictions)
     if name == "pgd-20":  # of the others' batches, images that have fallen leave, from other sizes at other moments
         assert passes_of_one == passes_of_three
+
+
+@pytest.mark.parametrize("name", ["clean", "square"])  # in the graph itself, and in that of its loop
+def test_a_users_python_is_not_run_at_once(threads, fragile, monkeypatch, name):
+    threads(2)
+    network, examples = fragile
+    monkeypatch.setattr(agkd_tf.cores.concurrent.futures, "ThreadPoolExecutor", None)  # where it would have been
+
+    def logits(images):
+        found = tf.numpy_function(lambda pixels: network(pixels).numpy(), [images], tf.float32)
+        return tf.ensure_shape(found, [None, 10])
+
+    sequence = parse_attack(name, eps=0.01, num_classes=10)
+    sequence = dataclasses.replace(sequence, attacks=tuple(few_queries(each) for each in sequence.attacks))
+    assert 0 < run_attack(logits, examples, sequence).accuracy <= 1
+
+
+def few_queries(attack):
+    return dataclasses.replace(attack, queries=20) if hasattr(attack, "queries") else attack
 
 
 def test_random_layers_are_not_run_at_once(threads, fragile, monkeypatch):

@@ -26,6 +26,6 @@ def embed(classifier: Classifier, images: np.ndarray | ImagesOnDisk, *, batch_si
     def step(batch: tf.Tensor) -> tuple[tf.Tensor]:
         return (classifier(as_float(batch)).embedding,)
 
-    shared = by_all_cores(step)
+    shared = by_all_cores(step.get_concrete_function())
     batches = (images[begin : begin + batch_size] for begin in range(0, len(images), batch_size))
     return np.concatenate([embedding.numpy() for batch in batches for embedding in shared((batch,))])
