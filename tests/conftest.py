@@ -8,6 +8,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # what the tests expect of 
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
+# XLA's programs run for a moment here: to have LLVM make them faster takes longer than they run.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 import tools  # noqa: F401, I001  before TensorFlow: it sets the switches that the command lines have
 
 import gc
@@ -87,6 +90,7 @@ def small():
         "--epochs=1",
         "--decay_epochs=",
         "--validation_attack_steps=1",
+        "--panel_every=0",
     )
 
 

@@ -31,7 +31,7 @@ TRAINING = ("--model=tiny", "--train_examples=64", "--validation_examples=20", "
 # Appended to a command, so that it takes seconds: the last of two values counts. Networks and images shrink, and each
 # thing is done once or on a few images; what is done, and in which way, stays as the page says.
 SMALL = {
-    "tools.train": (*TRAINING, "--decay_epochs=", "--validation_attack_steps=1"),
+    "tools.train": (*TRAINING, "--decay_epochs=", "--validation_attack_steps=1", "--panel_every=0"),
     "tools.evaluate": ("--num_examples=8", "--batch_size=8", "--audit_examples=20"),
     "tools.benchmark training": (*TRAINING, "--rounds=1", "--steps=1"),
     "tools.benchmark inference": ("--batch_size=8", "--rounds=1", "--steps=1"),

@@ -30,7 +30,7 @@ from agkd_tf.workdir import Workdir
 from tests.processes import run_tool
 from tests.trainings import tiny_recipe, train
 
-RECIPE = tiny_recipe("at", batch_size=32, hyperparameters={"attack_steps": 2})
+RECIPE = tiny_recipe("undefended", batch_size=32)
 LAPTOP = {"model name": "A laptop", "flags": "fpu sse2 avx avx2 fma"}
 SERVER = {"model name": "A server", "flags": "fpu sse2 avx avx2 fma avx512f avx512_vnni avx512_bf16"}
 
@@ -127,7 +127,7 @@ def train_in(folder):
 def train_by_both_doors(folder):
     """Trains the recipe by the command line, and in Python."""
     write_recipe(pathlib.Path(folder) / "recipe.flags", RECIPE)
-    flags = (f"--flagfile={folder}/recipe.flags", f"--workdir={folder}/tool", "--progress=lines", "--nohints")
+    flags = (f"--flagfile={folder}/recipe.flags", f"--workdir={folder}/tool", "--progress=lines", "--nohints", "--panel_every=0")
     with pytest.raises(SystemExit) as end:
         run_tool("train", *flags)
     assert not end.value.code

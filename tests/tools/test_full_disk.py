@@ -15,7 +15,7 @@ from agkd_tf.workdir import Workdir
 from tests.processes import run_tool, wait_for
 from tools import _app
 
-FLAGS = ("--defense=at", "--panel_every=0", "--nohints", "--progress=off")
+FLAGS = ("--defense=at", "--nohints", "--progress=off")
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_the_network_is_evaluated_attacked_exported_taught_from_and_started_from
         f"--model={network}",
         *data,
     )
-    small = ("--train_examples=58", "--validation_examples=4", "--batch_size=29", "--epochs=1", "--decay_epochs=")
+    small = ("--train_examples=58", "--validation_examples=4", "--batch_size=29", "--epochs=1", "--decay_epochs=", "--panel_every=0")
     run("train", *training, *small, f"--workdir={tmp_path / 'taught'}")
     started = ("--defense=at", "--attack_steps=1", f"--init_from={network}", "--model=wrn-10-1", *data)
     run("train", *started, *small, "--input_mean=0", "--input_std=1", f"--workdir={tmp_path / 'started'}")

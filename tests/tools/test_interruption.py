@@ -13,7 +13,7 @@ from tests.processes import run_tool, wait_for
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_training_is_saved_and_names_the_command_that_continues(tmp_path, small, start, number):
     run = Workdir(tmp_path / "mit Abstand" / "run")
-    arguments = [*small, "--defense=at", "--epochs=1000", "--panel_every=0", "--progress=off", f"--workdir={run.path}"]
+    arguments = [*small, "--defense=at", "--epochs=1000", "--progress=off", f"--workdir={run.path}"]
     process = start(run_tool, "train", *arguments)
     wait_for(lambda: checkpoint_paths(run.checkpoints), process)
     process.send_signal(number)

@@ -24,7 +24,7 @@ def test_train_evaluate_export_in_one_folder(tmp_path, tool, small):
     assert mistaken.returncode == 2
     assert "label_smoothing" in mistaken.stderr
     assert not run.exists()
-    trained = tool("train", *small, "--defense=agkd_bml", f"--workdir={run}")
+    trained = tool("train", *small, "--defense=agkd_bml", "--panel_every=1", f"--workdir={run}")
     assert trained.returncode == 0, trained.stderr
     assert re.search(r"^ +1/1 +\d+\.\d{4} +\d+\.\d\d % +\d+\.\d\d % ", trained.stdout, re.MULTILINE)
     assert trained.stderr == ""
@@ -227,7 +227,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path, tool, oddities):
 
 def test_a_training_that_ends_in_nan_is_one_line_and_exit_code_1(tmp_path, tool, small):
     run = tmp_path / "run"
-    stopped = tool("train", *small, "--defense=at", "--learning_rate=1e30", "--panel_every=0", f"--workdir={run}")
+    stopped = tool("train", *small, "--defense=at", "--learning_rate=1e30", f"--workdir={run}")
     assert stopped.returncode == 1, stopped.stderr
     (line,) = stopped.stderr.strip().splitlines()
     assert line.startswith("error: ")

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 def test_figures_of_a_run_and_its_teacher(tmp_path, tool, small):
     run = tmp_path / "run"
-    trained = tool("train", *small, "--defense=agkd_bml", f"--workdir={run}", "--panel_every=0")
+    trained = tool("train", *small, "--defense=agkd_bml", f"--workdir={run}")
     assert trained.returncode == 0, trained.stderr
 
     drawn = tool(
