@@ -28,10 +28,11 @@ MAKES_ITS_WORKDIR = ("tools.train", "tools.laboratory.portable")
 IMAGES = {"cifar10": (200, 80), "svhn_cropped": (200, 80), "cifar100": (400, 100)}  # of mocked sets: training, test
 
 TRAINING = ("--model=tiny", "--train_examples=64", "--validation_examples=20", "--batch_size=16", "--epochs=1")
+RECIPE = (*TRAINING, "--decay_epochs=", "--validation_attack_steps=1")
 # Appended to a command, so that it takes seconds: the last of two values counts. Networks and images shrink, and each
 # thing is done once or on a few images; what is done, and in which way, stays as the page says.
 SMALL = {
-    "tools.train": (*TRAINING, "--decay_epochs=", "--validation_attack_steps=1", "--panel_every=0"),
+    "tools.train": (*RECIPE, "--panel_every=0"),
     "tools.evaluate": ("--num_examples=8", "--batch_size=8", "--audit_examples=20"),
     "tools.benchmark training": (*TRAINING, "--rounds=1", "--steps=1"),
     "tools.benchmark inference": ("--batch_size=8", "--rounds=1", "--steps=1"),
@@ -278,7 +279,7 @@ class Sandbox:
             arguments = (*call.arguments, *SMALL.get(call.program, ()))
             return Finished(process, run_file_in, self.folder, call.program, *arguments, **where)
         if call.program == "tools.laboratory.search":  # whose settings are in a file
-            (self.folder / "trials.txt").write_text(f"all: {' '.join(SMALL['tools.train'])}\n.\n")
+            (self.folder / "trials.txt").write_text(f"all: {' '.join(RECIPE)}\n.\n")
             words = ["trials.txt" if word.endswith(".txt") else word for word in call.words]
             call = dataclasses.replace(call, words=tuple(words))
         known = self._materials.flags(call.program) or ()

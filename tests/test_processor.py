@@ -127,9 +127,9 @@ def train_in(folder):
 def train_by_both_doors(folder):
     """Trains the recipe by the command line, and in Python."""
     write_recipe(pathlib.Path(folder) / "recipe.flags", RECIPE)
-    flags = (f"--flagfile={folder}/recipe.flags", f"--workdir={folder}/tool", "--progress=lines", "--nohints", "--panel_every=0")
+    place = (f"--flagfile={folder}/recipe.flags", f"--workdir={folder}/tool")
     with pytest.raises(SystemExit) as end:
-        run_tool("train", *flags)
+        run_tool("train", *place, "--progress=lines", "--nohints", "--panel_every=0")
     assert not end.value.code
     train_in(f"{folder}/python")
 

@@ -90,17 +90,11 @@ def test_the_network_is_evaluated_attacked_exported_taught_from_and_started_from
     run("export", f"--model_file={network}", f"--output={tmp_path / 'saved'}")
     told = run("export", f"--model_file={network}", "--format=torch", f"--output={tmp_path / 'back.safetensors'}")
     assert "state dict of a wrn-10-1, relu, 39 tensors" in told
-    training = (
-        "--defense=agkd_bml",
-        "--nomart",
-        "--attack_steps=1",
-        f"--teacher={network}",
-        f"--model={network}",
-        *data,
-    )
-    small = ("--train_examples=58", "--validation_examples=4", "--batch_size=29", "--epochs=1", "--decay_epochs=", "--panel_every=0")
-    run("train", *training, *small, f"--workdir={tmp_path / 'taught'}")
-    started = ("--defense=at", "--attack_steps=1", f"--init_from={network}", "--model=wrn-10-1", *data)
+    small = ("--train_examples=58", "--validation_examples=4", "--batch_size=29", "--epochs=1", "--decay_epochs=")
+    small += ("--attack_steps=1", "--panel_every=0", *data)
+    taught = ("--defense=agkd_bml", "--nomart", f"--teacher={network}", f"--model={network}")
+    run("train", *taught, *small, f"--workdir={tmp_path / 'taught'}")
+    started = ("--defense=at", f"--init_from={network}", "--model=wrn-10-1")
     run("train", *started, *small, "--input_mean=0", "--input_std=1", f"--workdir={tmp_path / 'started'}")
     assert (tmp_path / "taught" / "student.keras").is_file()
     assert (tmp_path / "started" / "student.keras").is_file()
