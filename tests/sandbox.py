@@ -58,22 +58,21 @@ def kind(call):
     return " ".join([call.program, *words]) if call.program.startswith("tools.") else call.program
 
 
-def small_attack(name, *, whole):
-    """Returns the name of an attack that does the same in 2 steps; AutoAttack is its first part unless `whole`."""
+def small_attack(name):
+    """Returns the name of an attack that does the same in 2 steps; AutoAttack, which an estimate has, is one part."""
     if name.startswith("transfer:"):
         return name
-    name = re.sub(r"^autoattack(-rand)?$", "apgd-ce", name) if not whole else name
+    name = re.sub(r"^autoattack(-rand)?$", "apgd-ce", name)
     return re.sub(r"(?<=[a-z]-)\d+", "2", name)
 
 
-def small_arguments(call, known, data, *, whole):
+def small_arguments(call, known, data):
     """Returns a call's arguments, for less work.
 
     Args:
         call: the `Call`.
         known: names of the tool's flags.
         data: folder where data sets are prepared.
-        whole: whether AutoAttack has all of its parts.
     """
     words = list(call.arguments)
     if call.program == "tools.benchmark":  # the first of many recipes, each of which takes new interpreters
@@ -88,7 +87,7 @@ def small_arguments(call, known, data, *, whole):
     for word in words:
         name, _, value = word.partition("=")
         if name in ("--attacks", "--attack", "--sweep_attack", "--transfer_attack"):
-            attacks = dict.fromkeys(small_attack(each, whole=whole) for each in value.split(","))
+            attacks = dict.fromkeys(small_attack(each) for each in value.split(","))
             word = f"{name}={','.join(attacks)}"
         found.append(word)
     found += SMALL.get(kind(call), ())
@@ -250,11 +249,10 @@ class Sandbox:
 
     Args:
         materials: `Materials`.
-        whole: whether attacks have all of their parts.
     """
 
-    def __init__(self, materials, *, whole):
-        self._materials, self._whole = materials, whole
+    def __init__(self, materials):
+        self._materials = materials
         self.folder = materials.folder("sandbox")
         for path in [*(ROOT / name for name in CHECKOUT), *ROOT.glob("*.*")]:
             if not path.name.startswith("."):
@@ -283,7 +281,7 @@ class Sandbox:
             words = ["trials.txt" if word.endswith(".txt") else word for word in call.words]
             call = dataclasses.replace(call, words=tuple(words))
         known = self._materials.flags(call.program) or ()
-        arguments = small_arguments(call, known, self._materials.data, whole=self._whole)
+        arguments = small_arguments(call, known, self._materials.data)
         if call.program == "tools.import_weights":  # of a published file, which needs PyTorch, or a large one
             published = f"--checkpoint={self._materials.checkpoint}"
             arguments = [word if not word.endswith((".pt", ".npy")) else published for word in arguments]

@@ -101,8 +101,8 @@ def can_run(call):
 
 
 @by_page
-def test_the_commands_of_a_page_run(page, materials, chosen, pytestconfig):
-    sandbox, failures, finished = Sandbox(materials, whole=pytestconfig.getoption("--all")), [], []
+def test_the_commands_of_a_page_run(page, materials, chosen):
+    sandbox, failures, finished = Sandbox(materials), [], []
     for code in commands(page):
         try:
             known = materials.calls.get(code)
@@ -286,12 +286,8 @@ def test_files_in_backticks_are_there(page):
 
 @pytest.mark.parametrize(
     "page",
-    # README's are in the fast run of tests/test_readme.py, too; those of evaluation.md, mostly.
-    [
-        pytest.param(page, marks=[pytest.mark.slow] if page.name in ("README.md", "evaluation.md") else [])
-        for page in PAGES
-        if python_blocks(page)
-    ],
+    # Theirs are looked at in tests/test_readme.py; with --all, tests/test_wheel.py runs those of every page.
+    [page for page in PAGES if python_blocks(page) and page.name not in ("README.md", "evaluation.md")],
     ids=name_of,
 )
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def network(kind, shape, classes, random):
 
 def quick(part):
     """Returns the part with few iterations."""
-    limits = {"queries": FEW, "steps": FEW, "passes": 2, "cycles": 1, "further": 1}
+    limits = {"queries": FEW, "steps": FEW, "passes": 2, "cycles": 1, "further": 0}
     few = {name: min(getattr(part, name), most) for name, most in limits.items() if hasattr(part, name)}
     return dataclasses.replace(part, **few)
 

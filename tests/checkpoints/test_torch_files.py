@@ -135,5 +135,5 @@ def test_a_published_network_has_its_accuracy_and_no_robustness(published, cifar
     images, labels = test.images[:1000], test.labels[:1000]
     result = evaluate(network.model, images, labels, attacks=["clean"], eps=8 / 255)
     assert abs(result["clean"].accuracy - 0.864) < 0.002
-    attacked = evaluate(network.model, images[:50], labels[:50], attacks=[PGD(steps=20)], eps=8 / 255)
-    assert attacked["pgd-20"].accuracy <= 0.02
+    attacked = evaluate(network.model, images[:16], labels[:16], attacks=[PGD(steps=20)], eps=8 / 255)
+    assert attacked["pgd-20"].accuracy == 0

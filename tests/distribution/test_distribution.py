@@ -149,13 +149,13 @@ def validated(distribution):
         return num_replicas(), found["accuracy"], float((dataset.validation.labels == 3).mean())
 
 
-def run(folder, distribution, recipe, jit_compile, resident=False):
+def run(folder, distribution, recipe, jit_compile=False, resident=False, panel_every=0):
     """Trains in a folder; returns the replicas, the steps taken and the student's weights."""
     strategy = make_strategy(distribution)
     dataset = recipe.load_dataset()
     with strategy.scope():
         settings = {"jit_compile": jit_compile, "resident": resident}
-        defense = train(recipe, Workdir(folder), dataset, **settings, panel_every=1)
+        defense = train(recipe, Workdir(folder), dataset, **settings, panel_every=panel_every)
         return num_replicas(), int(defense.step.numpy()), defense.student.get_weights()
 
 
@@ -273,7 +273,7 @@ def test_two_replicas_train_and_resume_with_xla_and_float16(tmp_path, on_devices
     begun = recipe().build_student(load_dataset("digits")).get_weights()
 
     def trained(epochs):
-        arguments = (run, tmp_path / "run", distribution, recipe(epochs=epochs), True, True)
+        arguments = (run, tmp_path / "run", distribution, recipe(epochs=epochs), True, True, 1)
         results = on_workers(*arguments) if distribution == "multi_worker" else [on_devices(2, *arguments)]
         for replicas, steps, weights in results:
             assert (replicas, steps) == (2, 2 * epochs)
@@ -312,7 +312,7 @@ def of_one_device(tmp_path_factory):
     @functools.cache
     def train_for(epochs):
         with fresh_process() as executor:
-            given = (tmp_path_factory.mktemp("alone") / "run", "none", short(epochs=epochs), False)
+            given = (tmp_path_factory.mktemp("alone") / "run", "none", short(epochs=epochs))
             return executor.submit(run, *given).result(timeout=300)[2]
 
     return train_for
@@ -322,14 +322,14 @@ def of_one_device(tmp_path_factory):
 def test_a_run_goes_on_with_other_numbers_of_devices_as_with_one(tmp_path, on_devices, of_one_device):
     sittings = [(2, "mirrored"), (1, "none"), (2, "mirrored")]
     for epochs, (devices, name) in enumerate(sittings, 1):
-        replicas, steps, weights = on_devices(devices, run, tmp_path / "run", name, short(epochs=epochs), False)
+        replicas, steps, weights = on_devices(devices, run, tmp_path / "run", name, short(epochs=epochs))
         assert (replicas, steps) == (devices, 2 * epochs)
     assert largest_difference(weights, of_one_device(len(sittings))) < 1e-5
 
 
 def test_two_workers_train_and_end_with_the_weights_of_one(tmp_path, on_workers, of_one_device, pytestconfig):
     for epochs in (1, 2) if pytestconfig.getoption("--all") else (2,):
-        results = on_workers(run, tmp_path / "both", "multi_worker", short(epochs=epochs), False)
+        results = on_workers(run, tmp_path / "both", "multi_worker", short(epochs=epochs))
         assert [(replicas, steps) for replicas, steps, _ in results] == 2 * [(2, 2 * epochs)]
     assert largest_difference(results[0][2], results[1][2]) == 0
     assert largest_difference(results[0][2], of_one_device(2)) < 1e-5
