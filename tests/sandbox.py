@@ -30,7 +30,8 @@ IMAGES = {"cifar10": (200, 80), "svhn_cropped": (200, 80), "cifar100": (400, 100
 TRAINING = ("--model=tiny", "--train_examples=64", "--validation_examples=20", "--batch_size=16", "--epochs=1")
 RECIPE = (*TRAINING, "--decay_epochs=", "--validation_attack_steps=1")
 # Appended to a command, so that it takes seconds: the last of two values counts. Networks and images shrink, and each
-# thing is done once or on a few images; what is done, and in which way, stays as the page says.
+# thing is done once or on a few images; what is done, and in which way, stays as the page says, but for the
+# pictures that a training draws.
 SMALL = {
     "tools.train": (*RECIPE, "--panel_every=0"),
     "tools.evaluate": ("--num_examples=8", "--batch_size=8", "--audit_examples=20"),
