@@ -7,20 +7,30 @@ import sys
 import pytest
 
 from agkd_tf.models import build_model
+from tests.documentation import ROOT
+from tests.processes import run_tool_with_forked_workers, server_address
+
+
+@pytest.fixture
+def benchmark(start):
+    """Returns benchmark(*arguments): of trainings, with workers that know `tiny`; a user's are new interpreters."""
+
+    def run(*arguments):
+        process = start(run_tool_with_forked_workers, ROOT, server_address(), "benchmark", "training", *arguments)
+        process.wait(300)
+        return process
+
+    return run
 
 
 @pytest.mark.slow
-def test_costs_of_two_versions_of_a_recipe_reach_the_reports_table(tmp_path, tool):
-    few = ("--rounds=2", "--steps=1", "--train_examples=64", "--validation_examples=20", "--batch_size=16")
+def test_costs_of_two_versions_of_a_recipe_reach_the_reports_table(tmp_path, benchmark, tool):
+    few = ("--model=tiny", "--rounds=2", "--steps=1", "--train_examples=64", "--validation_examples=20")
+    few = (*few, "--batch_size=16")
     version = "--attack_steps=1 --jit_compile=on"
-    measured = tool(
-        "benchmark",
-        "training",
-        "flags/digits/agkd_bml_paper.flags",
-        *few,
-        f"--compare={version}",
-        f"--output={tmp_path}",
-    )
+
+    recipe = "flags/digits/agkd_bml_paper.flags"
+    measured = benchmark(recipe, *few, f"--compare={version}", f"--output={tmp_path}")
     assert measured.returncode == 0, measured.stderr
     assert measured.stderr == ""
     costs = {path.name: json.loads((path / "cost.json").read_text()) for path in tmp_path.iterdir()}
@@ -46,17 +56,17 @@ def test_costs_of_two_versions_of_a_recipe_reach_the_reports_table(tmp_path, too
     (line,) = (line for line in reported.stdout.splitlines() if "AGKD-BML" in line and "measured " in line)
     assert shown in line
     assert "| agkd_bml_paper,attack_steps=1,jit_compile=on " in reported.stdout
-    again = tool("benchmark", "training", tmp_path / "agkd_bml_paper", "--rounds=1", "--steps=1", "--progress=off")
+    again = benchmark(tmp_path / "agkd_bml_paper", "--rounds=1", "--steps=1", "--progress=off")
     assert (again.returncode, again.stdout) == (0, ""), again.stderr
 
 
 @pytest.mark.slow
-def test_operations_parts_and_a_peer_stand_beside_the_step(tmp_path, tool):
+def test_operations_parts_and_a_peer_stand_beside_the_step(tmp_path, benchmark):
     few = ("--train_examples=64", "--validation_examples=20", "--batch_size=16")
     peer = f"{sys.executable} -c \"print('median 0.5000 s, 32.0 images/s')\""
-    small = ("flags/digits/agkd_bml.flags", "--model=wrn-10-1", *few)
+    small = ("flags/digits/agkd_bml.flags", "--model=tiny", *few)
     also = ("--rounds=1", "--steps=1", "--flops", "--breakdown", "--profile")
-    measured = tool("benchmark", "training", *small, *also, f"--peer={peer}", f"--output={tmp_path}")
+    measured = benchmark(*small, *also, f"--peer={peer}", f"--output={tmp_path}")
     assert measured.returncode == 0, measured.stderr
     assert measured.stderr == ""
     cost = json.loads((tmp_path / "agkd_bml" / "cost.json").read_text())
