@@ -51,7 +51,7 @@ HEADING = (
     "broken by AutoAttack alone",
     "broken by this alone",
     "same outcome, %",
-    "forward passes an image",
+    "forward passes per image",
     "backward",
     "seconds",
 )

@@ -31,7 +31,7 @@ HEADING = (
     "sample",
     "estimate, %",
     "AutoAttack, %",
-    "passes an image",
+    "passes per image",
     "of AutoAttack",
     "share of passes, %",
     "seconds",
