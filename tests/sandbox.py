@@ -48,6 +48,7 @@ SMALL = {
     # The programs are for a GPU otherwise.
     "tools.laboratory.portable export": (*TRAINING, "--decay_epochs=", "--evaluation_batch_size=8", "--platform=CPU"),
     "tools.laboratory.portable run": ("--num_examples=8",),
+    "tools.laboratory.cheap_attacks": ("--num_examples=2", "--attacks=apgd-ce,malt-1"),  # beside AutoAttack
     "tools.laboratory.search": ("--seeds=0", "--attacks=clean"),
     "portable/run.py": ("--num_examples=8",),
 }

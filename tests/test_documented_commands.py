@@ -53,9 +53,11 @@ SEVERAL_MACHINES = "--distribution=multi_worker"
 # Flags by which a tool does something else; the others change numbers, places and names.
 MODES = {"adversaries", "audit", "distribution", "dry_run", "eps_sweep", "help", "knn", "model_file", "norm"}
 MODES |= {"saved_model", "tables", "verify"}
-# They run with --all alone: a benchmark builds each network in a process of its own, and others have the like in the
-# fast run: tests/laboratory/test_portable.py, tests/tools/test_visualize.py, test_tools.py, tests/distribution.
-COSTLY = {"tools.benchmark", "tools.laboratory.portable", "portable/run.py", "tools.visualize tsne"}
+# They run with --all alone: a benchmark builds each network in a process of its own, cheap attacks are compared with
+# AutoAttack, and others have the like in the fast run: tests/laboratory/test_portable.py, tests/distribution,
+# tests/tools/test_visualize.py, test_tools.py.
+COSTLY = {"tools.benchmark", "tools.laboratory.cheap_attacks", "tools.laboratory.portable", "portable/run.py"}
+COSTLY |= {"tools.visualize tsne"}
 COSTLY_MODES = {"audit", "distribution"}
 ABSLS = {"help", "helpfull", "helpshort", "flagfile"}
 # What commands write beside the checkout's files.
