@@ -70,7 +70,8 @@ def attack_named(name: str) -> Attack:
     known = kind in STEPLESS if steps is None else kind in STEPPED
     idle = (restarts and kind not in ("pgd", "cw", "fgsm-rs")) or ((target or size) and kind in PLAIN)
     if kind is None or not known or idle or target not in (None, *TARGETS):
-        raise InputError(f"`attacks` must be one or more of {GRAMMAR}. Received: {name!r}")
+        several = "; give several as a list" if "," in name else ""
+        raise InputError(f"`attacks` must be one or more of {GRAMMAR}{several}. Received: {name!r}")
     settings: dict[str, Any] = {
         "steps": int(steps) if steps else None,
         "step_size": _step_size(name, size) if size else None,

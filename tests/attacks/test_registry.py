@@ -115,6 +115,11 @@ def test_other_names_are_refused_with_the_known_ones(name):
         parse_attack(name, eps=EPS)
 
 
+def test_names_in_one_text_are_refused_with_what_to_give_instead():
+    with pytest.raises(InputError, match=re.escape("give several as a list. Received: 'clean,pgd-20'")):
+        parse_attack("clean,pgd-20", eps=EPS)
+
+
 @pytest.mark.parametrize(("eps", "message"), [(8, "8/255"), (-0.1, "`eps` must be in"), (1.5, "`eps` must be in")])
 def test_eps_outside_the_pixel_range_is_refused(eps, message):
     with pytest.raises(InputError, match=message):

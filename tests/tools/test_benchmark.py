@@ -28,7 +28,6 @@ def test_costs_of_two_versions_of_a_recipe_reach_the_reports_table(tmp_path, ben
     few = ("--model=tiny", "--rounds=2", "--steps=1", "--train_examples=64", "--validation_examples=20")
     few = (*few, "--batch_size=16")
     version = "--attack_steps=1 --jit_compile=on"
-
     recipe = "flags/digits/agkd_bml_paper.flags"
     measured = benchmark(recipe, *few, f"--compare={version}", f"--output={tmp_path}")
     assert measured.returncode == 0, measured.stderr
