@@ -164,7 +164,8 @@ def _by_batches(
         fooled = [np.zeros(0, bool)]
         for begin in range(0, len(standing), batch_size):
             places = standing[begin : begin + batch_size]
-            adv, prediction = steps[attack](images[places], labels[places], places.astype(np.int32), variant)
+            rows = (images[places], labels[places], places.astype(np.int32), np.int32(variant))
+            adv, prediction = steps[attack](*map(tf.constant, rows))
             found[places] = adv
             fooled.append(prediction.numpy() != labels[places])
         standing = standing[~np.concatenate(fooled)]
@@ -180,9 +181,9 @@ def _step(attack: Any, logits: Logits, images: np.ndarray, ball: Ball, seed: tf.
         tf.TensorSpec([], tf.int32),
     ]
 
-    @tf.function(autograph=False, input_signature=signature)
     def step(images: tf.Tensor, labels: tf.Tensor, indices: tf.Tensor, variant: tf.Tensor) -> tuple:
         adv = attack.perturb(logits, as_float(images), labels, ball=ball, indices=indices, seed=seed, variant=variant)
         return adv, tf.argmax(logits(adv), axis=1, output_type=tf.int32)
 
-    return step
+    # Traced here: TensorFlow would take the traces of several attacks for needless ones of a single function, and warn.
+    return tf.function(step, autograph=False).get_concrete_function(*signature)

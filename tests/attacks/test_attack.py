@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 
 import numpy as np
 import pytest
@@ -307,3 +308,12 @@ def test_a_tensor_is_rounded_from_whole_pixel_values_alone(network, twelve):
 @pytest.mark.parametrize("method", ["check", "check_images", "resolve"])
 def test_autograph_reads_what_runs_in_a_users_function(attack, method):
     assert callable(tf.autograph.to_graph(getattr(attack, method)))
+
+
+def test_several_attacks_in_turn_are_not_warned_of_as_one_that_is_traced_too_often(network, twelve, monkeypatch):
+    told = []
+    monkeypatch.setattr(tf.get_logger(), "handle", lambda record: told.append(record.getMessage()))
+    monkeypatch.setattr(tf.get_logger(), "level", logging.WARNING)  # as without the command lines
+    for steps in range(1, 8):
+        PGD(steps)(network, twelve.images, twelve.labels, eps=EPS["linf"])
+    assert told == []
